@@ -1,0 +1,67 @@
+"""Every exception minidl raises on purpose.
+
+Each message says what was given and what is allowed. The classes take the
+finished message as their only argument, so that a worker process can send one
+to its caller unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class MinidlError(Exception):
+    """The base of every error below."""
+
+
+class InputError(MinidlError, ValueError):
+    """An argument or a data set that cannot be used as given."""
+
+
+class ShapeError(InputError):
+    """An array or a layer whose shape does not fit."""
+
+
+class UnknownNameError(InputError):
+    """A data set, model, strategy or exercise that does not exist."""
+
+
+class NotBuiltError(MinidlError, RuntimeError):
+    """A layer was used before its parameters were made."""
+
+
+class NonFiniteError(MinidlError, ArithmeticError):
+    """The loss became NaN or infinite."""
+
+
+class CheckpointError(MinidlError):
+    """A checkpoint is truncated, foreign, or made for another model."""
+
+
+class DatasetNotFoundError(MinidlError, FileNotFoundError):
+    """A data set is in none of the places where it may be."""
+
+
+class PlanError(MinidlError):
+    """A plan is wrong: a message without a partner, a chunk summed twice, a deadlock."""
+
+
+class DeadlockError(PlanError):
+    """Every rank that has not finished waits for another."""
+
+
+class MessageMismatchError(MinidlError, RuntimeError):
+    """A rank received a message other than the one its program expects."""
+
+
+class WorkerError(MinidlError, RuntimeError):
+    """A worker process raised, died or stopped answering; the message names its rank."""
+
+
+class SharedMemoryError(MinidlError, OSError):
+    """Shared memory could not be reserved."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
+    """The error for a name that is not among the known ones of its kind."""
+    return UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")

@@ -1,0 +1,291 @@
+"""What a layer is: a function, its gradient, and the parameters between them.
+
+`forward` returns its output and whatever its gradient will need; the caller
+holds the latter and hands it to `backward`. Nothing is kept on the layer, so
+any number of batches can be under way at once and one layer can be used twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minidl import rng
+from minidl.errors import InputError, NotBuiltError, ShapeError
+
+Array = Any
+"""An array of NumPy or CuPy."""
+Shape = tuple[int, ...]
+"""The shape of one sample: what an array's shape is without its batch axis."""
+Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How a forward pass is meant.
+
+    Parameters
+    ----------
+    training
+        Whether a backward pass will follow. If not, layers keep nothing.
+    seed, step
+        Name the random numbers of this pass (dropout masks).
+    first
+        Position, in the global batch, of the first sample given.
+    batch_size
+        Samples in the global batch, of which the samples given are a slice.
+    """
+
+    training: bool = False
+    seed: int = 0
+    step: int = 0
+    first: int = 0
+    batch_size: int = 1
+
+
+EVALUATE = Mode()
+
+
+class Parameter:
+    """An array to be learnt, and its gradient.
+
+    Both are views into a `ParameterBuffer`; until one is made, only the shape
+    is known, so a network too large for this machine can still be counted.
+
+    Parameters
+    ----------
+    shape
+        The array's shape.
+    init
+        Draws the initial value: ``init(generator, shape)``.
+    """
+
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, init: Initialiser) -> None:
+        self.shape = tuple(shape)
+        self.init = init
+        self.value: Array = None
+        self.grad: Array = None
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class RunningMean(Parameter):
+    """A value that follows, from step to step, the mean of what batches show.
+
+    Each slice of a batch adds its share of the batch's mean to `grad`, as it
+    would add its share of a gradient, so every strategy sums these as it sums
+    gradients; `follow` then moves the value.
+
+    Parameters
+    ----------
+    shape, init
+        As for `Parameter`.
+    momentum
+        The step from the old value to the new mean, between 0 and 1.
+    """
+
+    trainable: ClassVar[bool] = False
+
+    def __init__(self, shape: Shape, init: Initialiser, momentum: float) -> None:
+        super().__init__(shape, init)
+        self.momentum = momentum
+
+    def follow(self) -> None:
+        """Move the value towards the mean that has been gathered in `grad`."""
+        self.value += self.momentum * (self.grad - self.value)
+
+
+class Layer:
+    """The base of every layer.
+
+    A layer is written as `build`, `forward` and `backward`. Axis 0 of what
+    passes through is the batch; the last axis holds features or channels.
+    """
+
+    def build(self, shape: Shape) -> Shape:
+        """Declare the parameters for inputs of this shape.
+
+        Parameters
+        ----------
+        shape
+            The shape of one input sample.
+
+        Returns
+        -------
+        tuple of int
+            The shape of one output sample.
+
+        Raises
+        ------
+        ShapeError
+            If the layer cannot take such an input.
+        """
+        return shape
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        """The output, and what `backward` will need (None outside training)."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        """The gradient of the input; the parameters' gradients are added to theirs.
+
+        Parameters
+        ----------
+        dy
+            Gradient of the loss by this layer's output.
+        saved
+            What the forward pass of the same samples returned.
+        """
+        raise TypeError(f"{type(self).__name__} defines no backward")
+
+    def parameter(self, name: str, shape: Shape, init: Initialiser) -> Parameter:
+        """The parameter ``self.name``: made by the first build, the same in any later one."""
+        return self._declare(name, Parameter(shape, init))
+
+    def running_mean(
+        self, name: str, shape: Shape, init: Initialiser, momentum: float
+    ) -> RunningMean:
+        """As `parameter`, for a value that follows batch means."""
+        made = self._declare(name, RunningMean(shape, init, momentum))
+        assert isinstance(made, RunningMean)
+        return made
+
+    def _declare(self, name: str, fresh: Parameter) -> Parameter:
+        known = self.__dict__.setdefault(name, fresh)
+        if known.shape != fresh.shape:
+            raise ShapeError(
+                f"{self.describe()} was built with {name} of shape {known.shape} "
+                f"and cannot take an input that needs {fresh.shape}"
+            )
+        return known
+
+    def __getattr__(self, name: str) -> Any:
+        # Reached only for attributes that are missing: a parameter, if the class declares it.
+        if any(name in vars(kind).get("__annotations__", {}) for kind in type(self).__mro__):
+            raise NotBuiltError(
+                f"{type(self).__name__}.{name} does not exist yet: "
+                "call initialise(input_shape) first"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def path(self) -> str:
+        """The dotted name within the model, known once the model has been initialised."""
+        return str(self.__dict__.get("_path", ""))
+
+    def describe(self) -> str:
+        """The layer's type and, where known, its place: ``Conv2d (0.conv1)``."""
+        return f"{type(self).__name__} ({self.path})" if self.path else type(self).__name__
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        """The layers this one is made of, by name, in the order of their definition."""
+        for name, attribute in self.__dict__.items():
+            if isinstance(attribute, Layer):
+                yield name, attribute
+            elif isinstance(attribute, list | tuple):
+                for position, part in enumerate(attribute):
+                    if isinstance(part, Layer):
+                        yield f"{name}.{position}", part
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """This layer and all below it with their dotted names, each layer once."""
+        seen: set[int] = set()
+        pending: list[tuple[str, Layer]] = [(path, self)]
+        while pending:
+            here, layer = pending.pop()
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            yield here, layer
+            prefix = f"{here}." if here else ""
+            pending.extend(reversed([(prefix + name, child) for name, child in layer.children()]))
+
+    def parameters(self) -> dict[str, Parameter]:
+        """All parameters by dotted name, in the order of their definition."""
+        return {
+            f"{path}.{name}" if path else name: attribute
+            for path, layer in self.walk(self.path)
+            for name, attribute in layer.__dict__.items()
+            if isinstance(attribute, Parameter)
+        }
+
+    def initialise(
+        self, shape: Shape, *, seed: int = 0, dtype: np.typing.DTypeLike = np.float32
+    ) -> ParameterBuffer:
+        """Build for inputs of this shape, and draw initial values.
+
+        Parameters
+        ----------
+        shape
+            The shape of one input sample.
+        seed
+            Together with each parameter's name, decides its initial value.
+        dtype
+            Of parameters and gradients.
+        """
+        self.build(shape)
+        for path, layer in self.walk():
+            layer.__dict__["_path"] = path
+        buffer = ParameterBuffer(self.parameters(), dtype)
+        buffer.draw(seed)
+        return buffer
+
+
+class ParameterBuffer:
+    """All parameters in one vector, all gradients in another.
+
+    What is learnt comes first, running means after it; within each, the order
+    of definition. So an optimizer's step is one pass over ``values[:trainable]``.
+
+    Parameters
+    ----------
+    parameters
+        By dotted name. Their `value` and `grad` become views of this buffer.
+    dtype
+        Of both vectors.
+    """
+
+    def __init__(self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike) -> None:
+        ordered = sorted(parameters.items(), key=lambda item: not item[1].trainable)
+        self.parameters = dict(ordered)
+        self.index: dict[str, slice] = {}
+        end = 0
+        for name, parameter in self.parameters.items():
+            self.index[name] = slice(end, end + parameter.size)
+            end += parameter.size
+        self.trainable = sum(p.size for p in parameters.values() if p.trainable)
+        self.bind(np.zeros(end, dtype), np.zeros(end, dtype))
+
+    def bind(self, values: Array, grads: Array) -> None:
+        """Let the parameters be views of these two vectors from now on."""
+        self.values, self.grads = values, grads
+        for name, parameter in self.parameters.items():
+            parameter.value = values[self.index[name]].reshape(parameter.shape)
+            parameter.grad = grads[self.index[name]].reshape(parameter.shape)
+
+    def draw(self, seed: int) -> None:
+        """Set every parameter to its initial value."""
+        for name, parameter in self.parameters.items():
+            drawn = parameter.init(rng.stream(seed, "weights", name), parameter.shape)
+            if drawn.shape != parameter.shape:
+                raise InputError(
+                    f"the initialiser of {name} drew shape {drawn.shape}, not {parameter.shape}"
+                )
+            parameter.value[...] = drawn
+
+    def follow_means(self) -> None:
+        """Let every running mean follow what the finished step has gathered."""
+        for parameter in self.parameters.values():
+            if isinstance(parameter, RunningMean):
+                parameter.follow()
+
+    def __len__(self) -> int:
+        return int(self.values.size)

@@ -1,0 +1,102 @@
+"""What a rank's program may ask of the runtime that drives it.
+
+A program is a generator. It computes as it likes, and wherever it needs another
+rank it yields one of these requests and is resumed with the answer. So it never
+blocks by itself, and the same program runs in a process of its own, with real
+queues, or beside all other ranks in one process, deterministically.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from minidl.plans.instructions import Collective, Receive, Send
+
+
+@dataclass(frozen=True, eq=False)
+class Outgoing:
+    """`array` for `peer`. The program must not write to it until the request is answered."""
+
+    peer: int
+    array: np.ndarray
+    operation: str
+
+
+@dataclass(frozen=True, eq=False)
+class Incoming:
+    """What `peer` sends, stored in or, if `reduce`, added to `array`."""
+
+    peer: int
+    array: np.ndarray
+    operation: str
+    reduce: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """Carry out all of these at the same time; the answer, None, comes when all are done."""
+
+    transfers: tuple[Outgoing | Incoming, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ReceiveAny:
+    """Receive one message, from whichever of these peers has one first.
+
+    Answered with the peer's rank, when its message is in ``arrays[peer]``.
+    """
+
+    arrays: Mapping[int, np.ndarray]
+    operation: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tell the caller's process something; answered at once with None."""
+
+    event: Any
+
+
+Request = Exchange | ReceiveAny | Report
+RankProgram = Generator[Request, Any, Any]
+"""A rank's program: yields requests, is resumed with their answers, returns its result."""
+
+
+@dataclass
+class RankContext:
+    """What a rank knows of the world it runs in.
+
+    Parameters
+    ----------
+    rank, size
+        This rank and the number of ranks.
+    shared
+        Arrays that all ranks and the caller see, by name.
+    threads
+        How many threads this rank's kernels may use.
+    """
+
+    rank: int
+    size: int
+    shared: Mapping[str, np.ndarray] = field(default_factory=dict)
+    threads: int = 1
+
+
+def collective(
+    plan: Collective, rank: int, vector: np.ndarray, operation: str
+) -> Generator[Request, Any, None]:
+    """Carry out one rank's part of a collective plan on its own `vector`, in place."""
+    slices = plan.slices(vector.size)
+    for step in plan.programs[rank]:
+        transfers: list[Outgoing | Incoming] = []
+        for instruction in step:
+            match instruction:
+                case Send(peer, chunk):
+                    transfers.append(Outgoing(peer, vector[slices[chunk]], operation))
+                case Receive(peer, chunk, reduce):
+                    transfers.append(Incoming(peer, vector[slices[chunk]], operation, reduce))
+        yield Exchange(tuple(transfers))
