@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.plans.instructions import Collective, Receive, Send
+from minidl.runtime.trace import Recorder
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +79,15 @@ class RankContext:
         Arrays that all ranks and the caller see, by name.
     threads
         How many threads this rank's kernels may use.
+    trace
+        Where the rank records what it does.
     """
 
     rank: int
     size: int
     shared: Mapping[str, np.ndarray] = field(default_factory=dict)
     threads: int = 1
+    trace: Recorder = field(default_factory=Recorder)
 
 
 def collective(
