@@ -181,6 +181,14 @@ class Layer:
         """The dotted name within the model, known once the model has been initialised."""
         return str(self.__dict__.get("_path", ""))
 
+    def expect_features(self, x: Array, count: int) -> None:
+        """Raise a ShapeError unless the last axis of `x` has this size."""
+        if x.ndim < 2 or x.shape[-1] != count:
+            raise ShapeError(
+                f"{self.describe()} was built for samples with {count} on the last axis "
+                f"and cannot take a batch of shape {x.shape}"
+            )
+
     def describe(self) -> str:
         """The layer's type and, where known, its place: ``Conv2d (0.conv1)``."""
         return f"{type(self).__name__} ({self.path})" if self.path else type(self).__name__
@@ -190,10 +198,11 @@ class Layer:
         for name, attribute in self.__dict__.items():
             if isinstance(attribute, Layer):
                 yield name, attribute
-            elif isinstance(attribute, list | tuple):
-                for position, part in enumerate(attribute):
+            elif isinstance(attribute, list | tuple | dict):
+                parts = attribute if isinstance(attribute, dict) else dict(enumerate(attribute))
+                for key, part in parts.items():
                     if isinstance(part, Layer):
-                        yield f"{name}.{position}", part
+                        yield f"{name}.{key}", part
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Layer]]:
         """This layer and all below it with their dotted names, each layer once."""
@@ -209,13 +218,16 @@ class Layer:
             pending.extend(reversed([(prefix + name, child) for name, child in layer.children()]))
 
     def parameters(self) -> dict[str, Parameter]:
-        """All parameters by dotted name, in the order of their definition."""
-        return {
-            f"{path}.{name}" if path else name: attribute
-            for path, layer in self.walk(self.path)
-            for name, attribute in layer.__dict__.items()
-            if isinstance(attribute, Parameter)
-        }
+        """All parameters by dotted name, in the order of their definition.
+
+        One that several layers share stands here once, under its first name.
+        """
+        found: dict[int, tuple[str, Parameter]] = {}
+        for path, layer in self.walk(self.path):
+            for name, attribute in layer.__dict__.items():
+                if isinstance(attribute, Parameter):
+                    found.setdefault(id(attribute), (f"{path}.{name}" if path else name, attribute))
+        return dict(found.values())
 
     def initialise(
         self, shape: Shape, *, seed: int = 0, dtype: np.typing.DTypeLike = np.float32
@@ -230,13 +242,31 @@ class Layer:
             Together with each parameter's name, decides its initial value.
         dtype
             Of parameters and gradients.
+
+        Raises
+        ------
+        ShapeError
+            If a layer cannot take such an input, or was built for another. Nothing
+            that this call has built then remains.
         """
-        self.build(shape)
         for path, layer in self.walk():
             layer.__dict__["_path"] = path
+        before = {id(parameter) for parameter in self.parameters().values()}
+        try:
+            self.build(shape)
+        except Exception:
+            self._forget(before)
+            raise
         buffer = ParameterBuffer(self.parameters(), dtype)
         buffer.draw(seed)
         return buffer
+
+    def _forget(self, keep: set[int]) -> None:
+        """Undo a build that failed half-way, so that another shape can be tried."""
+        for _, layer in self.walk():
+            for name, attribute in list(layer.__dict__.items()):
+                if isinstance(attribute, Parameter) and id(attribute) not in keep:
+                    del layer.__dict__[name]
 
 
 class ParameterBuffer:

@@ -1,0 +1,77 @@
+# Everything happens in .venv, which the first target makes; nothing needs root.
+# An extra is installed again only when pyproject.toml or constraints.txt has changed.
+
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+PYTEST_ARGS ?=
+INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+CANDIDATES := python3 python3.13 python3.12 python3.11
+
+.PHONY: help demo test lint docs bench clean
+
+help:
+	@echo "make demo    train one CNN under every strategy and compare them"
+	@echo "make test    run the tests; PYTEST_ARGS='-m \"not slow\"' leaves out the slow ones"
+	@echo "make lint    ruff and mypy"
+	@echo "make docs    build the documentation into docs/_build/html"
+	@echo "make bench   measure minidl, beside PyTorch where .venv has it"
+	@echo "make clean   remove .venv and everything that was built"
+
+demo: .venv/.core
+	.venv/bin/minidl compare digits
+
+test: .venv/.test
+	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: .venv/.dev
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+
+docs: .venv/.docs
+	$(PYTHON) -m sphinx --quiet -W --keep-going -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html is ready"
+
+bench: .venv/.core
+	$(PYTHON) -m benchmarks
+
+clean:
+	rm -rf .venv build dist docs/_build docs/jupyter_execute .hypothesis
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find minidl tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@for candidate in $(CANDIDATES); do \
+	  if $$candidate -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	    >/dev/null 2>&1; then \
+	    echo "Making .venv with $$candidate ($$($$candidate --version))"; \
+	    $$candidate -m venv .venv || rm -rf .venv; \
+	    break; \
+	  fi; \
+	done; \
+	if [ ! -x .venv/bin/python ]; then \
+	  echo "None of $(CANDIDATES) is Python 3.11 or newer with its venv module." >&2; \
+	  echo "On Debian and Ubuntu the package python3-venv has the latter." >&2; \
+	  exit 1; \
+	fi
+
+# An extra that holds others marks them as installed too.
+.venv/.core: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing minidl into .venv"
+	@$(INSTALL) --editable .
+	@touch $@
+
+.venv/.test: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing minidl and what its tests need into .venv"
+	@$(INSTALL) --editable '.[test]'
+	@touch $@ .venv/.core
+
+.venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing minidl and what its documentation needs into .venv"
+	@$(INSTALL) --editable '.[docs]'
+	@touch $@ .venv/.core
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing minidl and the developers' tools into .venv"
+	@$(INSTALL) --editable '.[dev]'
+	@touch $@ .venv/.core .venv/.test .venv/.docs

@@ -1,0 +1,46 @@
+"""Data sets, and the loader that cuts them into batches and shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minidl.data.dataset import Dataset
+from minidl.data.embedded import digits, fashion_mnist_small
+from minidl.data.fashion import fashion_mnist
+from minidl.data.loader import Batch, Loader
+from minidl.errors import unknown_name
+
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Loader",
+    "digits",
+    "fashion_mnist",
+    "fashion_mnist_small",
+    "known",
+    "make",
+]
+
+_MAKERS: dict[str, Callable[[], tuple[Dataset, Dataset]]] = {
+    "digits": digits,
+    "fashion-mnist": fashion_mnist,
+    "fashion-mnist-small": fashion_mnist_small,
+}
+
+
+def known() -> tuple[str, ...]:
+    """The names that `make` takes."""
+    return tuple(_MAKERS)
+
+
+def make(name: str) -> tuple[Dataset, Dataset]:
+    """The training and test parts of the data set of this name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message lists those there are.
+    """
+    if name not in _MAKERS:
+        raise unknown_name("data set", name, _MAKERS)
+    return _MAKERS[name]()

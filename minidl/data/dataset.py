@@ -1,0 +1,153 @@
+"""A data set: inputs, targets, and how stored numbers become floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl import rng
+from minidl.errors import InputError
+
+Indices = np.ndarray | slice
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Samples with their targets.
+
+    Images may stay bytes: `batch` turns only the samples it is asked for into
+    floats, ``inputs * scale + offset``.
+
+    Parameters
+    ----------
+    inputs
+        Array of shape (N, ...), e.g. (N, H, W, C); integers or finite floats.
+    targets
+        Array of shape (N, ...): integer labels, or numbers to come close to.
+    name
+        What the set is called in messages.
+    classes
+        The labels' names in the order of the labels, or None.
+    scale, offset
+        Applied to every number of the inputs.
+
+    Raises
+    ------
+    InputError
+        If the arrays differ in length, are empty, hold NaN or infinity, or have
+        a dtype that is not numeric.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    name: str = "data"
+    classes: tuple[str, ...] | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)
+        for what, array in (("inputs", inputs), ("targets", targets)):
+            if array.ndim == 0:
+                raise InputError(f"{self.name}: {what} are one number; an array is needed")
+            if array.dtype.kind not in "buif":
+                raise InputError(
+                    f"{self.name}: {what} have dtype {array.dtype}; integers or floats are needed"
+                )
+        if len(inputs) != len(targets):
+            raise InputError(
+                f"{self.name}: {len(inputs)} inputs but {len(targets)} targets; "
+                "every sample needs one of each"
+            )
+        if len(inputs) == 0:
+            raise InputError(f"{self.name}: no samples; at least one is needed")
+        for what, array in (("inputs", inputs), ("targets", targets)):
+            if array.dtype.kind == "f":
+                _require_finite(self.name, what, array)
+        if not (np.isfinite(self.scale) and np.isfinite(self.offset)):
+            raise InputError(
+                f"{self.name}: scale {self.scale} and offset {self.offset} must be finite"
+            )
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "targets", targets)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(int(length) for length in self.inputs.shape[1:])
+
+    def batch(
+        self, indices: Indices, dtype: np.typing.DTypeLike = np.float32
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The inputs and targets of some samples, as arrays of their own.
+
+        Parameters
+        ----------
+        indices
+            Which samples, in the order wanted.
+        dtype
+            Of the inputs, and of targets that are floats; labels keep theirs.
+        """
+        kind = np.dtype(dtype)
+        x = self.inputs[indices].astype(kind)
+        if self.scale != 1.0:
+            x *= kind.type(self.scale)
+        if self.offset != 0.0:
+            x += kind.type(self.offset)
+        targets = self.targets[indices]
+        return x, targets.astype(kind if targets.dtype.kind == "f" else targets.dtype)
+
+    def take(self, indices: Indices) -> Dataset:
+        """The data set of these samples only."""
+        return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
+
+    def split(self, count: int, *, seed: int = 0) -> tuple[Dataset, Dataset]:
+        """Part the samples at random; labels keep their proportions in both parts.
+
+        Parameters
+        ----------
+        count
+            Samples in the second part, from 1 to ``len(self) - 1``.
+        seed
+            Decides which ones.
+
+        Returns
+        -------
+        tuple of Dataset
+            All others, and the `count` ones; both in their old order.
+        """
+        if not 0 < count < len(self):
+            raise InputError(
+                f"{self.name}: cannot part {count} of {len(self)} samples from the others; "
+                f"1 to {len(self) - 1} can be"
+            )
+        chosen = np.zeros(len(self), bool)
+        chosen[stratified(self.targets, count, seed)] = True
+        return self.take(np.flatnonzero(~chosen)), self.take(np.flatnonzero(chosen))
+
+
+def stratified(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Indices of `count` random samples, sorted, with each label's share kept.
+
+    No label is further than one sample from its exact share. Targets that are
+    not labels (floats, or more than one number a sample) count as one class.
+    """
+    labelled = targets.ndim == 1 and targets.dtype.kind in "bui"
+    labels = targets if labelled else np.zeros(len(targets), np.int64)
+    order = rng.stream(seed, "split").permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    # Every len/count-th sample of a shuffled list sorted by label: spread evenly over the labels.
+    return np.sort(order[(np.arange(count) * 2 + 1) * len(order) // (2 * count)])
+
+
+def _require_finite(name: str, what: str, array: np.ndarray) -> None:
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise InputError(
+            f"{name}: {what} hold {array[place]} at {place}; all numbers must be finite"
+        )

@@ -1,0 +1,76 @@
+"""The data sets that come with the package; `minidl.data.embed` made their arrays."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+
+from minidl.data.dataset import Dataset
+
+DIGITS = tuple("0123456789")
+GARMENTS = (
+    "T-shirt/top",
+    "trouser",
+    "pullover",
+    "dress",
+    "coat",
+    "sandal",
+    "shirt",
+    "sneaker",
+    "bag",
+    "ankle boot",
+)
+
+
+def digits() -> tuple[Dataset, Dataset]:
+    """Handwritten digits, 8×8 grey levels from 0 to 16, given as floats from 0 to 1.
+
+    Returns
+    -------
+    tuple of Dataset
+        1,437 training and 360 test samples, the classes in equal shares;
+        inputs (N, 8, 8, 1), targets (N,).
+
+    References
+    ----------
+    E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI
+    Machine Learning Repository, 1998. CC BY 4.0.
+    """
+    return (
+        Dataset(*_arrays("digits-train"), "digits", DIGITS, scale=1 / 16),
+        Dataset(*_arrays("digits-test"), "digits (test)", DIGITS, scale=1 / 16),
+    )
+
+
+def fashion_mnist_small() -> tuple[Dataset, Dataset]:
+    """A stratified part of Fashion-MNIST, 28×28 grey levels, given as floats from 0 to 1.
+
+    Returns
+    -------
+    tuple of Dataset
+        6,000 training samples from the original's training part and 1,000 test
+        samples from its test part; inputs (N, 28, 28, 1), targets (N,).
+
+    References
+    ----------
+    H. Xiao, K. Rasul and R. Vollgraf, Fashion-MNIST: a Novel Image Dataset for
+    Benchmarking Machine Learning Algorithms, 2017, arXiv:1708.07747. MIT licence.
+    """
+    halves = [_arrays(f"fashion-mnist-small-train-{half}") for half in (1, 2)]
+    inputs, targets = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    return (
+        Dataset(inputs, targets, "fashion-mnist-small", GARMENTS, scale=1 / 255),
+        Dataset(
+            *_arrays("fashion-mnist-small-test"),
+            "fashion-mnist-small (test)",
+            GARMENTS,
+            scale=1 / 255,
+        ),
+    )
+
+
+def _arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
+    with files("minidl.data").joinpath("arrays", f"{name}.npz").open("rb") as file:
+        stored = np.load(file, allow_pickle=False)
+        return stored["inputs"][..., np.newaxis], stored["targets"].astype(np.int64)

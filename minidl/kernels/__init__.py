@@ -1,0 +1,116 @@
+"""The hot loops, three times: as definitions, for CPUs, and for GPUs.
+
+`reference` says in NumPy what each kernel is; `cpu` (numba) and `gpu` (CuPy) offer
+the same functions, faster. Code above asks `of` for the ones that fit its array.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from minidl.errors import InputError, unknown_name
+
+VARIABLE = "MINIDL_KERNELS"
+"""Name of the environment variable that chooses the kernels for NumPy's arrays."""
+
+CHOICES = ("cpu", "reference")
+
+
+def of(x: Any) -> ModuleType:
+    """The kernels for an array.
+
+    Parameters
+    ----------
+    x
+        An array of NumPy or CuPy.
+
+    Returns
+    -------
+    module
+        `gpu` for CuPy's arrays. For NumPy's, `cpu`, or `reference` where the
+        environment variable ``MINIDL_KERNELS`` says so.
+
+    Raises
+    ------
+    UnknownNameError
+        If the variable names neither of these.
+    """
+    return import_module(f"{__name__}.{'gpu' if _is_cupy(x) else _choice()}")
+
+
+def array_module(x: Any) -> ModuleType:
+    """The module an array comes from: ``numpy`` or ``cupy``."""
+    return sys.modules["cupy"] if _is_cupy(x) else import_module("numpy")
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Within the block, NumPy's arrays get the kernels of this name.
+
+    Worker processes started within the block use them too.
+
+    Parameters
+    ----------
+    name
+        ``"cpu"`` or ``"reference"``.
+
+    Raises
+    ------
+    UnknownNameError
+        If it is neither.
+    """
+    if name not in CHOICES:
+        raise unknown_name("kernels", name, CHOICES)
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def set_threads(count: int) -> None:
+    """Let the kernels of this process use this many threads.
+
+    Both pools obey: numba's, which the CPU kernels use, and that of NumPy's BLAS,
+    which the definitions use. A count above the number of cores means all of them.
+
+    Parameters
+    ----------
+    count
+        At least 1.
+
+    Raises
+    ------
+    InputError
+        If it is less.
+    """
+    if count < 1:
+        raise InputError(f"kernels need at least 1 thread, not {count}")
+    import threadpoolctl
+
+    threadpoolctl.threadpool_limits(count)
+    if _choice() == "cpu":
+        import numba
+
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+
+def _is_cupy(x: Any) -> bool:
+    return type(x).__module__.partition(".")[0] == "cupy"
+
+
+def _choice() -> str:
+    name = os.environ.get(VARIABLE) or "cpu"
+    if name not in CHOICES:
+        raise unknown_name(f"kernels (from the environment variable {VARIABLE})", name, CHOICES)
+    return name

@@ -1,0 +1,5 @@
+"""The kernels for CPUs."""
+
+from __future__ import annotations
+
+from minidl.kernels.reference import *  # noqa: F403

@@ -1,0 +1,340 @@
+"""What every kernel is: the definition that the fast versions are held equal to.
+
+Arrays are float32 or float64 and come back as they came. Axis 0 is the batch, the last
+axis the features or channels; sizes, strides, paddings and dilations are pairs
+(vertical, horizontal). `x` goes in and `y` comes out; `dx` is the loss's gradient by `x`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+Array = np.ndarray
+Pair = tuple[int, int]
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """The product of two matrices, (M, K) and (K, N)."""
+    return a @ b
+
+
+def conv2d(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Convolution: what deep learning calls so, a sliding scalar product.
+
+    ``y[n,i,j,o] = b[o] + sum over p,q,c of x[n, i*s + p*d - pad, j*s + q*d - pad, c] w[p,q,c,o]``
+
+    Parameters
+    ----------
+    x
+        (N, H, W, C), surrounded by `padding` zeros on each side.
+    w
+        (KH, KW, C, O).
+    b
+        (O,), or None.
+    stride, padding, dilation
+        Step between windows, zeros at each border, step within a window.
+
+    Returns
+    -------
+    array
+        (N, H', W', O) with ``H' = (H + 2 pad - d (KH - 1) - 1) // s + 1``.
+
+    References
+    ----------
+    Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
+    """
+    windows = _windows(_pad(x, padding), w.shape[:2], stride, dilation)
+    y = np.einsum("nijcpq,pqco->nijo", windows, w, optimize=True)
+    return y if b is None else y + b
+
+
+def conv2d_input_gradient(
+    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """The gradient of `conv2d` by x: each output gives back to the inputs it was made of."""
+    dx = _pad(np.zeros(x_shape, dy.dtype), padding)
+    for p, q in np.ndindex(w.shape[:2]):
+        _at(dx, p, q, dy.shape, stride, dilation)[...] += dy @ w[p, q].T
+    return _crop(dx, padding)
+
+
+def conv2d_weight_gradient(
+    dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """The gradient of `conv2d` by w: inputs times the outputs they went into."""
+    windows = _windows(_pad(x, padding), w_shape[:2], stride, dilation)
+    return np.einsum("nijcpq,nijo->pqco", windows, dy, optimize=True)
+
+
+def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
+    """The maximum of each window of x (N, H, W, C).
+
+    Returns
+    -------
+    y : (N, H', W', C)
+    argmax : (N, H', W', C), int32
+        Where in its window, counted row by row, the first maximum stands. Padding never wins.
+    """
+    windows = _windows(_pad(x, padding, -np.inf), size, stride, (1, 1))
+    inside = _windows(_pad(np.ones(x.shape, bool), padding), size, stride, (1, 1))
+    y = windows.max(axis=(-2, -1))
+    winners = (windows == y[..., None, None]) & inside
+    return y, winners.reshape(*y.shape, size[0] * size[1]).argmax(axis=-1).astype(np.int32)
+
+
+def max_pool2d_gradient(
+    dy: Array, argmax: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> Array:
+    """The gradient of `max_pool2d`: it goes to the winner of each window."""
+    dx = _pad(np.zeros(x_shape, dy.dtype), padding)
+    for p, q in np.ndindex(size):
+        won = argmax == p * size[1] + q
+        _at(dx, p, q, dy.shape, stride, (1, 1))[...] += np.where(won, dy, 0)
+    return _crop(dx, padding)
+
+
+def avg_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
+    """The mean of each window of x (N, H, W, C), zeros of the padding counted."""
+    return _windows(_pad(x, padding), size, stride, (1, 1)).mean(axis=(-2, -1))
+
+
+def avg_pool2d_gradient(
+    dy: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> Array:
+    """The gradient of `avg_pool2d`: every cell of a window gets the same share."""
+    dx = _pad(np.zeros(x_shape, dy.dtype), padding)
+    for p, q in np.ndindex(size):
+        _at(dx, p, q, dy.shape, stride, (1, 1))[...] += dy / (size[0] * size[1])
+    return _crop(dx, padding)
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Normalise each column of x (M, C) to mean 0 and variance 1, then scale and shift.
+
+    Returns
+    -------
+    y : (M, C)
+    mean, inv_std : (C,)
+        Of the columns: the mean, and 1 / sqrt(biased variance + eps).
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization", 2015.
+    """
+    count = max(len(x), 1)
+    mean = x.sum(axis=0) / count
+    inv_std = 1 / np.sqrt(((x - mean) ** 2).sum(axis=0) / count + x.dtype.type(eps))
+    return gamma * (x - mean) * inv_std + beta, mean, inv_std
+
+
+def batch_norm_gradient(
+    dy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of `batch_norm` by x, gamma and beta.
+
+    The mean and the variance depend on x too: so dx has neither mean nor a part along x.
+    """
+    count = max(len(x), 1)
+    normal = (x - mean) * inv_std
+    dgamma = (dy * normal).sum(axis=0)
+    dbeta = dy.sum(axis=0)
+    dx = gamma * inv_std * (dy - dbeta / count - normal * dgamma / count)
+    return dx, dgamma, dbeta
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """Cross entropy between the softmax of each row and its label.
+
+    Parameters
+    ----------
+    logits
+        (M, C).
+    labels
+        (M,), whole numbers from 0 to C - 1.
+    smoothing
+        The part of the label's weight that is spread evenly over all classes.
+
+    Returns
+    -------
+    losses : (M,)
+    probabilities : (M, C)
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception architecture", 2016, for the smoothing.
+    """
+    z = logits - logits.max(axis=1, keepdims=True)
+    logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    losses = -(_targets(logits, labels, smoothing) * logs).sum(axis=1)
+    return losses, np.exp(logs)
+
+
+def softmax_cross_entropy_gradient(
+    dlosses: Array, probabilities: Array, labels: Array, smoothing: float
+) -> Array:
+    """The gradient of `softmax_cross_entropy` by the logits: what is predicted, less what is."""
+    return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
+
+
+def relu(x: Array) -> Array:
+    """The larger of x and 0."""
+    return np.maximum(x, 0)
+
+
+def relu_gradient(dy: Array, y: Array) -> Array:
+    """The gradient of `relu`, from its output."""
+    return np.where(y > 0, dy, 0)
+
+
+def leaky_relu(x: Array, slope: float) -> Array:
+    """x where it is positive, `slope` times x elsewhere."""
+    return np.where(x > 0, x, x * x.dtype.type(slope))
+
+
+def leaky_relu_gradient(dy: Array, x: Array, slope: float) -> Array:
+    """The gradient of `leaky_relu`, from its input."""
+    return np.where(x > 0, dy, dy * x.dtype.type(slope))
+
+
+def tanh(x: Array) -> Array:
+    """The hyperbolic tangent."""
+    return np.tanh(x)
+
+
+def tanh_gradient(dy: Array, y: Array) -> Array:
+    """The gradient of `tanh`, from its output."""
+    return dy * (1 - y * y)
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), in two forms so that exp never overflows."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def sigmoid_gradient(dy: Array, y: Array) -> Array:
+    """The gradient of `sigmoid`, from its output."""
+    return dy * y * (1 - y)
+
+
+def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
+    """x times `scale` where a random number is at least `threshold`, 0 elsewhere.
+
+    The gradient is the same function of dy.
+
+    Parameters
+    ----------
+    x, bits
+        Of one shape; `bits` are uniform uint32.
+    threshold
+        The probability of dropping, times 2**32.
+    scale
+        1 / (1 - that probability), so that the mean stays.
+    """
+    return np.where(bits >= threshold, x * x.dtype.type(scale), 0)
+
+
+def sgd_step(
+    w: Array,
+    g: Array,
+    velocity: Array,
+    lr: float,
+    momentum: float,
+    nesterov: bool,
+    weight_decay: float,
+) -> None:
+    """One step of stochastic gradient descent, in place.
+
+    Parameters
+    ----------
+    w, g
+        Weights and their gradient, (P,).
+    velocity
+        (P,), zero before the first step; empty if there is no momentum.
+    lr, momentum, nesterov, weight_decay
+        As in ``torch.optim.SGD``: the learning rate multiplies the velocity, and the
+        decay is added to the gradient.
+
+    References
+    ----------
+    Sutskever et al., "On the importance of initialization and momentum", 2013.
+    """
+    g = g + weight_decay * w
+    if momentum:
+        velocity[...] = momentum * velocity + g
+        g = g + momentum * velocity if nesterov else velocity
+    w -= lr * g
+
+
+def adam_step(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    t: int,
+) -> None:
+    """One step of Adam, in place.
+
+    Parameters
+    ----------
+    w, g
+        Weights and their gradient, (P,).
+    m, v
+        Running means of the gradient and of its square, (P,), zero before the first step.
+    lr, beta1, beta2, eps, weight_decay
+        As in ``torch.optim.Adam``: the decay is added to the gradient.
+    t
+        The number of this step, from 1.
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization", 2015, algorithm 1.
+    """
+    g = g + weight_decay * w
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    m_hat = m / (1 - beta1**t)
+    v_hat = v / (1 - beta2**t)
+    w -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+def _pad(x: Array, padding: Pair, value: float = 0) -> Array:
+    (top, left) = padding
+    return np.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=value)
+
+
+def _crop(x: Array, padding: Pair) -> Array:
+    (top, left), (_, height, width, _) = padding, x.shape
+    return x[:, top : height - top, left : width - left]
+
+
+def _windows(x: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
+    """All windows of x (N, H, W, C), as a view (N, H', W', C, KH, KW)."""
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
+    every = sliding_window_view(x, spans, axis=(1, 2))  # type: ignore[call-overload]
+    return every[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+
+
+def _at(x: Array, p: int, q: int, y_shape: tuple[int, ...], stride: Pair, dilation: Pair) -> Array:
+    """What stands at (p, q) of every window of x, as a view of the output's shape."""
+    rows, columns = (
+        slice(k * d, k * d + s * (count - 1) + 1, s)
+        for k, d, s, count in zip((p, q), dilation, stride, y_shape[1:3], strict=True)
+    )
+    return x[:, rows, columns]
+
+
+def _targets(like: Array, labels: Array, smoothing: float) -> Array:
+    """The distributions that `labels` stand for, (M, C)."""
+    classes = like.shape[1]
+    q = np.full(like.shape, smoothing / classes, like.dtype)
+    q[np.arange(len(labels)), labels] += 1 - smoothing
+    return q

@@ -1,0 +1,61 @@
+"""Layers, losses and initialisers: what a network is made of."""
+
+from __future__ import annotations
+
+from minidl.nn import init
+from minidl.nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.nn.batch_norm import BatchNorm
+from minidl.nn.bce_with_logits import BCEWithLogits
+from minidl.nn.conv2d import Conv2d
+from minidl.nn.cross_entropy import CrossEntropy
+from minidl.nn.dropout import Dropout
+from minidl.nn.fit_image import FitImage
+from minidl.nn.flatten import Flatten
+from minidl.nn.layer import (
+    EVALUATE,
+    Array,
+    Initialiser,
+    Layer,
+    Mode,
+    Parameter,
+    ParameterBuffer,
+    RunningMean,
+    Shape,
+)
+from minidl.nn.linear import Linear
+from minidl.nn.loss import Loss
+from minidl.nn.mse import MSE
+from minidl.nn.pooling import AvgPool2d, MaxPool2d
+from minidl.nn.residual import Residual
+from minidl.nn.sequential import Sequential
+
+__all__ = [
+    "EVALUATE",
+    "MSE",
+    "Array",
+    "AvgPool2d",
+    "BCEWithLogits",
+    "BatchNorm",
+    "Conv2d",
+    "CrossEntropy",
+    "Dropout",
+    "FitImage",
+    "Flatten",
+    "Initialiser",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "Loss",
+    "MaxPool2d",
+    "Mode",
+    "Parameter",
+    "ParameterBuffer",
+    "ReLU",
+    "Residual",
+    "RunningMean",
+    "Sequential",
+    "Shape",
+    "Sigmoid",
+    "Tanh",
+    "init",
+]

@@ -1,0 +1,42 @@
+"""Sigmoid and binary cross entropy in one, for yes-or-no questions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.errors import InputError
+from minidl.nn.layer import Array, Shape
+from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+
+
+class BCEWithLogits(Loss):
+    """-t log p - (1 - t) log(1 - p), where p is the sigmoid of the network's outputs.
+
+    Outputs and targets have one shape (N, ...); targets are probabilities, from 0
+    to 1. The loss is written as max(z, 0) - z t + log(1 + exp(-|z|)), which
+    overflows for no z. Its metric is ``"accuracy"``.
+    """
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = kernels.array_module(outputs)
+        z, t = outputs, xp.asarray(targets, dtype=outputs.dtype)
+        losses = xp.maximum(z, 0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
+        return mean_per_sample(losses), (z, t)
+
+    def backward(self, dlosses: Array, saved: Any) -> Array:
+        z, t = saved
+        return (kernels.of(z).sigmoid(z) - t) * share_per_sample(dlosses, z.shape)
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        return {"accuracy": mean_per_sample((outputs > 0) == (targets > 0.5))}
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        same_shape(self, outputs_shape, targets)
+        if targets.size and not 0 <= targets.min() <= targets.max() <= 1:
+            raise InputError(
+                "BCEWithLogits: targets must be from 0 to 1; "
+                f"they run from {targets.min()} to {targets.max()}"
+            )

@@ -1,0 +1,88 @@
+"""The two-dimensional convolution (cross-correlation, as the field has it) of images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import kernels
+from minidl.errors import InputError
+from minidl.nn import init
+from minidl.nn.layer import Array, Initialiser, Layer, Mode, Parameter, Shape
+from minidl.nn.windows import Pair, pair, positions
+
+
+class Conv2d(Layer):
+    """A convolution: (N, H, W, C) to (N, H', W', out_channels).
+
+    H' = floor((H + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
+
+    Parameters
+    ----------
+    out_channels
+        The number of filters.
+    kernel_size, stride, padding, dilation
+        A number for both axes, or (vertical, horizontal). Padding is with zeros
+        on either side.
+    bias
+        Whether each filter adds a learnt number.
+    weight_init
+        Draws `weight`, of shape (KH, KW, C, out_channels). The default is for
+        a ReLU behind the layer; `init.xavier_uniform` is for a tanh.
+    bias_init
+        Draws `bias`, of shape (out_channels,).
+
+    Raises
+    ------
+    InputError
+        If a size, stride or dilation is not positive, or a padding is negative.
+    """
+
+    weight: Parameter
+    bias: Parameter
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        bias: bool = True,
+        *,
+        weight_init: Initialiser = init.he_normal,
+        bias_init: Initialiser = init.zeros,
+    ) -> None:
+        if out_channels < 1:
+            raise InputError(f"Conv2d: out_channels must be at least 1, not {out_channels}")
+        self.out_channels = out_channels
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size, least=1)
+        self.stride = pair("Conv2d: stride", stride, least=1)
+        self.padding = pair("Conv2d: padding", padding, least=0)
+        self.dilation = pair("Conv2d: dilation", dilation, least=1)
+        self.has_bias = bias
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+
+    def build(self, shape: Shape) -> Shape:
+        down, across = positions(
+            self, shape, self.kernel_size, self.stride, self.padding, self.dilation
+        )
+        weight_shape = (*self.kernel_size, shape[-1], self.out_channels)
+        self.parameter("weight", weight_shape, self.weight_init)
+        if self.has_bias:
+            self.parameter("bias", (self.out_channels,), self.bias_init)
+        return down, across, self.out_channels
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        w, b = self.weight.value, self.bias.value if self.has_bias else None
+        self.expect_features(x, w.shape[2])
+        y = kernels.of(x).conv2d(x, w, b, self.stride, self.padding, self.dilation)
+        return y, x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, w, k = saved, self.weight.value, kernels.of(saved)
+        window = (self.stride, self.padding, self.dilation)
+        self.weight.grad += k.conv2d_weight_gradient(dy, x, w.shape, *window)
+        if self.has_bias:
+            self.bias.grad += dy.sum(axis=(0, 1, 2))
+        return k.conv2d_input_gradient(dy, w, x.shape, *window)

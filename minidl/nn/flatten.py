@@ -1,0 +1,21 @@
+"""From images or sequences to vectors."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from minidl.nn.layer import Array, Layer, Mode, Shape
+
+
+class Flatten(Layer):
+    """All axes but the batch's in one: (N, ...) to (N, D)."""
+
+    def build(self, shape: Shape) -> Shape:
+        return (prod(shape),)
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x.reshape(len(x), prod(x.shape[1:])), x.shape if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        return dy.reshape(saved)

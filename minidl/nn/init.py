@@ -1,0 +1,82 @@
+"""Initial values of parameters: functions of a random generator and a shape.
+
+Xavier: Glorot and Bengio 2010, for tanh and sigmoid. He: He et al. 2015, for
+ReLU. Both keep the variance of what passes through a layer from growing or
+shrinking with depth; they differ in how much of it the activation lets pass.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import prod, sqrt
+
+import numpy as np
+
+from minidl.errors import ShapeError
+from minidl.nn.layer import Initialiser, Shape
+
+
+def fans(shape: Shape) -> tuple[int, int]:
+    """How many inputs feed one output of a layer, and how many outputs one input feeds.
+
+    Parameters
+    ----------
+    shape
+        Of a weight: ``(D, O)`` of `Linear`, ``(KH, KW, C, O)`` of `Conv2d`.
+
+    Returns
+    -------
+    fan_in, fan_out : int
+
+    Raises
+    ------
+    ShapeError
+        If the shape has fewer than two axes, as a bias has.
+    """
+    if len(shape) < 2:
+        raise ShapeError(
+            f"fan-in and fan-out need a weight of two axes or more, not one of shape {shape}"
+        )
+    *window, inputs, outputs = shape
+    return prod(window) * inputs, prod(window) * outputs
+
+
+def xavier_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform within ±sqrt(6 / (fan_in + fan_out))."""
+    bound = sqrt(6 / max(1, sum(fans(shape))))
+    return generator.uniform(-bound, bound, shape)
+
+
+def xavier_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Normal, of variance 2 / (fan_in + fan_out)."""
+    return generator.normal(0, sqrt(2 / max(1, sum(fans(shape)))), shape)
+
+
+def he_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform within ±sqrt(6 / fan_in)."""
+    bound = sqrt(6 / max(1, fans(shape)[0]))
+    return generator.uniform(-bound, bound, shape)
+
+
+def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Normal, of variance 2 / fan_in."""
+    return generator.normal(0, sqrt(2 / max(1, fans(shape)[0])), shape)
+
+
+def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """All zero."""
+    return np.zeros(shape)
+
+
+def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """All one."""
+    return np.ones(shape)
+
+
+def constant(value: float) -> Initialiser:
+    """An initialiser that sets every element to `value`."""
+    return partial(_full, value)
+
+
+def _full(value: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return np.full(shape, value, np.float64)

@@ -1,0 +1,78 @@
+"""The fully connected layer: y = x w + b on the last axis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import kernels
+from minidl.errors import InputError, ShapeError
+from minidl.nn import init
+from minidl.nn.layer import Array, Initialiser, Layer, Mode, Parameter, Shape
+
+
+class Linear(Layer):
+    """A linear map of the last axis: (N, ..., D) to (N, ..., out_features).
+
+    Parameters
+    ----------
+    out_features
+        The size of the last axis of the output.
+    bias
+        Whether to add a learnt vector to the output.
+    weight_init
+        Draws `weight`, of shape (D, out_features). The default is for a ReLU
+        behind the layer; `init.xavier_uniform` is for a tanh, a sigmoid or an output.
+    bias_init
+        Draws `bias`, of shape (out_features,).
+
+    Raises
+    ------
+    InputError
+        If `out_features` is not positive.
+    """
+
+    weight: Parameter
+    bias: Parameter
+
+    def __init__(
+        self,
+        out_features: int,
+        bias: bool = True,
+        *,
+        weight_init: Initialiser = init.he_normal,
+        bias_init: Initialiser = init.zeros,
+    ) -> None:
+        if out_features < 1:
+            raise InputError(f"Linear: out_features must be at least 1, not {out_features}")
+        self.out_features = out_features
+        self.has_bias = bias
+        self.weight_init = weight_init
+        self.bias_init = bias_init
+
+    def build(self, shape: Shape) -> Shape:
+        if not shape or shape[-1] < 1:
+            raise ShapeError(
+                f"{self.describe()} needs samples with at least one feature on the last axis, "
+                f"not of shape {shape}"
+            )
+        self.parameter("weight", (shape[-1], self.out_features), self.weight_init)
+        if self.has_bias:
+            self.parameter("bias", (self.out_features,), self.bias_init)
+        return (*shape[:-1], self.out_features)
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        w = self.weight.value
+        self.expect_features(x, len(w))
+        y = kernels.of(x).matmul(x.reshape(x.size // len(w), len(w)), w)
+        if self.has_bias:
+            y += self.bias.value
+        return y.reshape(*x.shape[:-1], self.out_features), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, w = saved, self.weight.value
+        rows = x.size // len(w)
+        x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
+        self.weight.grad += kernels.of(x).matmul(x2.T, dy2)
+        if self.has_bias:
+            self.bias.grad += dy2.sum(axis=0)
+        return kernels.of(x).matmul(dy2, w.T).reshape(x.shape)

@@ -1,0 +1,85 @@
+"""What a loss is: one number for each sample, and its gradient."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import InputError, ShapeError
+from minidl.nn.layer import Array, Shape
+
+
+class Loss:
+    """The base of every loss.
+
+    A loss gives each sample one number (the mean over any axes between the
+    batch's and the last), and leaves the mean over the batch to its caller: who
+    sees a slice of a batch passes ``dlosses = 1 / global batch size``, and the
+    gradients of all slices add up to that of the mean.
+    """
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        """The losses, of shape (N,), and what `backward` will need."""
+        raise TypeError(f"{type(self).__name__} defines no forward")
+
+    def backward(self, dlosses: Array, saved: Any) -> Array:
+        """The gradient of the network's outputs.
+
+        Parameters
+        ----------
+        dlosses
+            Gradient by each sample's loss, of shape (N,).
+        saved
+            What the forward pass of the same samples returned.
+        """
+        raise TypeError(f"{type(self).__name__} defines no backward")
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        """What else is worth watching: by name, one number for each sample, of shape (N,)."""
+        return {}
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        """See, before training, that a data set's targets fit.
+
+        Parameters
+        ----------
+        outputs_shape
+            The shape of the network's output for one sample.
+        targets
+            All targets, axis 0 being the samples.
+
+        Raises
+        ------
+        InputError
+            If their type or their values do not fit the loss.
+        ShapeError
+            If their shape does not fit the output.
+        """
+
+
+def same_shape(loss: Loss, outputs_shape: Shape, targets: np.ndarray) -> None:
+    """Check that there is one finite real target for each output."""
+    name = type(loss).__name__
+    if targets.shape[1:] != tuple(outputs_shape):
+        raise ShapeError(
+            f"{name}: the network's outputs have shape {tuple(outputs_shape)} for each sample, "
+            f"the targets {targets.shape[1:]}; they must be equal"
+        )
+    if targets.dtype.kind not in "fiub":
+        raise InputError(f"{name}: targets must be real numbers, not of type {targets.dtype}")
+    if not np.isfinite(targets).all():
+        raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
+
+
+def mean_per_sample(values: Array) -> Array:
+    """(N, ...) to (N,); of a sample without values, 0."""
+    count = prod(values.shape[1:])
+    return values.reshape(len(values), count).sum(axis=1) / max(1, count)
+
+
+def share_per_sample(dlosses: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of `mean_per_sample` by each value of (N, ...), with axes of 1 to broadcast."""
+    share = dlosses / max(1, prod(shape[1:]))
+    return share.reshape(len(dlosses), *[1] * (len(shape) - 1))

@@ -1,0 +1,26 @@
+"""The mean squared error, for regression."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.nn.layer import Array, Shape
+from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+
+
+class MSE(Loss):
+    """(outputs - targets)², for outputs and targets of one shape (N, ...)."""
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = kernels.array_module(outputs)
+        error = outputs - xp.asarray(targets, dtype=outputs.dtype)
+        return mean_per_sample(error**2), error
+
+    def backward(self, dlosses: Array, saved: Any) -> Array:
+        return 2 * saved * share_per_sample(dlosses, saved.shape)
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        same_shape(self, outputs_shape, targets)

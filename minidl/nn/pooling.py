@@ -1,0 +1,76 @@
+"""Pooling: each window of an image is replaced by its largest value or by its mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import kernels
+from minidl.errors import InputError
+from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.windows import Pair, pair, positions
+
+
+class Pool2d(Layer):
+    """What both kinds of pooling have in common: the window.
+
+    Parameters
+    ----------
+    size
+        The window: a number for both axes, or (vertical, horizontal).
+    stride
+        From window to window; the window's own size if not given.
+    padding
+        On either side, at most half the window.
+
+    Raises
+    ------
+    InputError
+        If size or stride is not positive, or the padding too large or negative.
+    """
+
+    def __init__(
+        self, size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+    ) -> None:
+        kind = type(self).__name__
+        self.size = pair(f"{kind}: size", size, least=1)
+        self.stride = self.size if stride is None else pair(f"{kind}: stride", stride, least=1)
+        self.padding = pair(f"{kind}: padding", padding, least=0)
+        if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
+            raise InputError(
+                f"{kind}: padding may be at most half the window {self.size}, not {self.padding}"
+            )
+
+    def build(self, shape: Shape) -> Shape:
+        return (*positions(self, shape, self.size, self.stride, self.padding), shape[-1])
+
+
+class MaxPool2d(Pool2d):
+    """The largest value of each window, (N, H, W, C) to (N, H', W', C); padding never wins.
+
+    The gradient goes to where the largest value was (to the first of equal
+    ones). Parameters as for `Pool2d`.
+    """
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        y, argmax = kernels.of(x).max_pool2d(x, self.size, self.stride, self.padding)
+        return y, (argmax, x.shape) if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        argmax, x_shape = saved
+        return kernels.of(dy).max_pool2d_gradient(
+            dy, argmax, x_shape, self.size, self.stride, self.padding
+        )
+
+
+class AvgPool2d(Pool2d):
+    """The mean of each window, (N, H, W, C) to (N, H', W', C); padding counts as zeros.
+
+    Parameters as for `Pool2d`.
+    """
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        y = kernels.of(x).avg_pool2d(x, self.size, self.stride, self.padding)
+        return y, x.shape if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        return kernels.of(dy).avg_pool2d_gradient(dy, saved, self.size, self.stride, self.padding)

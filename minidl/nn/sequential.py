@@ -1,0 +1,84 @@
+"""Layers one after another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+from minidl.errors import InputError
+from minidl.nn.layer import Array, Layer, Mode, Shape
+
+
+class Sequential(Layer):
+    """The layers given, each fed with the output of the one before.
+
+    They are named by their place, so that the parameters are ``"0.weight"``,
+    ``"0.bias"``, ``"2.weight"`` and so on. ``network[2:5]`` is a `Sequential` of the
+    same layers, not copies, under the names that they have in `network`.
+
+    Parameters
+    ----------
+    *layers
+        Any number, also none, which gives the identity.
+    names
+        Other names than the places, one for each layer; different layers need different ones.
+
+    Raises
+    ------
+    InputError
+        If one of them is no layer, or the names do not fit.
+    """
+
+    def __init__(self, *layers: Layer, names: Sequence[str] | None = None) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise InputError(
+                    f"Sequential: argument {position} must be a layer, such as nn.Linear(10), "
+                    f"not {layer!r}"
+                )
+        self.layers = layers
+        self.names = tuple(map(str, range(len(layers)) if names is None else names))
+        if len(self.names) != len(layers):
+            raise InputError(
+                f"Sequential: {len(layers)} layers need as many names, not {len(self.names)}"
+            )
+        owner = dict(zip(self.names, layers, strict=True))
+        if any(owner[name] is not layer for name, layer in self.children()):
+            raise InputError(f"Sequential: two layers have one name: {self.names}")
+
+    def children(self) -> Iterator[tuple[str, Layer]]:
+        return zip(self.names, self.layers, strict=True)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.layers)
+
+    @overload
+    def __getitem__(self, place: int) -> Layer: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequential: ...
+    def __getitem__(self, place: int | slice) -> Layer:
+        if not isinstance(place, slice):
+            return self.layers[place]
+        part = Sequential(*self.layers[place], names=self.names[place])
+        part.__dict__["_path"] = self.path
+        return part
+
+    def build(self, shape: Shape) -> Shape:
+        for layer in self.layers:
+            shape = layer.build(shape)
+        return shape
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        saved = []
+        for layer in self.layers:
+            x, kept = layer.forward(x, mode)
+            saved.append(kept)
+        return x, saved if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+            dy = layer.backward(dy, kept)
+        return dy

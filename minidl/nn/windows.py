@@ -1,0 +1,69 @@
+"""The arithmetic of windows that slide over an image (Dumoulin and Visin 2016)."""
+
+from __future__ import annotations
+
+from minidl.errors import InputError, ShapeError
+from minidl.nn.layer import Layer, Shape
+
+Pair = tuple[int, int]
+
+
+def pair(name: str, value: int | Pair, least: int) -> Pair:
+    """`value` for both axes of an image, checked to be whole numbers of at least `least`.
+
+    Parameters
+    ----------
+    name
+        What the value is, for the message: ``"Conv2d: stride"``.
+    value
+        A number for both axes, or (vertical, horizontal).
+    least
+        The smallest number allowed.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    both = (value, value) if isinstance(value, int) else tuple(value)
+    if len(both) != 2 or not all(isinstance(size, int) and size >= least for size in both):
+        raise InputError(
+            f"{name} must be a whole number of at least {least}, or a pair of such, not {value!r}"
+        )
+    return both
+
+
+def positions(
+    layer: Layer, shape: Shape, size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+) -> Pair:
+    """At how many places, down and across, a window fits on an image.
+
+    Parameters
+    ----------
+    layer
+        Whose window it is, for the message.
+    shape
+        The image's shape, (H, W, C).
+    size, stride, padding, dilation
+        The window's, each (vertical, horizontal).
+
+    Raises
+    ------
+    ShapeError
+        If the shape is no image's, or the window fits nowhere.
+    """
+    if len(shape) != 3 or min(shape) < 1:
+        raise ShapeError(
+            f"{layer.describe()} needs images of shape (height, width, channels), not {shape}"
+        )
+    spans = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
+    rooms = [length + 2 * p for length, p in zip(shape[:2], padding, strict=True)]
+    if spans[0] > rooms[0] or spans[1] > rooms[1]:
+        raise ShapeError(
+            f"{layer.describe()} has a window of {spans[0]}×{spans[1]} and cannot take an image "
+            f"of {rooms[0]}×{rooms[1]} (padding included)"
+        )
+    down, across = [
+        (room - span) // step + 1 for room, span, step in zip(rooms, spans, stride, strict=True)
+    ]
+    return down, across

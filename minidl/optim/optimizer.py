@@ -1,0 +1,78 @@
+"""What an optimizer is: a rule that moves a vector of weights, given its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+
+from minidl.errors import InputError
+from minidl.nn.layer import Array
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """The base of every update rule.
+
+    An optimizer is a frozen dataclass of its settings and keeps no state. What it
+    remembers between steps are vectors as long as the weights, one for each name in
+    `slots`; whoever trains holds them, all zero before the first step, and can cut
+    them beside the weights, send them or save them. A rule of your own is three
+    things, settings, `slots` and `step`:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Adagrad(Optimizer):
+    ...     lr: float = 0.01
+    ...
+    ...     @property
+    ...     def slots(self):
+    ...         return ("sum_of_squares",)
+    ...
+    ...     def step(self, values, grads, slots, step):
+    ...         slots["sum_of_squares"] += grads**2
+    ...         values -= self.lr * grads / (slots["sum_of_squares"] ** 0.5 + 1e-10)
+
+    The rule must treat every element by itself: a vector may be updated in parts.
+    """
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the state vectors that `step` needs."""
+        return ()
+
+    def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
+        """Move the weights, in place.
+
+        Parameters
+        ----------
+        values, grads
+            Weights and their gradient, both (P,); `grads` is not to be changed.
+        slots
+            For each name in `slots` a vector (P,), to be changed in place.
+        step
+            How many steps came before; 0 in the first.
+        """
+        raise TypeError(f"{type(self).__name__} defines no step")
+
+    def require(
+        self, name: str, least: float, below: float = float("inf"), *, strict: bool = False
+    ) -> None:
+        """Check that a setting is a finite number in a range.
+
+        Parameters
+        ----------
+        name
+            Of the setting.
+        least, below
+            It must be at least the first (above it, if `strict`) and below the second.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        value = getattr(self, name)
+        if not (isfinite(value) and least <= value < below) or (strict and value == least):
+            low = f"greater than {least}" if strict else f"at least {least}"
+            high = f" and less than {below}" if isfinite(below) else " and finite"
+            raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value}")

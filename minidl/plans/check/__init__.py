@@ -1,0 +1,25 @@
+"""Proofs: no deadlock without buffers, every chunk summed once, every pass in its place."""
+
+from minidl.plans.check.collective import (
+    CollectiveCosts,
+    bytes_sent,
+    check_all_reduce,
+    check_form,
+    follow,
+    show,
+)
+from minidl.plans.check.pipeline import PipelineCosts, check_pipeline
+from minidl.plans.rendezvous import execute, grid
+
+__all__ = [
+    "CollectiveCosts",
+    "PipelineCosts",
+    "bytes_sent",
+    "check_all_reduce",
+    "check_form",
+    "check_pipeline",
+    "execute",
+    "follow",
+    "grid",
+    "show",
+]

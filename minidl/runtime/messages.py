@@ -1,0 +1,96 @@
+"""What a message says about itself, so that a wrong partner is an error and never a wrong sum."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.errors import InputError, MessageMismatchError, PlanError
+from minidl.runtime.requests import Incoming, Outgoing
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What both ends of a channel must agree on.
+
+    Parameters
+    ----------
+    sequence
+        How many messages went through the channel before this one.
+    operation
+        What the message belongs to, e.g. ``"gradients"``.
+    dtype, shape
+        Of the array sent.
+    """
+
+    sequence: int
+    operation: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, sequence: int, operation: str, array: np.ndarray) -> Fingerprint:
+        """The fingerprint of a message that is stored in, or comes from, `array`."""
+        return cls(sequence, operation, array.dtype.str, array.shape)
+
+    def __str__(self) -> str:
+        return (
+            f"message {self.sequence} of {self.operation!r}, "
+            f"{np.dtype(self.dtype)} of shape {self.shape}"
+        )
+
+
+def mismatch(receiver: int, expected: object, sender: int, sent: object) -> MessageMismatchError:
+    """The error for a message that is not the one its receiver expects."""
+    return MessageMismatchError(
+        f"rank {receiver} expects {expected} from rank {sender}, but rank {sender} sent {sent}"
+    )
+
+
+def never_received(sender: int, receiver: int, sent: int, received: int) -> MessageMismatchError:
+    """The error for messages left in a channel when all ranks have finished."""
+    return MessageMismatchError(
+        f"rank {sender} sent {sent} messages to rank {receiver}, which finished after receiving "
+        f"{received} of them"
+    )
+
+
+def check_array(array: np.ndarray, *, receives: bool) -> None:
+    """Raise InputError unless a message can be read from, or stored in, `array`."""
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"a message is a NumPy array, not {type(array).__name__}")
+    if not array.flags.c_contiguous:
+        raise InputError(
+            f"a message's array must be contiguous; this one of shape {array.shape} has strides "
+            f"{array.strides}: send a copy, or receive into one"
+        )
+    if array.dtype.hasobject:
+        raise InputError(f"a message's array holds numbers, not dtype {array.dtype}")
+    if receives and not array.flags.writeable:
+        raise InputError(f"an array to receive into (shape {array.shape}) must be writeable")
+
+
+def check_channel(sender: int, receiver: int, channels: Container[tuple[int, int]]) -> None:
+    """Raise PlanError unless this pair is among the channels of the launch."""
+    if (sender, receiver) not in channels:
+        raise PlanError(
+            f"a message is to go from rank {sender} to rank {receiver}, "
+            "but that pair is not among the channels of this launch"
+        )
+
+
+def check_overlaps(transfers: Sequence[Outgoing | Incoming]) -> None:
+    """Raise PlanError if an array is sent while it is being received into."""
+    for receive in transfers:
+        for send in transfers:
+            if (
+                isinstance(receive, Incoming)
+                and isinstance(send, Outgoing)
+                and np.may_share_memory(receive.array, send.array)
+            ):
+                raise PlanError(
+                    f"one Exchange sends {send.operation!r} to rank {send.peer} out of memory that "
+                    f"it receives {receive.operation!r} from rank {receive.peer} into"
+                )

@@ -1,0 +1,58 @@
+"""Strategies: who computes what, while the training call stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from minidl.errors import unknown_name
+from minidl.strategy.all_reduce import RingAllReduce
+from minidl.strategy.base import Layout, Strategy
+from minidl.strategy.job import Committed, Evaluated, Event, Job, StepDone, Sums
+from minidl.strategy.parameter_server import ParameterServer
+from minidl.strategy.partition import Stage, partition
+from minidl.strategy.pipeline import Pipeline
+from minidl.strategy.serial import Serial
+
+__all__ = [
+    "Committed",
+    "Evaluated",
+    "Event",
+    "Job",
+    "Layout",
+    "ParameterServer",
+    "Pipeline",
+    "RingAllReduce",
+    "Serial",
+    "Stage",
+    "StepDone",
+    "Strategy",
+    "Sums",
+    "known",
+    "make",
+    "partition",
+]
+
+_MAKERS: dict[str, Callable[[int], Strategy]] = {
+    "serial": lambda workers: Serial(),
+    "server": lambda workers: ParameterServer(workers),
+    "ring": lambda workers: RingAllReduce(workers),
+    "pipeline": lambda workers: Pipeline(workers),
+}
+
+
+def known() -> tuple[str, ...]:
+    """The names that `make` takes."""
+    return tuple(_MAKERS)
+
+
+def make(name: str, workers: int) -> Strategy:
+    """The strategy of this name, on so many workers or stages.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message lists those there are.
+    """
+    if name not in _MAKERS:
+        raise unknown_name("strategy", name, _MAKERS)
+    return _MAKERS[name](workers)

@@ -1,0 +1,87 @@
+"""Data parallelism without a centre: every worker holds the model, and gradients are all-reduced.
+
+Each worker computes the gradients of its slice of the batch, an all-reduce gives
+everybody their sum, and everybody makes the same update (Patarasuk and Yuan 2009
+for the ring; Goyal et al. 2017 for training with it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from minidl.errors import InputError
+from minidl.plans import Collective, bytes_sent, ring_all_reduce
+from minidl.runtime import Runtime
+from minidl.runtime.requests import RankContext, RankProgram, Report, collective
+from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
+from minidl.strategy.job import Evaluated, Job, StepDone
+from minidl.strategy.loop import Epochs
+from minidl.strategy.replica import Replica, evaluate_share
+
+
+@dataclass(frozen=True)
+class RingAllReduce(Strategy):
+    """Train on workers that sum their gradients around a ring.
+
+    Parameters
+    ----------
+    workers
+        How many processes share each batch.
+    plan
+        Makes the all-reduce for that many ranks; any plan that ends with the sum
+        on every rank will do.
+    runtime
+        What the workers run on; real processes by default.
+    """
+
+    workers: int
+    plan: Callable[[int], Collective] = ring_all_reduce
+    runtime: Runtime = field(default_factory=default_runtime, repr=False)
+
+    def __post_init__(self) -> None:
+        positive("workers", self.workers)
+
+    @property
+    def name(self) -> str:
+        return "ring"
+
+    def check(self, job: Job) -> None:
+        require_workers(self.workers, job)
+
+    def layout(self, job: Job) -> Layout:
+        plan = self._plan()
+        return Layout(
+            [partial(_program, job.detached(), plan)] * self.workers,
+            [f"worker {rank}" for rank in range(self.workers)],
+            plan.channels(),
+        )
+
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+        steps = len(job.epochs) * job.loader().steps
+        per_step = bytes_sent(self._plan(), job.length, job.dtype.itemsize)
+        return {"gradients": tuple(steps * sent for sent in per_step)}
+
+    def _plan(self) -> Collective:
+        plan = self.plan(self.workers)
+        if plan.size != self.workers:
+            raise InputError(f"the plan is for {plan.size} ranks, not for {self.workers}")
+        return plan
+
+
+def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
+    job = job.attached(context.shared)
+    rank, size = context.rank, context.size
+    replica, loader = Replica(job, context), job.loader()
+    for epoch in Epochs(job, context):
+        for position, step in epoch:
+            batch = loader.shard(epoch.number, position, rank, size)
+            sums = replica.gradients(batch, step)
+            yield from collective(plan, rank, replica.buffer.grads, "gradients")
+            replica.update(step)
+            yield Report(StepDone(epoch.number, step, batch.size, sums))
+        if rank == 0:
+            yield Report(epoch.committed(replica))
+        if job.validation is not None:
+            yield Report(Evaluated(epoch.number, evaluate_share(replica, rank, size)))

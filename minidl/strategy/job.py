@@ -1,0 +1,166 @@
+"""What a strategy is given to do, and what it tells while doing it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from minidl.data import Dataset, Loader
+from minidl.nn import Layer, Loss
+from minidl.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of `Trainer.fit`, without a word about who carries it out.
+
+    Parameters
+    ----------
+    model
+        Built and named; its parameters lie in the order of `index`.
+    loss, optimizer
+        What is minimised, and how.
+    train, validation
+        The data; validation may be None.
+    batch_size
+        Samples in a global batch, whoever computes it.
+    seed, dtype
+        Of the run.
+    epochs
+        The numbers of the epochs to run.
+    first_step
+        The number of the first step, for schedules and random numbers.
+    index
+        Where each parameter lies in a row of the state (see `state`).
+    trainable
+        How many elements of a row are learnt; running means follow them.
+    """
+
+    model: Layer
+    loss: Loss
+    optimizer: Optimizer
+    train: Dataset
+    validation: Dataset | None
+    batch_size: int
+    seed: int
+    dtype: np.dtype
+    epochs: range
+    first_step: int
+    index: Mapping[str, slice]
+    trainable: int
+
+    @property
+    def length(self) -> int:
+        """Elements in a row of the state: parameters and running means."""
+        return max((place.stop for place in self.index.values()), default=0)
+
+    def loader(self) -> Loader:
+        """The loader of the training data."""
+        return Loader(self.train, self.batch_size, seed=self.seed, dtype=self.dtype)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The data sets' arrays by name, to be shared instead of copied to every rank."""
+        found = {"train.inputs": self.train.inputs, "train.targets": self.train.targets}
+        if self.validation is not None:
+            found["validation.inputs"] = self.validation.inputs
+            found["validation.targets"] = self.validation.targets
+        return found
+
+    def detached(self) -> Job:
+        """This job without its data sets' arrays, light enough to send to a worker."""
+        validation = self.validation and _with_arrays(self.validation, None, None)
+        return replace(self, train=_with_arrays(self.train, None, None), validation=validation)
+
+    def attached(self, arrays: Mapping[str, np.ndarray]) -> Job:
+        """A detached job with the arrays that `arrays` named, wherever they lie now."""
+        train = _with_arrays(self.train, arrays["train.inputs"], arrays["train.targets"])
+        validation = self.validation
+        if validation is not None:
+            validation = _with_arrays(
+                validation, arrays["validation.inputs"], arrays["validation.targets"]
+            )
+        return replace(self, train=train, validation=validation)
+
+
+def _with_arrays(
+    dataset: Dataset, inputs: np.ndarray | None, targets: np.ndarray | None
+) -> Dataset:
+    twin = copy.copy(dataset)  # not `replace`: a data set without arrays would be refused
+    object.__setattr__(twin, "inputs", inputs)
+    object.__setattr__(twin, "targets", targets)
+    return twin
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Losses and metrics summed over some samples, so that parts can be added.
+
+    Parameters
+    ----------
+    samples
+        How many samples.
+    values
+        The sums by name: ``"loss"``, and what the loss's `metrics` gives.
+    """
+
+    samples: int = 0
+    values: Mapping[str, float] | None = None
+
+    def __add__(self, other: Sums) -> Sums:
+        mine, theirs = self.values or {}, other.values or {}
+        names = list(mine) + [name for name in theirs if name not in mine]
+        added = {name: mine.get(name, 0.0) + theirs.get(name, 0.0) for name in names}
+        return Sums(self.samples + other.samples, added)
+
+    def means(self) -> dict[str, float]:
+        """Each sum divided by the number of samples."""
+        return {name: value / self.samples for name, value in (self.values or {}).items()}
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """A rank has finished its part of a step.
+
+    The step is complete when the parts' samples add up to `batch_size`.
+    """
+
+    epoch: int
+    step: int
+    batch_size: int
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A rank has evaluated its part of the validation data."""
+
+    epoch: int
+    sums: Sums
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A rank has written its part of the state at the end of an epoch.
+
+    Parameters
+    ----------
+    epoch
+        The epoch that ended.
+    slot
+        Which of the two copies of the state holds it.
+    parts
+        How many ranks write a part each; the epoch is complete when all have.
+    seconds
+        How long the rank trained in this epoch, evaluation not counted.
+    """
+
+    epoch: int
+    slot: int
+    parts: int
+    seconds: float
+
+
+Event = StepDone | Evaluated | Committed

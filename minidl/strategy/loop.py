@@ -1,0 +1,46 @@
+"""The epochs and steps that every rank of a job walks through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from minidl.runtime.requests import RankContext
+from minidl.strategy.job import Committed, Job
+from minidl.strategy.replica import Replica
+
+
+@dataclass
+class Epochs:
+    """Walk through a job's epochs: each yields (position in the epoch, step of the run)."""
+
+    job: Job
+    context: RankContext
+
+    def __iter__(self) -> Iterator[Epoch]:
+        steps = self.job.loader().steps
+        for count, number in enumerate(self.job.epochs):
+            first = self.job.first_step + count * steps
+            yield Epoch(number, range(first, first + steps), self.context)
+
+
+@dataclass
+class Epoch:
+    """One epoch on one rank."""
+
+    number: int
+    steps: range
+    context: RankContext
+    seconds: float = field(default=0.0, init=False)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        trace = self.context.trace
+        start = trace.clock()
+        for position, step in enumerate(self.steps):
+            trace.step = step
+            yield position, step
+        self.seconds = trace.clock() - start
+
+    def committed(self, replica: Replica, parts: int = 1) -> Committed:
+        """Write the rank's part of the state; the event that says so."""
+        return Committed(self.number, replica.commit(self.number), parts, self.seconds)

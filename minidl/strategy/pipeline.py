@@ -1,0 +1,223 @@
+"""Model parallelism by layers: each stage holds some layers, micro-batches flow through them.
+
+Which micro-batch goes forward or backward when is a plan (GPipe: Huang et al.
+2019, arXiv 1811.06965); this file carries one out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minidl.data import Batch
+from minidl.errors import unknown_name
+from minidl.nn import EVALUATE, Shape
+from minidl.plans import (
+    SCHEDULES,
+    Activation,
+    Backward,
+    Forward,
+    Gradient,
+    Plan,
+    Receive,
+    Send,
+    Step,
+    split,
+)
+from minidl.runtime import Runtime
+from minidl.runtime.requests import (
+    Exchange,
+    Incoming,
+    Outgoing,
+    RankContext,
+    RankProgram,
+    Report,
+)
+from minidl.strategy.base import Layout, Strategy, default_runtime, positive
+from minidl.strategy.job import Evaluated, Job, StepDone, Sums
+from minidl.strategy.loop import Epochs
+from minidl.strategy.partition import Stage, partition
+from minidl.strategy.replica import EVALUATION_BATCH, Replica, non_finite, score
+
+
+@dataclass(frozen=True)
+class Pipeline(Strategy):
+    """Train on stages that each hold some consecutive layers.
+
+    Parameters
+    ----------
+    stages
+        How many processes share the layers.
+    micro_batches
+        Into how many slices each batch is cut.
+    schedule
+        ``"gpipe"``, or ``"sequential"``: no two stages at work at the same time.
+    runtime
+        What the stages run on; real processes by default.
+    """
+
+    stages: int
+    micro_batches: int = 4
+    schedule: str = "gpipe"
+    runtime: Runtime = field(default_factory=default_runtime, repr=False)
+
+    def __post_init__(self) -> None:
+        positive("stages", self.stages)
+        positive("micro_batches", self.micro_batches)
+        if self.schedule not in SCHEDULES:
+            raise unknown_name("schedule", self.schedule, SCHEDULES)
+
+    @property
+    def name(self) -> str:
+        return "pipeline"
+
+    def check(self, job: Job) -> None:
+        self._parts(job)
+
+    def layout(self, job: Job) -> Layout:
+        plan = self.plan()
+        return Layout(
+            [partial(_program, job.detached(), stage, plan, self.micro_batches)
+             for stage in self._parts(job)],
+            [f"stage {number}" for number in range(self.stages)],
+            plan.channels(),
+        )
+
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+        samples = len(job.epochs) * len(job.train) * job.dtype.itemsize
+        borders = [
+            samples * int(np.prod(stage.output_shape, dtype=np.int64))
+            for stage in self._parts(job)[:-1]
+        ]
+        return {"activations": (*borders, 0), "gradients": (0, *borders)}
+
+    def plan(self) -> Plan:
+        """The schedule for these stages and micro-batches."""
+        return SCHEDULES[self.schedule](self.stages, self.micro_batches)
+
+    def _parts(self, job: Job) -> tuple[Stage, ...]:
+        return partition(job.model, job.train.sample_shape, self.stages)
+
+
+def _program(
+    job: Job, stage: Stage, plan: Plan, micro_batches: int, context: RankContext
+) -> RankProgram:
+    job = job.attached(context.shared)
+    rank, last = context.rank, context.size - 1
+    replica, loader = Replica(job, context, stage.model()), job.loader()
+    for epoch in Epochs(job, context):
+        for position, step in epoch:
+            batch = loader.shard(epoch.number, position, 0, 1)
+            flow = _Flow(replica, stage, batch, step, micro_batches, rank, last)
+            for together in plan.programs[rank]:
+                transfers = flow.carry_out(together)
+                if transfers:
+                    yield Exchange(transfers)
+            replica.update(step)
+            yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
+        yield Report(epoch.committed(replica, parts=context.size))
+        if job.validation is not None:
+            sums = yield from _evaluate(replica, stage, rank, last)
+            yield Report(Evaluated(epoch.number, sums))
+
+
+class _Flow:
+    """One batch on its way through one stage: the micro-batches that are under way."""
+
+    def __init__(
+        self,
+        replica: Replica,
+        stage: Stage,
+        batch: Batch,
+        step: int,
+        micro_batches: int,
+        rank: int,
+        last: int,
+    ) -> None:
+        self.replica, self.stage, self.batch, self.step = replica, stage, batch, step
+        self.slices = split(len(batch.x), micro_batches)
+        self.is_first, self.is_last = rank == 0, rank == last
+        self.arrays: dict[Any, np.ndarray] = {}
+        self.saved: dict[int, Any] = {}
+        self.sums = Sums()
+
+    def carry_out(self, together: Step) -> tuple[Outgoing | Incoming, ...]:
+        """Do a step's computing; returns its transfers, which the runtime must do."""
+        transfers: list[Outgoing | Incoming] = []
+        for instruction in together:
+            match instruction:
+                case Receive(peer, item):
+                    self.arrays[item] = array = self._empty(item)
+                    transfers.append(Incoming(peer, array, _OPERATIONS[type(item)]))
+                case Send(peer, item):
+                    array = np.ascontiguousarray(self.arrays.pop(item))
+                    transfers.append(Outgoing(peer, array, _OPERATIONS[type(item)]))
+                case Forward(micro_batch):
+                    self._forward(micro_batch)
+                case Backward(micro_batch):
+                    self._backward(micro_batch)
+        return tuple(transfers)
+
+    def _empty(self, item: Activation | Gradient) -> np.ndarray:
+        stage, part = self.stage, self.slices[item.micro_batch]
+        shape = stage.input_shape if isinstance(item, Activation) else stage.output_shape
+        return np.empty((part.stop - part.start, *shape), self.replica.job.dtype)
+
+    def _forward(self, micro_batch: int) -> None:
+        part, model = self.slices[micro_batch], self.replica.model
+        arriving = Activation(micro_batch)
+        x = self.batch.x[part] if self.is_first else self.arrays.pop(arriving)
+        if not len(x):
+            y = self._empty_output(self.stage.output_shape)
+        else:
+            mode = self.replica.mode(self.step, self.batch.first + part.start, self.batch.size)
+            with self.replica.trace.span("forward", micro_batch):
+                y, self.saved[micro_batch] = model.forward(x, mode)
+            if self.is_last:
+                y, sums = self.replica.loss_gradient(x, y, self.batch.y[part], mode)
+                self.sums += sums
+            elif not np.isfinite(y).all():
+                raise non_finite(model, x, mode)
+        # After the last stage the batch turns round: y now is the gradient of the loss by it.
+        leaving = Gradient(micro_batch) if self.is_last else Activation(micro_batch)
+        self.arrays[leaving] = y
+
+    def _backward(self, micro_batch: int) -> None:
+        dy = self.arrays.pop(Gradient(micro_batch))
+        if not len(dy):
+            dx = self._empty_output(self.stage.input_shape)
+        else:
+            with self.replica.trace.span("backward", micro_batch):
+                dx = self.replica.model.backward(dy, self.saved.pop(micro_batch))
+        if not self.is_first:
+            self.arrays[Gradient(micro_batch)] = dx
+
+    def _empty_output(self, shape: Shape) -> np.ndarray:
+        return np.empty((0, *shape), self.replica.job.dtype)
+
+
+_OPERATIONS = {Activation: "activations", Gradient: "gradients"}
+
+
+def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:
+    """Pass the validation data through the stages; the last one returns the sums."""
+    validation, dtype = replica.job.validation, replica.job.dtype
+    assert validation is not None
+    sums = Sums()
+    for start in range(0, len(validation), EVALUATION_BATCH):
+        rows = np.arange(start, min(start + EVALUATION_BATCH, len(validation)))
+        x, targets = validation.batch(rows, dtype)
+        if rank > 0:
+            x = np.empty((len(rows), *stage.input_shape), dtype)
+            yield Exchange((Incoming(rank - 1, x, "evaluation"),))
+        with replica.trace.span("evaluate"):
+            y, _ = replica.model.forward(x, EVALUATE)
+        if rank < last:
+            yield Exchange((Outgoing(rank + 1, np.ascontiguousarray(y), "evaluation"),))
+        else:
+            sums += score(replica.job, y, targets)
+    return sums

@@ -1,0 +1,63 @@
+"""One process, the caller's: what every other strategy is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from minidl.plans import split
+from minidl.runtime import Alone, Runtime
+from minidl.runtime.requests import RankContext, RankProgram, Report
+from minidl.strategy.base import Layout, Strategy, positive
+from minidl.strategy.job import Evaluated, Job, StepDone, Sums
+from minidl.strategy.loop import Epochs
+from minidl.strategy.replica import Replica, evaluate_share
+
+
+@dataclass(frozen=True)
+class Serial(Strategy):
+    """Train in the calling process.
+
+    Parameters
+    ----------
+    micro_batches
+        Into how many slices a batch is cut; their gradients are summed before the
+        update. Layers with batch statistics then normalise over each slice, as
+        they do on the workers of a data-parallel strategy.
+    """
+
+    micro_batches: int = 1
+    runtime: Runtime = field(default_factory=Alone, repr=False)
+
+    def __post_init__(self) -> None:
+        positive("micro_batches", self.micro_batches)
+
+    @property
+    def name(self) -> str:
+        return "serial"
+
+    def check(self, job: Job) -> None:
+        """Any job can be done."""
+
+    def layout(self, job: Job) -> Layout:
+        return Layout([partial(_program, job.detached(), self.micro_batches)], ["serial"])
+
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+        return {}
+
+
+def _program(job: Job, micro_batches: int, context: RankContext) -> RankProgram:
+    job = job.attached(context.shared)
+    replica, loader = Replica(job, context), job.loader()
+    for epoch in Epochs(job, context):
+        for position, step in epoch:
+            batch = loader.shard(epoch.number, position, 0, 1)
+            sums = Sums()
+            for part in split(len(batch.x), micro_batches):
+                sums += replica.gradients(batch[part], step)
+            replica.update(step)
+            yield Report(StepDone(epoch.number, step, batch.size, sums))
+        yield Report(epoch.committed(replica))
+        if job.validation is not None:
+            yield Report(Evaluated(epoch.number, evaluate_share(replica, 0, 1)))

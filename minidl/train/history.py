@@ -1,0 +1,137 @@
+"""What a training run has recorded: losses, metrics, times, bytes, and who did what when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minidl.errors import InputError
+from minidl.runtime.base import Traffic
+from minidl.runtime.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch.
+
+    Parameters
+    ----------
+    epoch
+        Its number, from 0.
+    train, validation
+        Means over the samples: ``"loss"`` and the loss's metrics. The training
+        figures are those met on the way, while the weights moved.
+    seconds
+        Time spent training, evaluation not counted.
+    samples
+        Training samples seen.
+    strategy
+        What carried it out.
+    """
+
+    epoch: int
+    train: Mapping[str, float]
+    validation: Mapping[str, float] | None
+    seconds: float
+    samples: int
+    strategy: str
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training throughput."""
+        return self.samples / self.seconds if self.seconds else float("inf")
+
+
+@dataclass
+class History:
+    """The record of all fits of one trainer.
+
+    Parameters
+    ----------
+    epochs
+        One record for each epoch.
+    losses
+        The mean training loss of each step.
+    traffic
+        Of the last fit: ``traffic[rank][operation]``, what the rank sent.
+    trace
+        Of the last fit: the spans of every rank.
+    seconds
+        Of the last fit: all of it, starting workers included.
+    """
+
+    epochs: list[EpochRecord] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    traffic: Sequence[Mapping[str, Traffic]] = ()
+    trace: Trace | None = None
+    seconds: float = 0.0
+
+    def last(self) -> EpochRecord:
+        """The newest epoch.
+
+        Raises
+        ------
+        InputError
+            If no epoch has been trained.
+        """
+        if not self.epochs:
+            raise InputError("no epoch has been trained yet")
+        return self.epochs[-1]
+
+    def bytes_sent(self, operations: Sequence[str] | None = None) -> tuple[int, ...]:
+        """Payload bytes that each rank sent in the last fit.
+
+        Parameters
+        ----------
+        operations
+            Which to count; all of them if None.
+        """
+        return tuple(
+            sum(t.bytes for name, t in rank.items() if operations is None or name in operations)
+            for rank in self.traffic
+        )
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw losses and metrics over the epochs; saved as a picture if `path` is given."""
+        from minidl.report.curves import draw_history
+
+        return draw_history({"": self}, path)
+
+    def timeline(
+        self, path: str | Path | None = None, *, steps: tuple[int, int] | None = None
+    ) -> Figure:
+        """Draw who did what and when in the last fit.
+
+        Parameters
+        ----------
+        path
+            Where to save the picture, if anywhere.
+        steps
+            First and last step to draw; the last three of the fit if None.
+        """
+        from minidl.report.timeline import draw_timeline
+
+        return draw_timeline(self._trace(), path, steps=steps)
+
+    def save_trace(self, path: str | Path) -> None:
+        """Save the last fit's spans in the Chrome trace format, for Perfetto."""
+        self._trace().save_chrome(path)
+
+    def _trace(self) -> Trace:
+        if self.trace is None:
+            raise InputError("there is no trace: nothing has been trained in this session")
+        return self.trace
+
+    def to_json(self) -> dict[str, Any]:
+        """Epochs and losses as plain data (traffic and trace belong to one fit and stay out)."""
+        return {"epochs": [asdict(record) for record in self.epochs], "losses": self.losses}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> History:
+        """The inverse of `to_json`."""
+        return cls([EpochRecord(**record) for record in data["epochs"]], list(data["losses"]))
