@@ -50,6 +50,14 @@ class DeadlockError(PlanError):
     """Every rank that has not finished waits for another."""
 
 
+class ExerciseError(MinidlError):
+    """Homework that cannot be run, or does not answer with what its task asks for."""
+
+
+class NotWrittenError(ExerciseError):
+    """A function of an exercise that its student has still to write."""
+
+
 class MessageMismatchError(MinidlError, RuntimeError):
     """A rank received a message other than the one its program expects."""
 

@@ -24,14 +24,15 @@ settings.register_profile(
 )
 settings.load_profile("minidl")
 
-HELPERS = ("forkserver", "resource_tracker", "semaphore_tracker")
-"""Processes that `multiprocess` keeps for the next launch; they hold no rank."""
 GRACE = 5.0
 """Seconds a worker may take to end after its run."""
 
 
 def workers() -> dict[int, str]:
-    """Living processes below this one that are neither helpers nor zombies, by id."""
+    """Living processes below this one, by id, except those kept for the next launch.
+
+    These are `multiprocess`'s forkserver and its resource tracker; they hold no rank.
+    """
     parents: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -42,21 +43,19 @@ def workers() -> dict[int, str]:
             if state not in "ZX":
                 parents.setdefault(int(parent), []).append(int(entry.name))
     found: dict[int, str] = {}
-    # Workers are children of the forkserver, which is a child of this process.
-    pending = list(parents.get(os.getpid(), []))
+    pending = [(child, os.getpid()) for child in parents.get(os.getpid(), [])]
     while pending:
-        process = pending.pop()
-        pending.extend(parents.get(process, []))
+        process, parent = pending.pop()
+        pending.extend((child, process) for child in parents.get(process, []))
         try:
             command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        found[process] = command
-    return {process: command for process, command in found.items() if not _is_helper(command)}
-
-
-def _is_helper(command: str) -> bool:
-    return any(name in command for name in HELPERS)
+        # A forkserver's children are workers with the command line of the forkserver itself.
+        forkserver = "multiprocess.forkserver" in command and parent == os.getpid()
+        if not forkserver and "resource_tracker" not in command:
+            found[process] = command
+    return found
 
 
 def segments() -> set[str]:

@@ -95,9 +95,9 @@ class Dataset:
         kind = np.dtype(dtype)
         x = self.inputs[indices].astype(kind)
         if self.scale != 1.0:
-            x *= kind.type(self.scale)
+            x *= self.scale
         if self.offset != 0.0:
-            x += kind.type(self.offset)
+            x += self.offset
         targets = self.targets[indices]
         return x, targets.astype(kind if targets.dtype.kind == "f" else targets.dtype)
 

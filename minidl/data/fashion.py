@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import math
 import os
 import tempfile
 import zlib
@@ -26,8 +27,8 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 TIMEOUT = 60.0
 """Seconds without a byte from the network before a download is given up."""
 CHECKSUMS = {
-    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+    "train-images-idx3-ubyte.gz": "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",  # noqa: E501
+    "train-labels-idx1-ubyte.gz": "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",  # noqa: E501
     "t10k-images-idx3-ubyte.gz": "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
     "t10k-labels-idx1-ubyte.gz": "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
 }
@@ -94,9 +95,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MINIDL_CACHE") or Path.home() / ".cache" / "minidl")
 
 
-def _find(
-    folder: Path | None, download: bool, source: str, checksums: Mapping[str, str]
-) -> Path:
+def _find(folder: Path | None, download: bool, source: str, checksums: Mapping[str, str]) -> Path:
     cache = cache_folder() / "fashion-mnist"
     for place in (folder,) if folder is not None else (DEBIAN, cache):
         if all((place / name).is_file() for name in checksums):
@@ -170,8 +169,8 @@ def _read(path: Path, checksum: str, called: str | None = None) -> bytes:
 def _parse_idx(path: Path, content: bytes) -> np.ndarray:
     """An array from the IDX format: 0, 0, 8 (bytes), the number of axes, their lengths."""
     axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-    shape = tuple(int(n) for n in np.frombuffer(content[4 : 4 + 4 * axes], ">u4"))
     start = 4 + 4 * axes
-    if axes == 0 or len(shape) != axes or len(content) - start != int(np.prod(shape)):
+    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
+    if axes == 0 or len(content) != start + math.prod(shape):
         raise InputError(f"{path} is not an IDX file of bytes, or its length does not fit")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError
 from minidl.nn import init
 from minidl.nn.layer import Array, Initialiser, Layer, Mode, Parameter, Shape
-from minidl.nn.windows import Pair, pair, positions
+from minidl.nn.settings import Pair, pair, whole
+from minidl.nn.windows import positions
 
 
 class Conv2d(Layer):
@@ -52,13 +52,11 @@ class Conv2d(Layer):
         weight_init: Initialiser = init.he_normal,
         bias_init: Initialiser = init.zeros,
     ) -> None:
-        if out_channels < 1:
-            raise InputError(f"Conv2d: out_channels must be at least 1, not {out_channels}")
-        self.out_channels = out_channels
-        self.kernel_size = pair("Conv2d: kernel_size", kernel_size, least=1)
-        self.stride = pair("Conv2d: stride", stride, least=1)
+        self.out_channels = whole("Conv2d: out_channels", out_channels)
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
+        self.stride = pair("Conv2d: stride", stride)
         self.padding = pair("Conv2d: padding", padding, least=0)
-        self.dilation = pair("Conv2d: dilation", dilation, least=1)
+        self.dilation = pair("Conv2d: dilation", dilation)
         self.has_bias = bias
         self.weight_init = weight_init
         self.bias_init = bias_init

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError, ShapeError
+from minidl.errors import ShapeError
 from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.settings import whole
 
 
 class FitImage(Layer):
@@ -28,9 +29,7 @@ class FitImage(Layer):
     """
 
     def __init__(self, size: int) -> None:
-        if size < 1:
-            raise InputError(f"FitImage: size must be at least 1, not {size}")
-        self.size = size
+        self.size = whole("FitImage: size", size)
 
     def build(self, shape: Shape) -> Shape:
         if len(shape) != 3 or min(shape) < 1 or max(shape[:2]) > self.size:

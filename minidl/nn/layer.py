@@ -68,8 +68,34 @@ class Parameter:
     def __init__(self, shape: Shape, init: Initialiser) -> None:
         self.shape = tuple(shape)
         self.init = init
-        self.value: Array = None
-        self.grad: Array = None
+        self._value: Array = None
+        self._grad: Array = None
+
+    @property
+    def value(self) -> Array:
+        """The array itself; raises NotBuiltError as long as there is none."""
+        return self._existing(self._value)
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        self._value = value
+
+    @property
+    def grad(self) -> Array:
+        """Its gradient, of the same shape; raises NotBuiltError as long as there is none."""
+        return self._existing(self._grad)
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._grad = grad
+
+    def _existing(self, array: Array) -> Array:
+        if array is None:
+            raise NotBuiltError(
+                f"a parameter of shape {self.shape} has no values yet: "
+                "call initialise(input_shape) on the network first"
+            )
+        return array
 
     @property
     def size(self) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError, ShapeError
+from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Array, Initialiser, Layer, Mode, Parameter, Shape
+from minidl.nn.settings import whole
 
 
 class Linear(Layer):
@@ -42,9 +43,7 @@ class Linear(Layer):
         weight_init: Initialiser = init.he_normal,
         bias_init: Initialiser = init.zeros,
     ) -> None:
-        if out_features < 1:
-            raise InputError(f"Linear: out_features must be at least 1, not {out_features}")
-        self.out_features = out_features
+        self.out_features = whole("Linear: out_features", out_features)
         self.has_bias = bias
         self.weight_init = weight_init
         self.bias_init = bias_init

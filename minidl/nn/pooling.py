@@ -7,7 +7,8 @@ from typing import Any
 from minidl import kernels
 from minidl.errors import InputError
 from minidl.nn.layer import Array, Layer, Mode, Shape
-from minidl.nn.windows import Pair, pair, positions
+from minidl.nn.settings import Pair, pair
+from minidl.nn.windows import positions
 
 
 class Pool2d(Layer):
@@ -32,8 +33,8 @@ class Pool2d(Layer):
         self, size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
     ) -> None:
         kind = type(self).__name__
-        self.size = pair(f"{kind}: size", size, least=1)
-        self.stride = self.size if stride is None else pair(f"{kind}: stride", stride, least=1)
+        self.size = pair(f"{kind}: size", size)
+        self.stride = self.size if stride is None else pair(f"{kind}: stride", stride)
         self.padding = pair(f"{kind}: padding", padding, least=0)
         if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
             raise InputError(

@@ -2,35 +2,9 @@
 
 from __future__ import annotations
 
-from minidl.errors import InputError, ShapeError
+from minidl.errors import ShapeError
 from minidl.nn.layer import Layer, Shape
-
-Pair = tuple[int, int]
-
-
-def pair(name: str, value: int | Pair, least: int) -> Pair:
-    """`value` for both axes of an image, checked to be whole numbers of at least `least`.
-
-    Parameters
-    ----------
-    name
-        What the value is, for the message: ``"Conv2d: stride"``.
-    value
-        A number for both axes, or (vertical, horizontal).
-    least
-        The smallest number allowed.
-
-    Raises
-    ------
-    InputError
-        If it is anything else.
-    """
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or not all(isinstance(size, int) and size >= least for size in both):
-        raise InputError(
-            f"{name} must be a whole number of at least {least}, or a pair of such, not {value!r}"
-        )
-    return both
+from minidl.nn.settings import Pair
 
 
 def positions(

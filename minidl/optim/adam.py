@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 from minidl import kernels
 from minidl.errors import InputError
@@ -42,7 +43,8 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         self.require("lr", 0, strict=True)
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+        betas = self.betas if isinstance(self.betas, list | tuple) else ()
+        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
             raise InputError(
                 f"Adam: betas must be two numbers of at least 0 and less than 1, not {self.betas}"
             )

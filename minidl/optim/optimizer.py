@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from numbers import Real
 
 from minidl.errors import InputError
 from minidl.nn.layer import Array
@@ -72,7 +73,8 @@ class Optimizer:
             If it is not.
         """
         value = getattr(self, name)
-        if not (isfinite(value) and least <= value < below) or (strict and value == least):
+        fits = isinstance(value, Real) and isfinite(value) and least <= value < below
+        if not fits or (strict and value == least):
             low = f"greater than {least}" if strict else f"at least {least}"
             high = f" and less than {below}" if isfinite(below) else " and finite"
-            raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value}")
+            raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value!r}")

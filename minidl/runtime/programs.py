@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dill
 
-from minidl.errors import InputError, MinidlError, WorkerError
+from minidl.errors import InputError, MinidlError, PlanError, WorkerError
+from minidl.runtime.modules import only_importable
+from minidl.runtime.requests import RankContext, RankProgram
 
 
 def pack(value: Any, what: str) -> bytes:
     """Turn `value` into bytes; `what` names it in the InputError raised where that is impossible."""
     try:
-        return bytes(dill.dumps(value, recurse=True))
+        with only_importable():
+            return bytes(dill.dumps(value, recurse=True))
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise InputError(
             f"{what} cannot be copied to another process: {type(error).__name__}: {error}; "
@@ -39,6 +42,17 @@ def pack_small(value: Any, what: str) -> bytes:
 def unpack(packed: bytes) -> Any:
     """The value that `pack` was given."""
     return dill.loads(packed)
+
+
+def make_program(packed: bytes, context: RankContext) -> RankProgram:
+    """A rank's program, from the packed function that makes it."""
+    program = unpack(packed)(context)
+    if not isinstance(program, Generator):
+        raise PlanError(
+            "a rank's program must be a generator (a function that yields requests), "
+            f"not {type(program).__name__}"
+        )
+    return program
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from minidl.runtime.messages import (
 from minidl.runtime.programs import (
     Failure,
     check_channels,
+    make_program,
     pack,
     pack_small,
     rank_names,
@@ -186,7 +187,7 @@ class _Run:
         rank = self.ranks[number]
         try:
             if rank.generator is None:
-                rank.generator = unpack(rank.packed)(rank.context)
+                rank.generator = make_program(rank.packed, rank.context)
                 request = next(rank.generator)
             else:
                 request = rank.generator.send(rank.answer)

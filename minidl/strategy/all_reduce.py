@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from minidl.errors import InputError
-from minidl.plans import Collective, bytes_sent, ring_all_reduce
+from minidl.plans import Collective, ring_all_reduce
+from minidl.plans.formulas import ring_bytes
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report, collective
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
@@ -47,6 +48,10 @@ class RingAllReduce(Strategy):
     def name(self) -> str:
         return "ring"
 
+    @property
+    def formula(self) -> str:
+        return "2N(P−1)/P"
+
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
 
@@ -58,10 +63,9 @@ class RingAllReduce(Strategy):
             plan.channels(),
         )
 
-    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
-        steps = len(job.epochs) * job.loader().steps
-        per_step = bytes_sent(self._plan(), job.length, job.dtype.itemsize)
-        return {"gradients": tuple(steps * sent for sent in per_step)}
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
+        each = job.steps * ring_bytes(self.workers, job.length * job.dtype.itemsize)
+        return {"gradients": (each,) * self.workers}
 
     def _plan(self) -> Collective:
         plan = self.plan(self.workers)

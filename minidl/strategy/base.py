@@ -46,6 +46,11 @@ class Strategy(ABC):
     def name(self) -> str:
         """What the strategy is called on the command line."""
 
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """What a rank sends in each step, as text: N is the model's size, P counts the ranks."""
+
     @abstractmethod
     def layout(self, job: Job) -> Layout:
         """One program for each rank."""
@@ -55,7 +60,7 @@ class Strategy(ABC):
         """Raise `InputError` if this strategy cannot do the job."""
 
     @abstractmethod
-    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         """By operation, the bytes that each rank sends in this job's training, by formula."""
 
     def run(

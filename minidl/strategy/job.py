@@ -57,6 +57,11 @@ class Job:
         """Elements in a row of the state: parameters and running means."""
         return max((place.stop for place in self.index.values()), default=0)
 
+    @property
+    def steps(self) -> int:
+        """Steps of all epochs together."""
+        return len(self.epochs) * self.loader().steps
+
     def loader(self) -> Loader:
         """The loader of the training data."""
         return Loader(self.train, self.batch_size, seed=self.seed, dtype=self.dtype)

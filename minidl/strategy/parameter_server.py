@@ -56,6 +56,10 @@ class ParameterServer(Strategy):
     def name(self) -> str:
         return "server"
 
+    @property
+    def formula(self) -> str:
+        return "server N(P−1), learner N"
+
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
 
@@ -68,9 +72,8 @@ class ParameterServer(Strategy):
             [(SERVER, rank) for rank in learners] + [(rank, SERVER) for rank in learners],
         )
 
-    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
-        steps = len(job.epochs) * job.loader().steps
-        model = steps * job.length * job.dtype.itemsize
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
+        model = job.steps * job.length * job.dtype.itemsize
         return {
             "gradients": (0,) + (model,) * self.workers,
             "parameters": (model * self.workers,) + (0,) * self.workers,

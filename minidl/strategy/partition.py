@@ -42,7 +42,7 @@ def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...
     ------
     InputError
         If the network is no `Sequential`, has fewer layers than `stages`, or uses
-        one layer in two stages.
+        one parameter in two stages.
     """
     if not isinstance(model, Sequential):
         raise InputError(
@@ -103,12 +103,12 @@ def _balance(work: list[int], stages: int) -> list[int]:
 
 
 def _require_disjoint(stages: tuple[Stage, ...]) -> None:
+    """Refuse parameters that two stages would have to keep equal."""
     owner: dict[int, int] = {}
     for number, stage in enumerate(stages):
-        for layer in stage.layers:
-            for _, inner in layer.walk():
-                if owner.setdefault(id(inner), number) != number:
-                    raise InputError(
-                        f"{inner.describe()} is used in stages {owner[id(inner)]} and {number}; "
-                        "a layer can live in one stage only"
-                    )
+        for name, parameter in stage.model().parameters().items():
+            if owner.setdefault(id(parameter), number) != number:
+                raise InputError(
+                    f"{name} is used in stages {owner[id(parameter)]} and {number}; "
+                    "a layer with parameters can live in one stage only"
+                )

@@ -75,6 +75,10 @@ class Pipeline(Strategy):
     def name(self) -> str:
         return "pipeline"
 
+    @property
+    def formula(self) -> str:
+        return "activations and their gradients at each border"
+
     def check(self, job: Job) -> None:
         self._parts(job)
 
@@ -87,7 +91,7 @@ class Pipeline(Strategy):
             plan.channels(),
         )
 
-    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         samples = len(job.epochs) * len(job.train) * job.dtype.itemsize
         borders = [
             samples * int(np.prod(stage.output_shape, dtype=np.int64))

@@ -37,13 +37,17 @@ class Serial(Strategy):
     def name(self) -> str:
         return "serial"
 
+    @property
+    def formula(self) -> str:
+        return "nothing"
+
     def check(self, job: Job) -> None:
         """Any job can be done."""
 
     def layout(self, job: Job) -> Layout:
         return Layout([partial(_program, job.detached(), self.micro_batches)], ["serial"])
 
-    def bytes_sent(self, job: Job) -> Mapping[str, tuple[int, ...]]:
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         return {}
 
 

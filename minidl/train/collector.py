@@ -42,14 +42,15 @@ class Collector:
 
     def add(self, event: Event) -> tuple[StepDone | None, EpochRecord | None]:
         """Take in one event; returns the step and the epoch that are thereby complete, if any."""
+        step = None
         match event:
             case StepDone():
-                return self._add_step(event), None
+                step = self._add_step(event)
             case Evaluated(epoch, sums):
                 self._epochs[epoch].validation += sums
             case Committed(epoch):
                 self._epochs[epoch].committed.append(event)
-        return None, self._finish(event.epoch)
+        return step, self._finish(event.epoch)
 
     def _add_step(self, event: StepDone) -> StepDone | None:
         self._steps[event.step] += event.sums
@@ -71,6 +72,7 @@ class Collector:
         )
         if not whole:
             return None
+        del self._epochs[epoch]
         self.slot = part.committed[0].slot
         record = EpochRecord(
             epoch,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,17 @@ class Trainer:
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and running means, by name."""
         return {name: p.value.copy() for name, p in self._built().parameters.items()}
+
+    def expected_bytes(
+        self, train: Data, epochs: int, batch_size: int, strategy: Strategy
+    ) -> Mapping[str, tuple[float, ...]]:
+        """By operation, what each rank of a strategy sends in such a fit, by formula.
+
+        `History.bytes_sent` of the fit itself is what was counted.
+        """
+        data = _dataset(train)
+        self._prepare(data.sample_shape)
+        return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
 
     def save(self, path: str | Path) -> None:
         """Save weights, optimizer state, history and progress, to continue exactly.

@@ -123,8 +123,8 @@ def check_form(plan: Collective) -> None:
                 chunk = min(received & sent, key=repr)
                 raise wrong(
                     plan,
-                    f"rank {rank} sends chunk {chunk} and receives into it in the same step {step}, "
-                    f"so that it is open which comes first",
+                    f"in step {step} rank {rank} both sends chunk {chunk} and receives into it, so "
+                    f"that it is open which comes first",
                     here,
                 )
 
@@ -133,12 +133,17 @@ def follow(plan: Collective, messages: Sequence[Message]) -> Holdings:
     """Who holds what after these messages, when rank r begins with contribution r only."""
     holdings = [[Counter([rank]) for _ in range(plan.chunks)] for rank in range(plan.size)]
     for message in messages:
-        chunk = message.send.item
-        assert isinstance(chunk, int)
-        arriving = holdings[message.sender][chunk]
-        held = holdings[message.receiver][chunk]
-        holdings[message.receiver][chunk] = held + arriving if message.receive.reduce else arriving
+        deliver(holdings, message)
     return holdings
+
+
+def deliver(holdings: Holdings, message: Message) -> None:
+    """Change what the receiver of this message holds."""
+    chunk = message.send.item
+    assert isinstance(chunk, int)
+    arriving = holdings[message.sender][chunk]
+    held = holdings[message.receiver][chunk]
+    holdings[message.receiver][chunk] = held + arriving if message.receive.reduce else arriving
 
 
 def show(plan: Collective, holdings: Holdings) -> str:

@@ -1,0 +1,45 @@
+"""How Sphinx builds the documentation: ``make docs``. Nothing is fetched from the network."""
+
+from __future__ import annotations
+
+import minidl
+
+project = "minidl"
+author = "the minidl authors"
+copyright = "2026, the minidl authors"
+version = release = minidl.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+exclude_patterns = ["_build", "jupyter_execute"]
+
+# Every code cell runs in every build; one that fails, fails the build.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 3
+
+default_role = "code"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = True
+# A signature shows what a caller may leave out, not the values' whole text.
+autodoc_preserve_defaults = True
+add_module_names = False
+
+html_theme = "pydata_sphinx_theme"
+html_title = "minidl"
+html_static_path: list[str] = []
+html_show_sourcelink = False
+html_theme_options = {
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+html_sidebars = {"index": [], "architecture": []}
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True

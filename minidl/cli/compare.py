@@ -1,0 +1,241 @@
+"""``minidl compare``: the same training under every strategy, side by side.
+
+Weights are compared where it means something: after 20 steps in float64. A whole
+run in float32 drifts apart by rounding alone, which is shown, not judged.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from minidl import data, models, optim
+from minidl.data import Dataset
+from minidl.nn import CrossEntropy
+from minidl.plans import Collective, ring_all_reduce
+from minidl.strategy import ParameterServer, Pipeline, RingAllReduce, Serial, Strategy
+from minidl.train import History, Trainer
+
+CHECKED_STEPS = 20
+ROUNDING = 1e-9
+"""The largest weight difference after `CHECKED_STEPS` float64 steps that is called rounding:
+some 1e-16 arises in each operation, and training multiplies it by a few thousand."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy's result.
+
+    Parameters
+    ----------
+    strategy
+        Its name.
+    accuracy, loss
+        On the test data, after training in float32.
+    difference
+        Largest difference of a weight from the serial run's, after `CHECKED_STEPS` steps in float64.
+    drift
+        The same at the end of the float32 runs.
+    seconds
+        For the whole fit, starting workers and evaluating included.
+    samples_per_second
+        While training.
+    ranks
+        What the ranks are called.
+    bytes_measured, bytes_expected
+        What each rank sent in training, as counted and by `formula`.
+    formula
+        What each rank sends in a step.
+    """
+
+    strategy: str
+    accuracy: float
+    loss: float
+    difference: float
+    drift: float
+    seconds: float
+    samples_per_second: float
+    ranks: tuple[str, ...]
+    bytes_measured: tuple[int, ...]
+    bytes_expected: tuple[float, ...]
+    formula: str
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the weights are the serial run's, but for rounding."""
+        return self.difference <= ROUNDING
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All strategies' results, and where the pictures are."""
+
+    dataset: str
+    workers: int
+    epochs: int
+    rows: tuple[Row, ...]
+    pictures: tuple[str, ...]
+    seconds: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every strategy agrees with the serial run."""
+        return all(row.agrees for row in self.rows)
+
+    def to_json(self) -> str:
+        """Everything, for scripts."""
+        rows = [asdict(row) | {"agrees": row.agrees} for row in self.rows]
+        return json.dumps(asdict(self) | {"rows": rows, "agrees": self.agrees}, indent=2)
+
+
+def compare(
+    dataset: str,
+    workers: int,
+    epochs: int,
+    batch_size: int,
+    *,
+    plan: Path | None,
+    seed: int,
+    out: Path,
+    quiet: bool,
+) -> Comparison:
+    """Train under every strategy; see ``minidl compare --help``."""
+    began = time.perf_counter()
+    maker: Callable[[int], Collective] = ring_all_reduce
+    if plan is not None:
+        from minidl.course import load_plan_maker
+
+        maker = load_plan_maker(plan)
+        maker(workers)  # a wrong plan is refused before anything starts
+    train, test = data.make(dataset)
+    strategies: list[Strategy] = [
+        Serial(),
+        ParameterServer(workers),
+        RingAllReduce(workers, plan=maker),
+        Pipeline(workers),
+    ]
+    part = _checked_part(train, batch_size)
+    exact: dict[str, dict[str, np.ndarray]] = {}
+    for strategy in strategies:
+        checked = _trainer(seed, "float64")
+        checked.fit(part, epochs=1, batch_size=batch_size, strategy=strategy, progress=False)
+        exact[strategy.name] = checked.weights()
+    rows: list[Row] = []
+    histories: dict[str, History] = {}
+    weights: dict[str, dict[str, np.ndarray]] = {}
+    for strategy in strategies:
+        trainer = _trainer(seed, "float32")
+        histories[strategy.name] = history = trainer.fit(
+            train,
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=test,
+            strategy=strategy,
+            progress=not quiet,
+        )
+        weights[strategy.name] = trainer.weights()
+        expected = trainer.expected_bytes(train, epochs, batch_size, strategy)
+        figures = history.last().validation or {}
+        rows.append(
+            Row(
+                strategy.name,
+                figures["accuracy"],
+                figures["loss"],
+                _difference(exact["serial"], exact[strategy.name]),
+                _difference(weights["serial"], weights[strategy.name]),
+                history.seconds,
+                float(np.median([record.samples_per_second for record in history.epochs])),
+                () if history.trace is None else history.trace.names,
+                history.bytes_sent(list(expected)),
+                tuple(map(sum, zip(*expected.values(), strict=True))) or (0.0,),
+                strategy.formula,
+            )
+        )
+    pictures = _draw(histories, out)
+    return Comparison(
+        dataset, workers, epochs, tuple(rows), pictures, time.perf_counter() - began
+    )
+
+
+def _trainer(seed: int, dtype: str) -> Trainer:
+    optimizer = optim.SGD(lr=0.05, momentum=0.9)
+    return Trainer(models.digits_cnn(), CrossEntropy(), optimizer, seed=seed, dtype=dtype)
+
+
+def _checked_part(train: Dataset, batch_size: int) -> Dataset:
+    """Data for `CHECKED_STEPS` steps, of which the last has a batch that divides by little."""
+    wanted = (CHECKED_STEPS - 1) * batch_size + max(1, batch_size // 2 - 1)
+    return train.take(slice(0, min(len(train), wanted)))
+
+
+def _difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
+    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+
+
+def _draw(histories: dict[str, History], out: Path) -> tuple[str, ...]:
+    from minidl.report.curves import draw_history
+    from minidl.report.timeline import draw_timelines
+
+    curves, timeline = out / "curves.png", out / "timeline.png"
+    draw_history(histories, curves)
+    traces = {name: h.trace for name, h in histories.items() if h.trace is not None}
+    draw_timelines(traces, timeline)
+    return str(curves), str(timeline)
+
+
+def show(comparison: Comparison) -> None:
+    """Print the table, and where the pictures are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{comparison.dataset}, {comparison.workers} workers or stages")
+    table.add_column("strategy")
+    for heading in (
+        "test\naccuracy",
+        f"weights vs serial\n{CHECKED_STEPS} steps, float64",
+        "float32,\nat the end",
+        "seconds",
+        "samples/s",
+        "MB sent by rank:\nmeasured",
+        "by formula",
+    ):
+        table.add_column(heading, justify="right")
+    for row in comparison.rows:
+        verdict = "[green]same[/green]" if row.agrees else "[red]DIFFERENT[/red]"
+        if row.strategy == "serial":
+            verdict = "reference"
+        table.add_row(
+            row.strategy,
+            f"{row.accuracy:.2%}",
+            f"{row.difference:.1e} {verdict}",
+            f"{row.drift:.1e}",
+            f"{row.seconds:.1f}",
+            f"{row.samples_per_second:,.0f}",
+            _by_rank(row.ranks, row.bytes_measured),
+            f"{_by_rank(row.ranks, row.bytes_expected)}\n[dim]{row.formula}[/dim]",
+        )
+    console = Console()
+    console.print(table)
+    for picture in comparison.pictures:
+        console.print(f"saved {picture}", highlight=False)
+    console.print(f"{comparison.seconds:.1f} s in all", highlight=False)
+
+
+def _by_rank(names: Sequence[str], sent: Sequence[float]) -> str:
+    """Megabytes sent, with ranks that sent the same within a thousandth on one line."""
+    if not any(sent):
+        return "0"
+    lines = []
+    for _, same in groupby(
+        zip(names, sent, strict=True), key=lambda pair: (pair[0].split()[0], f"{pair[1]:.3g}")
+    ):
+        members = list(same)
+        name = members[0][0] if len(members) == 1 else f"each {members[0][0].split()[0]}"
+        lines.append(f"{name} {members[0][1] / 1e6:.2f}")
+    return "\n".join(lines)

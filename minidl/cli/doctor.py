@@ -1,0 +1,299 @@
+"""``minidl doctor``: looks at this machine and says what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+MIB = 1 << 20
+PACKAGES = ("numpy", "numba", "multiprocess", "safetensors")
+SHM = Path("/dev/shm")
+SHM_NEEDED, SHM_COMFORTABLE = 32 * MIB, 256 * MIB
+"""Room in bytes without which the demo fails, and with which larger models run too."""
+CGROUPS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Parameters
+    ----------
+    name
+        What was looked at.
+    status
+        ``"bad"`` if minidl will not work as it is, ``"warn"`` if it will be slower
+        or lack something, ``"ok"`` otherwise.
+    found
+        What is there.
+    advice
+        What to do, where there is something to do.
+    """
+
+    name: str
+    status: Literal["ok", "warn", "bad"]
+    found: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything that minidl depends on."""
+    return [
+        _python(),
+        _packages(),
+        _cores(),
+        *_blas(),
+        _numba_layer(),
+        _kernel_cache(),
+        _shared_memory(),
+        _leftovers(),
+        _processes(),
+        _gpu(),
+    ]
+
+
+def main(*, clear: bool = False, as_json: bool = False) -> int:
+    """Print what `examine` finds; the exit status is 1 if something is bad.
+
+    Parameters
+    ----------
+    clear
+        First remove the shared memory that killed runs have left.
+    as_json
+        Print a list of findings for a script to read, rather than a table.
+    """
+    cleared = clear_leftovers() if clear else 0
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        if clear:
+            print(f"{cleared} leftover segments removed")
+        _print(findings)
+    return int(any(finding.status == "bad" for finding in findings))
+
+
+def clear_leftovers() -> int:
+    """Remove every shared memory segment whose process has ended; how many there were."""
+    from minidl.runtime import memory
+
+    found = memory.leftover_segments()
+    for leftover in found:
+        memory.remove(leftover)
+    return len(found)
+
+
+def _print(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("", "what", "found"):
+        table.add_column(title, overflow="fold")
+    for finding in findings:
+        advice = f"\n[dim]{escape(finding.advice)}[/]" if finding.advice else ""
+        table.add_row(MARKS[finding.status], finding.name, escape(finding.found) + advice)
+    Console().print(table)
+
+
+def _python() -> Finding:
+    found = f"{platform.python_implementation()} {platform.python_version()} on {sys.platform}"
+    if sys.platform != "linux":
+        return Finding("Python", "warn", found, "minidl is tested on Linux only.")
+    return Finding("Python", "ok", found)
+
+
+def _packages() -> Finding:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding(
+            "packages",
+            "bad",
+            ", ".join(found) + "; not installed: " + ", ".join(missing),
+            "pip install -c constraints.txt -e . in minidl's folder installs what it needs.",
+        )
+    return Finding("packages", "ok", ", ".join(found))
+
+
+def _cores() -> Finding:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = usable or 1
+    found = f"{usable} of {os.cpu_count()} may be used"
+    limit = _cgroup_cores()
+    if limit is not None and limit < usable:
+        return Finding(
+            "cores",
+            "warn",
+            f"{found}, but this container gets the time of {limit:g}",
+            f"More than {max(1, round(limit))} busy threads will wait for each other.",
+        )
+    if usable == 1:
+        return Finding("cores", "warn", found, "Workers will take turns: equal weights, no gain.")
+    return Finding("cores", "ok", found)
+
+
+def _cgroup_cores() -> float | None:
+    """How many cores' time the container's limit allows, or None if it sets no limit."""
+    unified, quota = CGROUPS
+    if unified.is_file():
+        allowed, period = unified.read_text().split()
+        return None if allowed == "max" else int(allowed) / int(period)
+    if quota.is_file():
+        microseconds = int(quota.read_text())
+        period_file = quota.with_name("cpu.cfs_period_us")
+        return None if microseconds < 0 else microseconds / int(period_file.read_text())
+    return None
+
+
+def _blas() -> Iterator[Finding]:
+    import numpy  # noqa: F401 - its BLAS must be loaded to be seen
+    from threadpoolctl import threadpool_info
+
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    if not pools:
+        yield Finding(
+            "BLAS",
+            "warn",
+            "no library that threadpoolctl knows",
+            "Its threads cannot be held back and may compete with those of minidl's kernels.",
+        )
+    for pool in pools:
+        named = f"{pool['internal_api']} {pool['version'] or ''}".strip()
+        yield Finding("BLAS", "ok", f"{named}, {pool['num_threads']} threads")
+
+
+def _numba_layer() -> Finding:
+    import numba
+
+    @numba.njit(parallel=True)
+    def total(n: int) -> int:
+        found = 0
+        for i in numba.prange(n):
+            found += i
+        return found
+
+    total(8)
+    layer, threads = numba.threading_layer(), numba.get_num_threads()
+    return Finding("numba", "ok", f"threading layer {layer}, {threads} threads")
+
+
+def _kernel_cache() -> Finding:
+    """Where numba keeps compiled kernels: named, beside the source, or in the home folder."""
+    from minidl import kernels
+
+    named = os.environ.get("NUMBA_CACHE_DIR")
+    beside = Path(kernels.__file__).parent
+    home = Path.home() / ".cache" / "numba"
+    for place in (Path(named),) if named else (beside, home):
+        if _writable(place):
+            return Finding("kernel cache", "ok", f"{place} can be written to")
+    return Finding(
+        "kernel cache",
+        "warn",
+        f"{named or beside} cannot be written to",
+        "Kernels will be compiled in every run; set NUMBA_CACHE_DIR to a folder of your own.",
+    )
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in it, or in the nearest folder above that exists."""
+    while not folder.exists():
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _shared_memory() -> Finding:
+    if not SHM.is_dir():
+        return Finding(
+            "shared memory", "bad", f"there is no {SHM}", "Mount a tmpfs there; workers need it."
+        )
+    room = os.statvfs(SHM)
+    size, free = room.f_blocks * room.f_frsize, room.f_bavail * room.f_frsize
+    found = f"{SHM}: {free // MIB} of {size // MIB} MiB free"
+    if free >= SHM_COMFORTABLE:
+        return Finding("shared memory", "ok", found)
+    return Finding(
+        "shared memory",
+        "bad" if free < SHM_NEEDED else "warn",
+        found,
+        f"Large models and data sets want {SHM_COMFORTABLE // MIB} MiB: docker run "
+        f"--shm-size=1g, or as root mount -o remount,size=1g {SHM}.",
+    )
+
+
+def _leftovers() -> Finding:
+    from minidl.runtime import memory
+
+    found = memory.leftover_segments()
+    if not found:
+        return Finding("leftover segments", "ok", "none")
+    size = sum(leftover.bytes for leftover in found)
+    return Finding(
+        "leftover segments",
+        "warn",
+        f"{len(found)}, {size / MIB:.1f} MiB: " + ", ".join(left.path.name for left in found),
+        "minidl doctor --clear removes them.",
+    )
+
+
+def _processes() -> Finding:
+    import multiprocess
+
+    methods = multiprocess.get_all_start_methods()
+    if "forkserver" in methods:
+        return Finding("worker processes", "ok", "started by a forkserver")
+    if "spawn" in methods:
+        return Finding(
+            "worker processes",
+            "warn",
+            "started anew each time (spawn); there is no forkserver",
+            "Every launch of workers will take a second or two longer.",
+        )
+    return Finding(
+        "worker processes",
+        "bad",
+        f"can only be started by {', '.join(methods)}",
+        "A forkserver or spawn is needed; only strategy.Serial() will work.",
+    )
+
+
+def _gpu() -> Finding:
+    try:
+        import cupy
+    except ImportError:
+        if Path("/dev/nvidia0").exists():
+            return Finding(
+                "GPU",
+                "warn",
+                "an NVIDIA device, but no cupy",
+                "pip install 'minidl[gpu]' (or -e '.[gpu]') lets minidl use it.",
+            )
+        return Finding("GPU", "ok", "none; everything runs on the CPU")
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+        names = [
+            cupy.cuda.runtime.getDeviceProperties(device)["name"].decode()
+            for device in range(count)
+        ]
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return Finding(
+            "GPU",
+            "warn",
+            f"cupy {cupy.__version__} cannot use a device: {error}",
+            "nvidia-smi shows whether the driver sees one. The CPU will be used.",
+        )
+    return Finding("GPU", "ok", f"cupy {cupy.__version__}: {', '.join(names)}")

@@ -1,0 +1,162 @@
+"""The command line: ``minidl train``, ``compare``, ``grade`` and ``doctor``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from minidl.errors import MinidlError
+
+app = typer.Typer(
+    help="Train networks on one process or many, compare the ways, and grade homework.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipeline stages.")]
+Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
+BatchSize = Annotated[int, typer.Option("--batch-size", "-b", help="Samples for each update.")]
+Seed = Annotated[int, typer.Option(help="Decides weights, order of samples and dropout.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn errors raised on purpose into one message and exit status 2; Ctrl-C into 130."""
+    from rich.console import Console
+
+    try:
+        yield
+    except MinidlError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {_escaped(error)}", highlight=False)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        raise typer.Exit(130) from None
+
+
+def _escaped(error: MinidlError) -> str:
+    from rich.markup import escape
+
+    return escape(str(error))
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help="digits, fashion-mnist-small, fashion-mnist")],
+    model: Annotated[str, typer.Option("--model", "-m", help="Which network.")] = "digits_cnn",
+    strategy: Annotated[
+        str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
+    ] = "serial",
+    workers: Workers = 2,
+    epochs: Epochs = 5,
+    batch_size: BatchSize = 64,
+    optimizer: Annotated[str, typer.Option(help="sgd (momentum 0.9) or adam.")] = "sgd",
+    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="0.05; adam 0.001")] = None,
+    seed: Seed = 0,
+    resume: Annotated[Path | None, typer.Option(help="Continue from this checkpoint.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Save a checkpoint here afterwards.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Save the loss curves as a picture.")] = None,
+    timeline: Annotated[Path | None, typer.Option(help="Save who did what when as PNG.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a network on a data set.
+
+    [dim]minidl train digits --model lenet5 --strategy ring --workers 4[/dim]
+    """
+    from minidl.cli import train as command
+
+    with _explained():
+        command.run(
+            command.Options(
+                dataset, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
+                resume, save, plot, timeline, trace, as_json,
+            )
+        )  # fmt: skip
+
+
+@app.command()
+def compare(
+    dataset: Annotated[str, typer.Argument(help="digits, fashion-mnist-small or fashion-mnist")],
+    workers: Workers = 2,
+    epochs: Epochs = 12,
+    batch_size: BatchSize = 64,
+    plan: Annotated[
+        Path | None, typer.Option(help="A Python file with your own ring_all_reduce(size).")
+    ] = None,
+    seed: Seed = 0,
+    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("compared"),
+    as_json: Json = False,
+) -> None:
+    """Train one network under every strategy and compare the results.
+
+    The same CNN is trained from the same seed on one process, around a parameter
+    server, on a ring and as a pipeline. Exit status 1 says that a strategy's weights
+    departed from the serial run's by more than rounding.
+    """
+    from minidl.cli import compare as command
+
+    with _explained():
+        comparison = command.compare(
+            dataset, workers, epochs, batch_size, plan=plan, seed=seed, out=out, quiet=as_json
+        )
+    if as_json:
+        typer.echo(comparison.to_json())
+    else:
+        command.show(comparison)
+    raise typer.Exit(0 if comparison.agrees else 1)
+
+
+@app.command()
+def grade(
+    exercise: Annotated[str, typer.Argument(help="The exercise's name, e.g. hw_ring.")],
+    directory: Annotated[
+        Path | None,
+        typer.Option("--directory", "-d", help="Your files.", show_default="exercises/<name>"),
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Write Gradescope's results.json here.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Grade an exercise: run its property tests on your files.
+
+    Exit status 1 says that some points are missing.
+    """
+    from rich.console import Console
+
+    from minidl.course.grading import grade as run
+
+    with _explained():
+        report = run(exercise, directory or Path("exercises") / exercise)
+        if results is not None:
+            report.to_gradescope(results)
+    if as_json:
+        typer.echo(report.to_json())
+    else:
+        Console().print(report.render())
+    raise typer.Exit(0 if report.passed else 1)
+
+
+@app.command()
+def doctor(
+    clear: Annotated[bool, typer.Option(help="Remove leftover shared-memory segments.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look at this machine: cores, threads, shared memory, GPU, leftovers of crashed runs."""
+    from minidl.cli.doctor import main
+
+    with _explained():
+        raise typer.Exit(main(clear=clear, as_json=as_json))
+
+
+if __name__ == "__main__":
+    sys.exit(app())

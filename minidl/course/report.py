@@ -1,0 +1,153 @@
+"""What grading found: as a table to read, and as Gradescope's results.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found.
+
+    Parameters
+    ----------
+    name
+        What is checked.
+    score, max_score
+        Points reached, and to be had.
+    message
+        What is wrong and what may help; empty if nothing is.
+    """
+
+    name: str
+    score: float
+    max_score: float
+    message: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all points were reached."""
+        return self.score == self.max_score
+
+
+@dataclass(frozen=True)
+class Report:
+    """What all checks of an exercise found.
+
+    Parameters
+    ----------
+    exercise
+        The exercise's name.
+    results
+        One for each check.
+    seconds
+        How long grading took.
+    printed
+        What the student's code printed.
+    """
+
+    exercise: str
+    results: tuple[Result, ...]
+    seconds: float
+    printed: str = ""
+
+    @property
+    def score(self) -> float:
+        """Points reached in all checks together."""
+        return sum(result.score for result in self.results)
+
+    @property
+    def max_score(self) -> float:
+        """Points to be had in all checks together."""
+        return sum(result.max_score for result in self.results)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all points were reached."""
+        return all(result.passed for result in self.results)
+
+    def render(self) -> RenderableType:
+        """A table of the checks, then what is wrong, to be printed by rich."""
+        from rich.console import Group
+        from rich.panel import Panel
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=f"{self.exercise}: {self.score:g} of {self.max_score:g} points")
+        table.add_column("check")
+        table.add_column("points", justify="right")
+        table.add_column("")
+        for result in self.results:
+            verdict = Text("right", "green") if result.passed else Text("wrong", "bold red")
+            if not result.passed and result.score:
+                verdict = Text("in part", "yellow")
+            points = f"{result.score:g} / {result.max_score:g}"
+            table.add_row(Text(result.name), points, verdict)
+        parts: list[RenderableType] = [table]
+        for message, names in self._messages().items():
+            # Long rows of a drawing are cut rather than wrapped, which would break it up.
+            text = Text(message, no_wrap=True, overflow="ellipsis")
+            parts.append(Panel(text, title=Text("; ".join(names)), title_align="left"))
+        if self.printed:
+            parts.append(Panel(Text(self.printed), title="your code printed", title_align="left"))
+        return Group(*parts)
+
+    def _messages(self) -> dict[str, list[str]]:
+        """The checks that each message belongs to, so that a message is shown once."""
+        messages: dict[str, list[str]] = {}
+        for result in self.results:
+            if result.message:
+                messages.setdefault(result.message, []).append(result.name)
+        return messages
+
+    def to_json(self) -> str:
+        """Everything, for scripts; the same as Gradescope's format."""
+        return json.dumps(self._gradescope(), indent=2, ensure_ascii=False)
+
+    def to_gradescope(self, path: str | Path) -> None:
+        """Write Gradescope's results.json; the file is complete or not there.
+
+        The format is described in Gradescope's documentation of autograders, under
+        "Output format". Whoever reads the file may be another user.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(self.to_json() + "\n")
+            os.chmod(name, 0o644)
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+    def _gradescope(self) -> dict[str, Any]:
+        output = f"{self.exercise}: {self.score:g} of {self.max_score:g} points"
+        if self.printed:
+            output += f"\n\nYour code printed:\n{self.printed}"
+        return {
+            "score": self.score,
+            "execution_time": round(self.seconds, 3),
+            "output": output,
+            "output_format": "text",
+            "tests": [
+                {
+                    "name": result.name,
+                    "score": result.score,
+                    "max_score": result.max_score,
+                    "status": "passed" if result.passed else "failed",
+                    "output": result.message,
+                    "output_format": "text",
+                }
+                for result in self.results
+            ],
+        }

@@ -1,0 +1,222 @@
+"""Convolution and its two gradients, each one sum of products over steps through memory.
+
+Nothing is unfolded: images get a border of zeros, and the core walks over them.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from math import gcd
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from minidl.kernels.cpu.dense import pack
+from minidl.kernels.cpu.products import Product, panel_width, run, slack
+
+Array = np.ndarray
+Pair = tuple[int, int]
+
+BLOCK = 512
+"""Pixels whose products are summed into a weight's gradient at a time; they stay cached."""
+
+
+def conv2d(
+    x: Array, w: Array, b: Array | None, stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """Convolution; see `reference.conv2d`. Rows are output pixels, summands window cells."""
+    images, height, width, c = x.shape
+    kh, kw, _, o = w.shape
+    y_height = (height + 2 * padding[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    y_width = (width + 2 * padding[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    x = _bordered(x, (padding[0], padding[0]), (padding[1], padding[1]))
+    row, image = x.shape[2] * c, x.shape[1] * x.shape[2] * c
+    y = slack(images * y_height * y_width * o, x.dtype)
+    run(
+        Product(
+            rows=(images, y_height, y_width),
+            a_rows=(image, stride[0] * row, stride[1] * c),
+            c_rows=(y_height * y_width * o, y_width * o, o),
+            columns=o,
+            **_window((kh, kw, c), row, dilation, x.dtype),
+        ),
+        x.reshape(-1),
+        pack(w.reshape(kh * kw * c, o)),
+        y,
+        b,
+    )
+    return y.reshape(images, y_height, y_width, o)
+
+
+def conv2d_weight_gradient(
+    dy: Array,
+    x: Array,
+    w_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+) -> Array:
+    """See `reference.conv2d_weight_gradient`. Rows are cells of w, summands output pixels."""
+    kh, kw, c, o = w_shape
+    images, y_height, y_width, _ = dy.shape
+    x = _bordered(x, (padding[0], padding[0]), (padding[1], padding[1]))
+    row, image = x.shape[2] * c, x.shape[1] * x.shape[2] * c
+    dw = slack(kh * kw * c * o, x.dtype)
+    flat = np.ascontiguousarray(dy).reshape(-1)
+    if o % panel_width(x.dtype):
+        flat = slack(dy.size, x.dtype)
+        flat.reshape(dy.shape)[...] = dy
+    run(
+        Product(
+            rows=(kh, kw, c),
+            a_rows=(dilation[0] * row, dilation[1] * c, 1),
+            c_rows=(kw * c * o, c * o, o),
+            sums=(images, y_height, y_width),
+            a_sums=(image, stride[0] * row, stride[1] * c),
+            b_sums=(y_height * y_width * o, y_width * o, o),
+            columns=o,
+            panel=panel_width(x.dtype),
+            block=max(1, BLOCK // (y_height * y_width)),
+        ),
+        x.reshape(-1),
+        flat,
+        dw,
+    )
+    return dw.reshape(w_shape)
+
+
+def conv2d_input_gradient(
+    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    """See `reference.conv2d_input_gradient`: convolution of dy with w turned around.
+
+    With a stride, input pixels fall into as many phases as it has steps, and those of one
+    phase meet the same cells of w; for each phase it is a convolution without a stride.
+    """
+    images, height, width, c = x_shape
+    kh, kw, _, o = w.shape
+    down, right = (
+        _phases(*numbers)
+        for numbers in zip(x_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
+    )
+    border = [_border(phases, dy.shape[1 + axis]) for axis, phases in enumerate((down, right))]
+    dy = _bordered(dy, *border)
+    row, image = dy.shape[2] * o, dy.shape[1] * dy.shape[2] * o
+    dx = slack(images * height * width * c, dy.dtype)
+    if len(down) < stride[0] or len(right) < stride[1]:
+        dx[:] = 0
+    for i, j in product(down, right):
+        cells = w[i.taps, j.taps][::-1, ::-1].transpose(0, 1, 3, 2)
+        turned = np.ascontiguousarray(cells).reshape(-1, c)
+        run(
+            Product(
+                rows=(images, i.count, j.count),
+                a_rows=(image, row, o),
+                c_rows=(height * width * c, stride[0] * width * c, stride[1] * c),
+                columns=c,
+                a_start=(i.start + border[0][0]) * row + (j.start + border[1][0]) * o,
+                c_start=(i.first * width + j.first) * c,
+                **_window((*cells.shape[:2], o), row, (i.step, j.step), dy.dtype),
+            ),
+            dy.reshape(-1),
+            pack(turned),
+            dx,
+        )
+    return dx.reshape(x_shape)
+
+
+class _Phase(NamedTuple):
+    """Input positions, along one axis, that meet the same cells of the kernel."""
+
+    first: int
+    count: int
+    taps: slice
+    cells: int
+    start: int
+    """The output position that the last of the cells takes the first input position to."""
+    step: int
+    """Between the output positions that two neighbours among these cells take it to."""
+
+
+def _phases(length: int, k: int, stride: int, padding: int, dilation: int) -> list[_Phase]:
+    """Solve ``i + padding = s * stride + p * dilation`` for i by i's phase."""
+    common = gcd(stride, dilation)
+    every = stride // common
+    phases = []
+    for p in range(min(k, every)):
+        first = (p * dilation - padding) % stride
+        if first >= length:
+            continue
+        cells = (k - 1 - p) // every + 1
+        last = p + (cells - 1) * every
+        phases.append(
+            _Phase(
+                first=first,
+                count=-(-(length - first) // stride),
+                taps=slice(p, None, every),
+                cells=cells,
+                start=(first + padding - last * dilation) // stride,
+                step=dilation // common,
+            )
+        )
+    return phases
+
+
+def _border(phases: list[_Phase], length: int) -> Pair:
+    """The zeros needed before and after outputs, along one axis, for all phases."""
+    if not phases:
+        return 0, 0
+    ends = [f.start + f.count - 1 + (f.cells - 1) * f.step for f in phases]
+    before = max(-f.start for f in phases)
+    return max(0, before), max(0, max(ends) - (length - 1))
+
+
+def _window(
+    extents: tuple[int, int, int], row: int, steps: Pair, dtype: np.dtype
+) -> dict[str, Any]:
+    """The summands of a window: rows, columns and channels; the latter two at once if whole."""
+    (kh, kw, c), width = extents, panel_width(dtype)
+    panel = kh * kw * c * width
+    if steps[1] == 1:
+        return {
+            "sums": (1, kh, kw * c),
+            "a_sums": (0, steps[0] * row, 1),
+            "b_sums": (0, kw * c * width, width),
+            "panel": panel,
+        }
+    return {
+        "sums": (kh, kw, c),
+        "a_sums": (steps[0] * row, steps[1] * c, 1),
+        "b_sums": (kw * c * width, c * width, width),
+        "panel": panel,
+    }
+
+
+def _bordered(x: Array, rows: Pair, columns: Pair) -> Array:
+    """x (N, H, W, C), contiguous, with so many zeros before and after rows and columns."""
+    x = np.ascontiguousarray(x)
+    if rows == columns == (0, 0):
+        return x
+    n, height, width, c = x.shape
+    out = np.empty((n, height + sum(rows), width + sum(columns), c), x.dtype)
+    lines = out.reshape(n, out.shape[1], out.shape[2] * c)
+    _surround(x.reshape(n, height, width * c), lines, rows[0], columns[0] * c)
+    return out
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _surround(x: Array, out: Array, top: int, left: int) -> None:
+    n, height, width = x.shape
+    for line in numba.prange(n * out.shape[1]):
+        image, i = divmod(np.int64(line), out.shape[1])
+        if i < top or i >= top + height:
+            for j in range(out.shape[2]):
+                out[image, i, j] = 0
+        else:
+            for j in range(left):
+                out[image, i, j] = 0
+            for j in range(width):
+                out[image, i, left + j] = x[image, i - top, j]
+            for j in range(left + width, out.shape[2]):
+                out[image, i, j] = 0

@@ -1,0 +1,92 @@
+"""Matrix products, and how the core under them wants its second factor laid out."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from minidl.kernels.cpu.products import Product, panel_width, run, slack
+
+Array = np.ndarray
+
+BLOCK = 1024
+"""Summands taken at a time, so that a panel of b stays in the cache."""
+
+FEW_ROWS = 64
+"""Rows below which b is read only so often that it is not worth rearranging."""
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """The product of two matrices; see `reference.matmul`."""
+    (m, k), n = a.shape, b.shape[1]
+    if not _by_rows(b) and m * (n + k) < n * k:
+        # b.T is at hand, and turning a small a and a small result costs less than turning b.
+        return np.ascontiguousarray(matmul(b.T, a.T).T)
+    width = panel_width(a.dtype)
+    if not _by_rows(a) and not a.flags.f_contiguous:
+        a = np.ascontiguousarray(a)
+    row, step = (k, 1) if _by_rows(a) else (1, m)
+    if m < FEW_ROWS and n % width == 0 and _by_rows(b):
+        panels, b_step, panel = b.reshape(-1), n, width
+    else:
+        panels, b_step, panel = pack(b), width, k * width
+    blocks = max(-(-k // BLOCK), 1)
+    inner = k if blocks == 1 else BLOCK
+    c = slack(m * n, a.dtype)
+    run(
+        Product(
+            rows=(1, 1, m),
+            a_rows=(0, 0, row),
+            c_rows=(0, 0, n),
+            sums=(blocks, 1, inner),
+            a_sums=(inner * step, 0, step),
+            b_sums=(inner * b_step, 0, b_step),
+            columns=n,
+            panel=panel,
+            block=1,
+            last=k - (blocks - 1) * inner,
+        ),
+        a.reshape(-1) if _by_rows(a) else a.T.reshape(-1),
+        panels,
+        c,
+    )
+    return c.reshape(m, n)
+
+
+def pack(b: Array) -> Array:
+    """The panels of b (K, N), one after the other, the last filled up with zeros."""
+    k, n = b.shape
+    width = panel_width(b.dtype)
+    panels = -(-n // width)
+    packed = np.empty(panels * k * width, b.dtype)
+    if _by_rows(b):
+        _pack(b.reshape(-1), packed, k, n, n, 1, width)
+    else:
+        turned = np.ascontiguousarray(b.T).reshape(-1)
+        _pack(turned, packed, k, n, 1, k, width)
+    return packed
+
+
+def _by_rows(x: Array) -> bool:
+    return bool(x.flags.c_contiguous)
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _pack(b: Array, packed: Array, k: int, n: int, k_step: int, n_step: int, width: int) -> None:
+    for index in numba.prange(-(-n // width)):
+        # prange counts in uint64, which numba mixes with int64 to float64.
+        panel = np.int64(index)
+        start = panel * k * width
+        filled = min(width, n - panel * width)
+        if filled < width:
+            packed[start : start + k * width] = 0
+        if n_step == 1:
+            for row in range(k):
+                for column in range(filled):
+                    packed[start + row * width + column] = b[row * k_step + panel * width + column]
+        else:
+            for column in range(filled):
+                for row in range(k):
+                    packed[start + row * width + column] = b[
+                        row + (panel * width + column) * n_step
+                    ]

@@ -1,0 +1,69 @@
+"""Batch normalisation, with sums over rows taken chunk by chunk in a fixed order."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+Array = np.ndarray
+
+CHUNK = 512
+"""Rows summed one after the other; their sums are then summed, so rounding stays small."""
+
+
+def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
+    """See `reference.batch_norm`."""
+    x = np.ascontiguousarray(x)
+    count = x.dtype.type(max(len(x), 1))
+    parts = np.empty((2, -(-len(x) // CHUNK), x.shape[1]), x.dtype)
+    nothing = np.zeros(x.shape[1], x.dtype)
+    # Sums of differences from some row: they are small even where the mean is large.
+    near = x[0] if len(x) else nothing
+    _sums(x, near, x, near, parts)
+    mean = near + parts[0].sum(axis=0) / count
+    _sums(x, mean, x, mean, parts)
+    off, squares = parts.sum(axis=1) / count
+    inv_std = 1 / np.sqrt(squares - off * off + x.dtype.type(eps))
+    y = np.empty_like(x)
+    _affine(x, x, mean, gamma * inv_std, nothing, beta, y)
+    return y, mean, inv_std
+
+
+def batch_norm_gradient(
+    dy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """See `reference.batch_norm_gradient`."""
+    dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
+    count = x.dtype.type(max(len(x), 1))
+    parts = np.empty((2, -(-len(x) // CHUNK), x.shape[1]), x.dtype)
+    _sums(dy, np.zeros_like(mean), x, mean, parts)
+    dbeta, products = parts.sum(axis=1)
+    dgamma = products * inv_std
+    scale = gamma * inv_std
+    dx = np.empty_like(x)
+    _affine(x, dy, mean, -scale * inv_std * dgamma / count, scale, -scale * dbeta / count, dx)
+    return dx, dgamma, dbeta
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _sums(a: Array, zero: Array, x: Array, mean: Array, parts: Array) -> None:
+    """Of each chunk of rows: the sums of a - zero, and of (a - zero) * (x - mean)."""
+    for index in numba.prange(parts.shape[1]):
+        chunk = np.int64(index)
+        for c in range(x.shape[1]):
+            parts[0, chunk, c] = 0
+            parts[1, chunk, c] = 0
+        for row in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.shape[0])):
+            for c in range(x.shape[1]):
+                value = a[row, c] - zero[c]
+                parts[0, chunk, c] += value
+                parts[1, chunk, c] += value * (x[row, c] - mean[c])
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _affine(
+    x: Array, a: Array, mean: Array, x_factor: Array, a_factor: Array, shift: Array, y: Array
+) -> None:
+    for row in numba.prange(x.shape[0]):
+        for c in range(x.shape[1]):
+            y[row, c] = (x[row, c] - mean[c]) * x_factor[c] + a[row, c] * a_factor[c] + shift[c]

@@ -1,0 +1,1 @@
+"""Pictures: of plans before they run, and of runs afterwards."""

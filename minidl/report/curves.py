@@ -1,0 +1,85 @@
+"""Curves of losses and metrics over a run, or several runs beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from minidl.report.style import SERIES, new_figure, save
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+
+class Record(Protocol):
+    """What is drawn of an epoch: the means of ``minidl.train.EpochRecord``."""
+
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def train(self) -> Mapping[str, float]: ...
+    @property
+    def validation(self) -> Mapping[str, float] | None: ...
+
+
+class Run(Protocol):
+    """What is drawn of a run: ``minidl.train.History`` is one."""
+
+    @property
+    def epochs(self) -> Sequence[Record]: ...
+    @property
+    def losses(self) -> Sequence[float]: ...
+
+
+def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Figure:
+    """Draw each run's losses, and its metrics if it has any.
+
+    Parameters
+    ----------
+    runs
+        What to draw, by the name to draw it under.
+    path
+        Where to save the picture, if anywhere.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    metrics = sorted(
+        {name for run in runs.values() for record in run.epochs for name in record.train}
+    )
+    metrics = ["loss", *(name for name in metrics if name != "loss")]
+    figure = new_figure(5.2 * len(metrics), 3.8)
+    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+        for number, (name, run) in enumerate(runs.items()):
+            colour = SERIES[number % len(SERIES)]
+            # Runs that agree hide each other: draw the first ones broad and the last ones thin.
+            width = 1.5 + 2.0 * (len(runs) - 1 - number)
+            ends = [record.epoch + 1 for record in run.epochs]
+            if metric == "loss" and run.losses and run.epochs:
+                begin = run.epochs[0].epoch
+                where = np.linspace(begin, ends[-1], len(run.losses) + 1)[1:]
+                axes.plot(where, run.losses, color=colour, alpha=0.25, linewidth=width / 2)
+            label = f"{name} " if name else ""
+            training = [record.train.get(metric, np.nan) for record in run.epochs]
+            axes.plot(ends, training, "--", color=colour, linewidth=width, label=f"{label}training")
+            tested = [(record.validation or {}).get(metric, np.nan) for record in run.epochs]
+            if not np.isnan(tested).all():
+                axes.plot(
+                    ends, tested, "-o", color=colour, linewidth=width, markersize=3 + width,
+                    label=f"{label}validation",
+                )  # fmt: skip
+        axes.set_xlabel("epochs")
+        axes.set_ylabel(metric)
+        axes.set_title(metric)
+        if metric == "loss":
+            axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=7)
+    return save(figure, path)

@@ -1,0 +1,39 @@
+"""What all pictures share: figures that need no display, colours, saving."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which readers with any colour vision can tell apart.
+SERIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+SPAN_COLOURS = {
+    "load": "#F0E442",
+    "forward": "#56B4E9",
+    "backward": "#0072B2",
+    "send": "#E69F00",
+    "receive": "#D55E00",
+    "wait": "#EEEEEE",
+    "reduce": "#CC79A7",
+    "update": "#009E73",
+    "evaluate": "#999999",
+}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches, that belongs to no window."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: str | Path | None) -> Figure:
+    """Save the figure if `path` is given; its folder is made."""
+    if path is not None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=150)
+    return figure

@@ -1,0 +1,115 @@
+"""Timelines: what each rank did, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from minidl.errors import InputError
+from minidl.report.style import SPAN_COLOURS, new_figure, save
+from minidl.runtime.trace import KINDS, Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BUSY = ("load", "forward", "backward", "reduce", "update", "evaluate")
+
+
+def draw_timeline(
+    trace: Trace, path: str | Path | None = None, *, steps: tuple[int, int] | None = None
+) -> Figure:
+    """Draw a row of coloured spans for each rank.
+
+    Parameters
+    ----------
+    trace
+        What to draw.
+    path
+        Where to save the picture, if anywhere.
+    steps
+        First and last training step to draw; the last three if None.
+
+    Raises
+    ------
+    InputError
+        If the trace holds nothing of these steps.
+    """
+    return draw_timelines({"": trace}, path, steps=steps)
+
+
+def draw_timelines(
+    traces: Mapping[str, Trace],
+    path: str | Path | None = None,
+    *,
+    steps: tuple[int, int] | None = None,
+) -> Figure:
+    """As `draw_timeline`, for several runs under each other, by name."""
+    from matplotlib.patches import Patch
+
+    rows = [len(trace.ranks) for trace in traces.values()]
+    figure = new_figure(10, 0.9 + sum(0.45 * count + 0.75 for count in rows))
+    panels = figure.subplots(len(traces), 1, squeeze=False, height_ratios=[n + 0.5 for n in rows])
+    seen: set[str] = set()
+    for axes, (name, trace) in zip(panels[:, 0], traces.items(), strict=True):
+        seen |= _draw_trace(axes, trace, _last_steps(trace, 3) if steps is None else steps)
+        if name:
+            axes.set_title(name, loc="left", fontsize=10)
+    panels[-1, 0].set_xlabel("milliseconds")
+    handles = [
+        Patch(facecolor=SPAN_COLOURS[kind], edgecolor="#888888", label=kind)
+        for kind in KINDS
+        if kind in seen
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(KINDS), fontsize=8)
+    return save(figure, path)
+
+
+def _last_steps(trace: Trace, count: int) -> tuple[int, int]:
+    last = max((int(spans["step"].max()) for spans in trace.ranks if len(spans)), default=0)
+    # The evaluation that ends an epoch would dwarf a step: leave the last step out if there are more.
+    return max(0, last - count), max(0, last - 1)
+
+
+def _draw_trace(axes: Axes, trace: Trace, steps: tuple[int, int]) -> set[str]:
+    part = trace.steps(*steps)
+    if not any(len(spans) for spans in part.ranks):
+        raise InputError(f"the trace holds nothing of steps {steps[0]} to {steps[1]}")
+    zero = part.start
+    drawn: set[str] = set()
+    for row, spans in enumerate(part.ranks):
+        for index, kind in enumerate(KINDS):
+            mine = spans[spans["kind"] == index]
+            if not len(mine):
+                continue
+            drawn.add(kind)
+            starts = (mine["start"] - zero) * 1e3
+            lengths = (mine["stop"] - mine["start"]) * 1e3
+            axes.broken_barh(
+                np.column_stack([starts, lengths]),
+                (row - 0.4, 0.8),
+                facecolors=SPAN_COLOURS[kind],
+                edgecolors="#888888" if kind in ("forward", "backward") else "none",
+                linewidth=0.4,
+            )
+        axes.text(
+            1.005, row, f"{busy_share(part, row):.0%} busy", va="center", fontsize=8,
+            transform=axes.get_yaxis_transform(),
+        )  # fmt: skip
+    axes.set_yticks(range(len(part.names)), part.names)
+    axes.set_ylim(len(part.names) - 0.4, -0.6)
+    axes.set_xlim(left=0)
+    return drawn
+
+
+def busy_share(trace: Trace, rank: int) -> float:
+    """The share of a trace's whole time in which a rank computes (neither waits nor moves data)."""
+    stops = [float(spans["stop"].max()) for spans in trace.ranks if len(spans)]
+    whole = max(stops, default=0.0) - trace.start
+    spans = trace.ranks[rank]
+    working = np.isin(spans["kind"], [KINDS.index(kind) for kind in BUSY])
+    busy = float((spans["stop"] - spans["start"])[working].sum())
+    return busy / whole if whole else 0.0

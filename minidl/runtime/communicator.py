@@ -1,0 +1,287 @@
+"""One rank's end of all its channels: carries out what its program asks for.
+
+All transfers of an exchange make progress at the same time, piece by piece, so
+two ranks that swap arrays larger than the channels never block each other.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import PlanError, WorkerError
+from minidl.runtime.base import Traffic
+from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
+from minidl.runtime.messages import check_array, check_channel, check_overlaps
+from minidl.runtime.requests import Exchange, Incoming, Outgoing, RankProgram, ReceiveAny, Report
+from minidl.runtime.status import COMPUTING, Status
+from minidl.runtime.trace import Recorder
+
+NAP = 0.25
+"""Seconds of sleep after which a waiting rank looks whether it shall stop."""
+
+
+class Aborted(BaseException):
+    """Another rank has failed: stop. Not an Exception, so that no program catches it."""
+
+
+class WaitedTooLong(WorkerError):
+    """A wait exceeded the deadline; the caller finds out who is to blame."""
+
+
+class Communicator:
+    """Sends and receives for one rank.
+
+    Parameters
+    ----------
+    rank, size
+        This rank and the number of ranks.
+    outgoing, incoming
+        The channels, by the rank at their other end.
+    bells
+        One semaphore for each rank, on which it sleeps while it waits for anything.
+    status
+        Where the rank says what it waits for, and sees that it shall stop.
+    trace
+        Where it records its sends, receives, reductions and waits.
+    deadline
+        Seconds that a wait may last.
+    polls
+        How often a rank looks for news before it goes to sleep.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        size: int,
+        *,
+        outgoing: Mapping[int, Channel],
+        incoming: Mapping[int, Channel],
+        bells: list[Semaphore],
+        status: Status,
+        trace: Recorder,
+        deadline: float,
+        polls: int = 0,
+    ) -> None:
+        self.rank, self.size = rank, size
+        self._outgoing, self._incoming = outgoing, incoming
+        self._pairs = {(rank, peer) for peer in outgoing} | {(peer, rank) for peer in incoming}
+        self._bells, self._bell = bells, bells[rank]
+        self._status, self._trace = status, trace
+        self._deadline, self._polls = deadline, polls
+        self._sent: dict[str, list[int]] = {}
+        self._last_chosen = 0
+
+    def run(self, program: RankProgram, report: Callable[[Any], None]) -> Any:
+        """Drive a program to its end, and return its result.
+
+        Parameters
+        ----------
+        program
+            Yields requests.
+        report
+            Is given the event of every `Report`.
+        """
+        answer: Any = None
+        try:
+            while True:
+                request = program.send(answer)
+                if isinstance(request, Report):
+                    answer = report(request.event)
+                else:
+                    answer = self.perform(request)
+        except StopIteration as stop:
+            return stop.value
+
+    def perform(self, request: Exchange | ReceiveAny) -> int | None:
+        """Carry out a request; the peer's rank for `ReceiveAny`, None for `Exchange`.
+
+        Raises
+        ------
+        MessageMismatchError
+            If a message is not the one expected.
+        PlanError, InputError
+            If the request names a rank without a channel, or an unfit array.
+        """
+        if self._status.aborted:
+            raise Aborted
+        match request:
+            case Exchange(transfers):
+                return self._exchange(transfers)
+            case ReceiveAny(arrays, operation):
+                return self._receive_any(arrays, operation)
+            case _:
+                raise PlanError(
+                    "a rank's program yields Exchange, ReceiveAny or Report, "
+                    f"not {type(request).__name__}"
+                )
+
+    def send(self, array: np.ndarray, peer: int, operation: str) -> None:
+        """Give `array` to rank `peer`."""
+        self.perform(Exchange((Outgoing(peer, array, operation),)))
+
+    def recv(self, array: np.ndarray, peer: int, operation: str, reduce: bool = False) -> None:
+        """Store in `array`, or add to it, what rank `peer` sends."""
+        self.perform(Exchange((Incoming(peer, array, operation, reduce),)))
+
+    def barrier(self) -> None:
+        """Wait until every rank has come to its barrier."""
+        arrived = self._status.rows["arrived"]
+        arrived[self.rank] += 1
+        for bell in self._bells:
+            bell.release()
+        wait = _Wait(self, "barrier")
+        while missing := [r for r in range(self.size) if arrived[r] < arrived[self.rank]]:
+            wait.sleep(missing)
+        wait.over()
+
+    def abort(self) -> None:
+        """Make every rank stop at its next request or within its present wait."""
+        self._status.abort()
+        for bell in self._bells:
+            bell.release()
+
+    @property
+    def traffic(self) -> dict[str, Traffic]:
+        """Payload bytes and messages sent so far, by operation."""
+        return {operation: Traffic(*counts) for operation, counts in self._sent.items()}
+
+    @property
+    def messages(self) -> tuple[dict[int, int], dict[int, int]]:
+        """How many messages were sent to, and received from, each peer."""
+        return (
+            {peer: channel.messages for peer, channel in self._outgoing.items()},
+            {peer: channel.messages for peer, channel in self._incoming.items()},
+        )
+
+    def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
+        for wish in transfers:
+            receives = isinstance(wish, Incoming)
+            check_array(wish.array, receives=receives)
+            check_channel(*((wish.peer, self.rank) if receives else (self.rank, wish.peer)), self._pairs)
+        check_overlaps(transfers)
+        sends: dict[int, Sending] = {}
+        receives_so_far: list[Receiving] = []
+        pending: list[Sending | Receiving] = []
+        for wish in transfers:
+            if isinstance(wish, Incoming):
+                receive = Receiving(self._incoming[wish.peer], wish, receives_so_far)
+                receives_so_far.append(receive)
+                pending.append(receive)
+            else:
+                send = Sending(self._outgoing[wish.peer], wish, sends.get(wish.peer))
+                sends[wish.peer] = send
+                pending.append(send)
+                self._count(wish)
+        self._complete(pending)
+
+    def _count(self, wish: Outgoing) -> None:
+        counts = self._sent.setdefault(wish.operation, [0, 0])
+        counts[0] += wish.array.nbytes
+        counts[1] += 1
+
+    def _complete(self, pending: list[Sending | Receiving]) -> None:
+        """Advance all until all are done."""
+        wait = None
+        while pending:
+            moved = False
+            for transfer in pending:
+                moved |= self._advance(transfer, wait)
+            if not moved:
+                # Only a rank with nothing else to do spends a copy on what comes out of turn.
+                moved = any([t.set_aside() for t in pending if isinstance(t, Receiving)])
+                if moved and wait is not None:
+                    wait.over()
+            if moved:
+                wait = None
+                pending = [transfer for transfer in pending if not transfer.done]
+            else:
+                if wait is None:
+                    wait = _Wait(self, pending[0].operation)
+                wait.sleep([transfer.peer for transfer in pending])
+
+    def _advance(self, transfer: Sending | Receiving, wait: _Wait | None) -> bool:
+        start = self._trace.clock()
+        if not transfer.advance():
+            return False
+        if wait is not None:
+            wait.over(start)
+        self._trace.add(transfer.kind, start, self._trace.clock(), transfer.peer)
+        return True
+
+    def _receive_any(self, arrays: Mapping[int, np.ndarray], operation: str) -> int:
+        if not arrays:
+            raise PlanError("ReceiveAny was given no peer to receive from")
+        for peer, array in arrays.items():
+            check_array(array, receives=True)
+            check_channel(peer, self.rank, self._pairs)
+        # Whoever was served last comes last, so that no peer is starved.
+        peers = sorted(arrays, key=lambda peer: (peer - self._last_chosen - 1) % self.size)
+        wait = None
+        while True:
+            for peer in peers:
+                if self._incoming[peer].items.acquire(False):
+                    if wait is not None:
+                        wait.over()
+                    self._last_chosen = peer
+                    wish = Incoming(peer, arrays[peer], operation)
+                    self._complete([Receiving(self._incoming[peer], wish, claimed=True)])
+                    return peer
+            if wait is None:
+                wait = _Wait(self, operation)
+            wait.sleep(peers)
+
+
+class _Wait:
+    """A time in which a rank has nothing to do."""
+
+    def __init__(self, communicator: Communicator, operation: str) -> None:
+        self._of = communicator
+        self._operation = operation
+        self._start = communicator._trace.clock()
+        self._polls = communicator._polls
+        self._asleep_since = 0.0
+        self._peer = -1
+        self._ended = False
+
+    def sleep(self, peers: list[int]) -> None:
+        """Until the bell rings, which it does after everything that any peer does.
+
+        Raises
+        ------
+        Aborted
+            If this rank shall stop.
+        WaitedTooLong
+            After the deadline.
+        """
+        of = self._of
+        if self._polls:
+            self._polls -= 1
+            os.sched_yield()
+            return
+        row = of._status.rows[of.rank]
+        if not self._asleep_since:
+            self._asleep_since = time.monotonic()
+            self._peer = peers[0] if len(peers) == 1 else -1
+            of._status.waiting(of.rank, peers, self._operation)
+        of._bell.acquire(True, NAP)
+        row["checks"] += 1
+        if of._status.aborted:
+            raise Aborted
+        waited = time.monotonic() - self._asleep_since
+        if waited > of._deadline:
+            raise WaitedTooLong(f"rank {of.rank} waited {waited:.1f} s")
+
+    def over(self, now: float | None = None) -> None:
+        """Something has come."""
+        if self._ended:
+            return
+        self._ended = True
+        of = self._of
+        of._trace.add("wait", self._start, of._trace.clock() if now is None else now, self._peer)
+        if self._asleep_since:
+            of._status.doing(of.rank, COMPUTING)

@@ -1,0 +1,196 @@
+"""Shared memory: reserved when it is made, owned by one process, and never left behind.
+
+A segment's name is removed as soon as it is made. Workers are handed its file
+descriptor, so even a caller killed with SIGKILL leaves nothing in /dev/shm.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from multiprocess import reduction
+from multiprocess.context import assert_spawning
+from multiprocess.shared_memory import SharedMemory
+
+from minidl.errors import InputError, SharedMemoryError
+
+FOLDER = Path("/dev/shm")
+PREFIX = "minidl"
+ALIGNMENT = 64
+"""Arrays begin at multiples of a cache line's bytes."""
+
+
+class Segment:
+    """A piece of memory that this process and the workers it hands it to see.
+
+    Parameters
+    ----------
+    size
+        In bytes.
+
+    Raises
+    ------
+    SharedMemoryError
+        If that much is not free; nothing is then reserved.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = max(size, 1)
+        _check_room(self.size)
+        name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
+        memory = SharedMemory(name, create=True, size=self.size)
+        try:
+            self._fd = os.dup(memory._fd)
+        finally:
+            memory.unlink()
+            memory.close()
+        try:
+            _reserve(self._fd, self.size)
+            self._map = mmap.mmap(self._fd, self.size)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        assert_spawning(self)
+        return {"size": self.size, "handle": reduction.DupFd(self._fd)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.size = state["size"]
+        self._fd = state["handle"].detach()
+        self._map = mmap.mmap(self._fd, self.size)
+        self.close()
+
+    def array(self, dtype: np.typing.DTypeLike, shape: tuple[int, ...], offset: int) -> np.ndarray:
+        """An array that lies in the segment, `offset` bytes from its start."""
+        return np.ndarray(shape, dtype, self._map, offset)
+
+    def close(self) -> None:
+        """Give up the right to hand it on; the memory is freed with the last array in it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class SharedArrays(Mapping[str, np.ndarray]):
+    """Arrays by name, all in one segment.
+
+    Parameters
+    ----------
+    arrays
+        Are copied there.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self._layout: dict[str, tuple[str, tuple[int, ...], int]] = {}
+        end = 0
+        for name, array in arrays.items():
+            if array.dtype.hasobject:
+                raise InputError(f"array {name!r} holds Python objects; only numbers can be shared")
+            self._layout[name] = (array.dtype.str, array.shape, end)
+            end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        self._segment = Segment(end)
+        self._arrays = self._place()
+        for name, array in arrays.items():
+            self._arrays[name][...] = array
+
+    def _place(self) -> dict[str, np.ndarray]:
+        return {name: self._segment.array(*place) for name, place in self._layout.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"layout": self._layout, "segment": self._segment}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._layout, self._segment = state["layout"], state["segment"]
+        self._arrays = self._place()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    @property
+    def open(self) -> bool:
+        """Whether they can still be handed to a launch."""
+        return self._segment._fd >= 0
+
+    def close(self) -> None:
+        """Let go of the arrays; those that someone still holds stay valid."""
+        self._segment.close()
+        self._arrays = {}
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A segment whose process ended before it could remove the name."""
+
+    path: Path
+    bytes: int
+    pid: int
+
+
+def leftover_segments() -> list[Leftover]:
+    """The segments in /dev/shm that no living process owns."""
+    found = []
+    for path in sorted(FOLDER.glob(f"{PREFIX}-*")):
+        match = re.fullmatch(rf"{PREFIX}-(\d+)-[0-9a-f]{{16}}", path.name)
+        if match and not _alive(int(match[1])):
+            found.append(Leftover(path, path.stat().st_size, int(match[1])))
+    return found
+
+
+def remove(leftover: Leftover) -> None:
+    """Remove one that `leftover_segments` found."""
+    leftover.path.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _check_room(size: int) -> None:
+    if FOLDER.is_dir():
+        room = os.statvfs(FOLDER)
+        free = room.f_bavail * room.f_frsize
+        if size > free:
+            raise _too_small(size, free)
+
+
+def _reserve(fd: int, size: int) -> None:
+    """Have the memory now, since a page that cannot be had later ends the process by SIGBUS."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(fd, 0, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.ENOMEM):
+            raise
+        room = os.fstatvfs(fd)
+        raise _too_small(size, room.f_bavail * room.f_frsize) from error
+
+
+def _too_small(size: int, free: int) -> SharedMemoryError:
+    return SharedMemoryError(
+        f"{size} bytes of shared memory ({size / 2**20:.1f} MiB) are needed, but {FOLDER} has "
+        f"{free} bytes ({free / 2**20:.1f} MiB) free; make it larger "
+        "(docker run --shm-size, or mount -o remount,size=... /dev/shm) or use fewer workers"
+    )

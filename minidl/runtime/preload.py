@@ -1,0 +1,17 @@
+"""What the server that forks workers imports beforehand, so that they start fast."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+
+import minidl.runtime.worker  # noqa: F401
+
+# Ctrl-C reaches every process of a terminal; only the caller acts on it, from a worker's
+# first instruction on.
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+
+if os.environ.get("MINIDL_KERNELS") != "reference" and importlib.util.find_spec("numba"):
+    import minidl.kernels.cpu  # noqa: F401

@@ -1,0 +1,272 @@
+"""One process for each rank, joined by queues in shared memory."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import multiprocess
+import numpy as np
+from multiprocess import forkserver, resource_tracker
+
+import minidl
+from minidl.errors import InputError
+from minidl.runtime.base import MakeProgram, Outcome
+from minidl.runtime.channel import HEADER
+from minidl.runtime.memory import Segment, SharedArrays
+from minidl.runtime.messages import never_received
+from minidl.runtime.programs import check_channels, pack, rank_names, unpack
+from minidl.runtime.status import Status
+from minidl.runtime.supervisor import Supervisor, stop
+from minidl.runtime.trace import Trace
+from minidl.runtime.worker import Done, Job, Wiring, main
+
+ONE_THREAD = dict.fromkeys(
+    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
+)
+"""Workers share the cores, so each begins with BLAS on one thread."""
+
+POLLS = int(os.environ.get("POLLS", 0))
+
+
+class Processes:
+    """The runtime that uses all cores of a machine.
+
+    Parameters
+    ----------
+    deadline
+        Seconds that a rank may wait for another, or a process be silent, before
+        the run is given up with an error that names who is to blame.
+    context
+        How processes are started: ``"forkserver"`` or ``"spawn"``; None takes the
+        first where there is one.
+    slots, slot_bytes
+        How many slots each channel has, and the bytes that fit into one.
+
+    Raises
+    ------
+    InputError
+        If one of these is out of range, or the system is not a POSIX system.
+    """
+
+    def __init__(
+        self,
+        deadline: float = 60.0,
+        context: str | None = None,
+        *,
+        slots: int = 4,
+        slot_bytes: int = 1 << 17,
+    ) -> None:
+        if os.name != "posix":
+            raise InputError("worker processes need Linux or macOS (on Windows: WSL)")
+        if not (math.isfinite(deadline) and deadline > 0):
+            raise InputError(f"the deadline is a positive number of seconds, not {deadline}")
+        if slots < 1 or slot_bytes < 64 or slot_bytes % 64:
+            raise InputError(
+                "a channel needs at least 1 slot of a positive multiple of 64 bytes, "
+                f"not {slots} of {slot_bytes}"
+            )
+        methods = [m for m in ("forkserver", "spawn") if m in _available()]
+        if context is not None and context not in methods:
+            raise InputError(f"context is one of {', '.join(methods)} or None, not {context!r}")
+        self.deadline = deadline
+        self.method = context or methods[0]
+        self.slots, self.slot_bytes = slots, slot_bytes
+
+    @contextmanager
+    def share(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Mapping[str, np.ndarray]]:
+        """Copies of these arrays in shared memory; see `Runtime.share`.
+
+        Raises
+        ------
+        SharedMemoryError
+            If there is not enough of it.
+        """
+        shared = SharedArrays(arrays)
+        try:
+            yield shared
+        finally:
+            shared.close()
+
+    def launch(
+        self,
+        programs: Sequence[MakeProgram],
+        *,
+        shared: Mapping[str, np.ndarray],
+        channels: Sequence[tuple[int, int]],
+        listen: Callable[[int, Any], None],
+        names: Sequence[str] | None = None,
+    ) -> Outcome:
+        """Run ``programs[rank]`` on each rank until all have returned; see `Runtime.launch`.
+
+        Raises
+        ------
+        WorkerError
+            If a worker raised, died or stopped answering; the message names it.
+        DeadlockError
+            If all ranks wait for each other (it is a WorkerError too).
+        MessageMismatchError
+            If a message is not the one its receiver expects, or is never received.
+        MinidlError
+            If a rank raised one: the same class, with the rank named.
+        SharedMemoryError
+            If there is not enough shared memory for the channels.
+        """
+        size = len(programs)
+        names = rank_names(names, size)
+        pairs = check_channels(channels, size)
+        if not (isinstance(shared, SharedArrays) and shared.open) and len(shared):
+            raise InputError("`shared` is what this runtime's share() gave, inside its with block")
+        packed = [pack(p, f"the program of {n}") for p, n in zip(programs, names, strict=True)]
+        done = self._run(packed, shared if len(shared) else {}, pairs, listen, names)
+        for sender, receiver in pairs:
+            sent, received = done[sender].messages[0][receiver], done[receiver].messages[1][sender]
+            if sent != received:
+                raise never_received(sender, receiver, sent, received)
+        return Outcome(
+            tuple(unpack(rank.result) for rank in done),
+            tuple(rank.traffic for rank in done),
+            Trace(tuple(rank.spans for rank in done), names),
+        )
+
+    def _run(
+        self,
+        programs: Sequence[bytes],
+        shared: Mapping[str, np.ndarray],
+        pairs: tuple[tuple[int, int], ...],
+        listen: Callable[[int, Any], None],
+        names: tuple[str, ...],
+    ) -> list[Done]:
+        size = len(programs)
+        context = multiprocess.get_context(self.method)
+        with ExitStack() as stack:
+            segment = Segment(len(pairs) * self.slots * (HEADER + self.slot_bytes))
+            stack.callback(segment.close)
+            status = Status(size)
+            stack.callback(status.segment.close)
+            wiring = Wiring(
+                channels=pairs,
+                segment=segment,
+                slots=self.slots,
+                slot_bytes=self.slot_bytes,
+                items=[context.Semaphore(0) for _ in pairs],
+                space=[context.Semaphore(self.slots) for _ in pairs],
+                bells=[context.Semaphore(0) for _ in range(size)],
+                status=status,
+            )
+            _uninterrupted(lambda: _start_server(self.method))
+            workers: list[Any] = []
+            pipes: list[Any] = []
+            stack.callback(_uninterrupted, lambda: stop(workers, status, wiring.bells))
+
+            def start() -> None:
+                for rank, program in enumerate(programs):
+                    reader, writer = context.Pipe(duplex=False)
+                    stack.callback(reader.close)
+                    pipes.append(reader)
+                    job = Job(
+                        rank=rank,
+                        size=size,
+                        name=names[rank],
+                        program=program,
+                        shared=shared,
+                        wiring=wiring,
+                        pipe=writer,
+                        environment=_environment(),
+                        threads=max(1, _cores() // size),
+                        deadline=self.deadline,
+                        polls=POLLS if size <= _cores() else 0,
+                    )
+                    worker = context.Process(
+                        target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
+                    )
+                    with writer, _blank_main():
+                        worker.start()
+                    workers.append(worker)
+
+            _uninterrupted(start)
+            return Supervisor(
+                workers,
+                pipes,
+                status=status,
+                bells=wiring.bells,
+                names=names,
+                listen=listen,
+                deadline=self.deadline,
+            ).watch()
+
+
+def _available() -> list[str]:
+    return list(multiprocess.get_all_start_methods())
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, **ONE_THREAD}
+
+
+def _start_server(method: str) -> None:
+    """Start the process that forks workers, where it is not yet running, and its helper."""
+    resource_tracker.ensure_running()
+    if method != "forkserver":
+        return
+    multiprocess.get_context(method).set_forkserver_preload(["minidl.runtime.preload"])
+    home = str(Path(minidl.__file__).parents[1])
+    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "PYTHONPATH")}
+    # The server inherits the mask, so Ctrl-C cannot end it before it has begun to ignore it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    os.environ.update(ONE_THREAD, PYTHONPATH=path)
+    try:
+        with _blank_main():
+            forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _blank_main() -> Iterator[None]:
+    """Hide the caller's script, which workers would otherwise run again to import it.
+
+    What a program needs of the script travels with it, so a script may call
+    `fit` at its top level.
+    """
+    script = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = script
+
+
+def _uninterrupted(action: Callable[[], None]) -> None:
+    """Do this whole, and let Ctrl-C wait until it is done."""
+    if threading.current_thread() is not threading.main_thread():
+        action()
+        return
+    pressed: list[tuple[int, Any]] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        action()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if pressed and callable(before):
+            before(*pressed[0])

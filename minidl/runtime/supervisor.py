@@ -1,0 +1,147 @@
+"""What the caller does while its workers run: listens to them, and ends them all if one fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from multiprocess.connection import Connection, wait
+from multiprocess.process import BaseProcess
+
+from minidl.errors import WorkerError
+from minidl.runtime.channel import Semaphore
+from minidl.runtime.communicator import WaitedTooLong
+from minidl.runtime.diagnosis import Diagnosis
+from minidl.runtime.programs import Failure, unpack
+from minidl.runtime.status import Status
+from minidl.runtime.worker import GRACE, Done, Events
+
+LOOK = 0.25
+"""Seconds between two looks at the table of what each rank does."""
+
+
+class Supervisor:
+    """Watches over the workers of one launch.
+
+    Parameters
+    ----------
+    workers, pipes
+        Each rank's process, and the end of its pipe that is read here.
+    status, bells
+        The table of what each rank does, and what wakes a rank that sleeps.
+    names
+        What the ranks are called.
+    listen
+        Called with (rank, event) for every event.
+    deadline
+        Seconds that a rank may be silent, or be waited for.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[BaseProcess],
+        pipes: Sequence[Connection],
+        *,
+        status: Status,
+        bells: Sequence[Semaphore],
+        names: Sequence[str],
+        listen: Callable[[int, Any], None],
+        deadline: float,
+    ) -> None:
+        self._workers, self._pipes = workers, pipes
+        self._status, self._bells = status, bells
+        self._names, self._listen = names, listen
+        self._diagnosis = Diagnosis(status, names, deadline)
+        self._done: dict[int, Done] = {}
+
+    def watch(self) -> list[Done]:
+        """Until every worker is done; what each said last.
+
+        Raises
+        ------
+        MinidlError
+            If one raised, died or stopped answering.
+        """
+        looked = time.monotonic()
+        while len(self._done) < len(self._workers):
+            running = [rank for rank in range(len(self._workers)) if rank not in self._done]
+            ready = wait(
+                [self._pipes[rank] for rank in running]
+                + [self._workers[rank].sentinel for rank in running],
+                LOOK,
+            )
+            for rank in running:
+                if self._pipes[rank] in ready:
+                    self._read(rank)
+                elif self._workers[rank].sentinel in ready:
+                    self._mourn(rank)
+            if time.monotonic() - looked > LOOK:
+                looked = time.monotonic()
+                error = self._diagnosis.look()
+                if error is not None:
+                    raise error
+        return [self._done[rank] for rank in range(len(self._workers))]
+
+    def _read(self, rank: int) -> None:
+        try:
+            message = unpack(self._pipes[rank].recv_bytes())
+        except EOFError:
+            self._mourn(rank)
+        match message:
+            case Events(packed):
+                for event in packed:
+                    self._listen(rank, unpack(event))
+            case Done():
+                self._done[rank] = message
+            case Failure():
+                raise message.error(self._names[rank])
+            case WaitedTooLong():
+                raise self._diagnosis.explain(rank)
+
+    def _mourn(self, rank: int) -> None:
+        """Raise the error for a worker that ended without a word."""
+        worker = self._workers[rank]
+        if self._pipes[rank].poll():
+            return  # its last words are still to be read
+        worker.join(GRACE)
+        raise WorkerError(
+            f"{self._names[rank]} (process {worker.pid}) {_manner(worker.exitcode)}"
+        )
+
+
+def stop(workers: Sequence[BaseProcess], status: Status, bells: Sequence[Semaphore]) -> None:
+    """End all workers: by asking, then by force; none is left when this returns."""
+    status.abort()
+    for bell in bells:
+        bell.release()
+    _wait_for(workers, GRACE)
+    for worker in workers:
+        if worker.exitcode is None and worker.pid is not None:
+            os.kill(worker.pid, signal.SIGKILL)
+    _wait_for(workers, 10 * GRACE)
+    for worker in workers:
+        worker.join(0)
+        if worker.exitcode is not None:
+            worker.close()
+
+
+def _wait_for(workers: Sequence[BaseProcess], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    left = [worker.sentinel for worker in workers if worker.exitcode is None]
+    while left and (remaining := until - time.monotonic()) > 0:
+        for sentinel in wait(left, remaining):
+            left.remove(sentinel)
+
+
+def _manner(code: int | None) -> str:
+    """How a process ended, in words."""
+    if code is None:
+        return "closed its pipe without a result"
+    if code >= 0:
+        return f"ended with exit code {code} without a result"
+    name = signal.Signals(-code).name
+    hint = " (the system does that when memory runs out)" if name == "SIGKILL" else ""
+    return f"was killed by {name}{hint}"

@@ -1,0 +1,252 @@
+"""What a worker process does: runs one rank's program and tells the caller how it went."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import multiprocess
+import numpy as np
+from multiprocess.connection import Connection, wait
+
+from minidl.runtime.base import Traffic
+from minidl.runtime.channel import HEADER, Channel, Semaphore
+from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
+from minidl.runtime.memory import Segment
+from minidl.runtime.programs import Failure, make_program, pack, pack_small
+from minidl.runtime.requests import RankContext
+from minidl.runtime.status import COMPUTING, FINISHED, Status
+
+BEAT = 0.1
+"""Seconds between two heartbeats."""
+BATCH = 0.05
+"""Seconds for which events are gathered before they are sent to the caller."""
+GRACE = 1.0
+"""Seconds that a worker told to stop may take."""
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What all ranks of a launch share.
+
+    Parameters
+    ----------
+    channels
+        The (sender, receiver) pairs.
+    segment
+        Holds every channel's slots, one channel after the other.
+    slots, slot_bytes
+        How many each channel has, and each one's payload.
+    items, space
+        Semaphores of each channel.
+    bells
+        A semaphore for each rank.
+    status
+        What each rank does.
+    """
+
+    channels: tuple[tuple[int, int], ...]
+    segment: Segment
+    slots: int
+    slot_bytes: int
+    items: list[Semaphore]
+    space: list[Semaphore]
+    bells: list[Semaphore]
+    status: Status
+
+    def ends(self, rank: int) -> tuple[dict[int, Channel], dict[int, Channel]]:
+        """The channels out of and into a rank, by the rank at their other end."""
+        row = (self.slots, HEADER + self.slot_bytes)
+        outgoing, incoming = {}, {}
+        for place, (sender, receiver) in enumerate(self.channels):
+            if rank not in (sender, receiver):
+                continue
+            other = receiver if rank == sender else sender
+            memory = self.segment.array(np.uint8, row, place * row[0] * row[1])
+            channel = Channel(
+                sender, receiver, memory, self.items[place], self.space[place], self.bells[other]
+            )
+            (outgoing if rank == sender else incoming)[other] = channel
+        return outgoing, incoming
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is handed.
+
+    Parameters
+    ----------
+    rank, size, name
+        Who it is.
+    program
+        The packed maker of its program.
+    shared
+        Arrays that all ranks see.
+    wiring
+        Joins it with the other ranks.
+    pipe
+        Leads to the caller.
+    environment
+        The caller's environment variables.
+    threads
+        How many threads its kernels may use.
+    deadline
+        Seconds that a wait may last.
+    polls
+        How often it looks for news before it sleeps.
+    """
+
+    rank: int
+    size: int
+    name: str
+    program: bytes
+    shared: Mapping[str, np.ndarray]
+    wiring: Wiring
+    pipe: Connection
+    environment: dict[str, str]
+    threads: int
+    deadline: float
+    polls: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a worker says last: its result, and what it counted and recorded."""
+
+    result: bytes
+    traffic: dict[str, Traffic]
+    spans: np.ndarray
+    messages: tuple[dict[int, int], dict[int, int]]
+
+
+@dataclass(frozen=True)
+class Events:
+    """What a worker's program reported, each packed."""
+
+    packed: list[bytes]
+
+
+def main(job: Job) -> None:
+    """Run a rank to its end, in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(job.environment)
+    status = job.wiring.status
+    threading.Thread(target=_beat, args=(status, job.rank), daemon=True).start()
+    mail = _Mail(job.pipe)
+    status.rows[job.rank]["pid"] = os.getpid()
+    status.doing(job.rank, COMPUTING)
+    try:
+        done = _run(job, mail)
+        status.doing(job.rank, FINISHED)
+        mail.close(done)
+    except Aborted:
+        pass
+    except WaitedTooLong as error:
+        mail.close(error)
+        # Its row in the table must go on saying what it waits for until all are told to stop.
+        while not status.aborted:
+            time.sleep(BEAT)
+    except (Exception, SystemExit) as error:
+        mail.close(Failure.of(error))
+
+
+def _run(job: Job, mail: _Mail) -> Done:
+    context = RankContext(job.rank, job.size, job.shared, job.threads)
+    outgoing, incoming = job.wiring.ends(job.rank)
+    communicator = Communicator(
+        job.rank,
+        job.size,
+        outgoing=outgoing,
+        incoming=incoming,
+        bells=job.wiring.bells,
+        status=job.wiring.status,
+        trace=context.trace,
+        deadline=job.deadline,
+        polls=job.polls,
+    )
+    _set_threads(job.threads)
+    program = make_program(job.program, context)
+    try:
+        result = communicator.run(
+            program, lambda event: mail.add(pack_small(event, f"an event of {job.name}"))
+        )
+    finally:
+        program.close()
+    packed = pack(result, f"the result of {job.name}")
+    return Done(packed, communicator.traffic, context.trace.spans(), communicator.messages)
+
+
+def _set_threads(threads: int) -> None:
+    """Give the kernels this rank's share of the cores, without importing what may not be needed."""
+    if "numba" in sys.modules:
+        from minidl import kernels
+
+        kernels.set_threads(threads)
+        return
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    if threads > 1:
+        import threadpoolctl
+
+        threadpoolctl.threadpool_limits(threads, "blas")
+
+
+def _beat(status: Status, rank: int) -> None:
+    """Show that the process lives; end it when its caller has died, or it does not stop."""
+    parent = multiprocess.parent_process()
+    told = 0.0
+    while True:
+        if parent is not None and wait([parent.sentinel], BEAT):
+            os._exit(1)
+        status.rows[rank]["beat"] += 1
+        if status.aborted:
+            told += BEAT
+            if told > GRACE:
+                sys.stderr.flush()
+                os._exit(1)
+
+
+class _Mail:
+    """The way to the caller; events are sent in batches, so that reporting costs little."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._events: list[bytes] = []
+        self._news = threading.Event()
+        self._adding = threading.Lock()
+        self._sending = threading.Lock()
+        threading.Thread(target=self._carry, daemon=True).start()
+
+    def add(self, packed: bytes) -> None:
+        """Send this event soon."""
+        with self._adding:
+            self._events.append(packed)
+        self._news.set()
+
+    def close(self, last: Done | Failure | WaitedTooLong) -> None:
+        """Send all events, then this."""
+        self._send_events(pack_small(last, "a worker's last message"))
+
+    def _carry(self) -> None:
+        while True:
+            self._news.wait()
+            time.sleep(BATCH)
+            self._news.clear()
+            self._send_events()
+
+    def _send_events(self, last: bytes | None = None) -> None:
+        with self._sending:
+            with self._adding:
+                events, self._events = self._events, []
+            try:
+                if events:
+                    self._pipe.send_bytes(pack_small(Events(events), "events"))
+                if last is not None:
+                    self._pipe.send_bytes(last)
+            except (BrokenPipeError, ConnectionResetError):
+                os._exit(1)  # the caller is gone, so nobody is left to tell

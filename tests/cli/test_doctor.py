@@ -1,0 +1,149 @@
+"""The doctor sees what it looks at, and advises where something is amiss."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from minidl.cli import doctor
+
+
+def test_this_machine_can_run_minidl(capsys: pytest.CaptureFixture[str]) -> None:
+    assert doctor.main(as_json=True) == 0
+    findings = json.loads(capsys.readouterr().out)
+    names = [finding["name"] for finding in findings]
+    for name in ("Python", "packages", "cores", "BLAS", "numba", "shared memory", "GPU"):
+        assert name in names
+    assert {finding["status"] for finding in findings} <= {"ok", "warn"}
+    assert all(finding["found"] for finding in findings)
+
+
+def test_the_table_shows_every_finding_and_its_advice(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    findings = [
+        doctor.Finding("cores", "ok", "2"),
+        doctor.Finding("GPU", "warn", "[none]", "Buy one."),
+        doctor.Finding("packages", "bad", "no numpy", "Install it."),
+    ]
+    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    assert doctor.main() == 1
+    shown = capsys.readouterr().out
+    for finding in findings:
+        assert finding.name in shown
+        assert finding.found in shown
+        assert finding.advice in shown
+
+
+@pytest.mark.parametrize(
+    ("free", "status"), [(0, "bad"), (31, "bad"), (32, "warn"), (255, "warn"), (256, "ok")]
+)
+def test_room_in_shared_memory(free: int, status: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = SimpleNamespace(f_blocks=1024, f_bavail=free, f_frsize=doctor.MIB)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
+    finding = doctor._shared_memory()
+    assert finding.status == status
+    assert f"{free} of 1024 MiB" in finding.found
+    assert bool(finding.advice) == (status != "ok")
+
+
+def test_no_shared_memory_is_bad(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "SHM", tmp_path / "nowhere")
+    assert doctor._shared_memory().status == "bad"
+
+
+@pytest.mark.parametrize(
+    ("content", "cores"), [("max 100000\n", None), ("150000 100000\n", 1.5), ("50000 100000", 0.5)]
+)
+def test_a_containers_limit_is_read(
+    content: str, cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(content)
+    monkeypatch.setattr(doctor, "CGROUPS", (tmp_path / "cpu.max", tmp_path / "none"))
+    assert doctor._cgroup_cores() == cores
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(-1, None), (200000, 2.0)])
+def test_an_older_containers_limit_is_read(
+    quota: int, cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.cfs_quota_us").write_text(f"{quota}\n")
+    (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
+    monkeypatch.setattr(doctor, "CGROUPS", (tmp_path / "none", tmp_path / "cpu.cfs_quota_us"))
+    assert doctor._cgroup_cores() == cores
+
+
+def test_a_limit_below_the_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(doctor, "_cgroup_cores", lambda: 2.0)
+    assert doctor._cores().status == "warn"
+    monkeypatch.setattr(doctor, "_cgroup_cores", lambda: 8.0)
+    assert doctor._cores().status == "ok"
+
+
+def test_missing_packages_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "PACKAGES", ("numpy", "no-such-package-of-minidl"))
+    finding = doctor._packages()
+    assert finding.status == "bad"
+    assert "not installed: no-such-package-of-minidl" in finding.found
+
+
+def test_a_kernel_cache_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "made" / "later"))
+    assert doctor._kernel_cache().status == "ok"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
+    assert doctor._kernel_cache().status == "warn"
+
+
+@pytest.mark.parametrize(
+    ("methods", "status"),
+    [(["fork", "spawn", "forkserver"], "ok"), (["spawn"], "warn"), (["fork"], "bad")],
+)
+def test_ways_to_start_a_process(
+    methods: list[str], status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiprocess.get_all_start_methods", lambda: methods)
+    assert doctor._processes().status == status
+
+
+@pytest.fixture
+def leftover() -> Iterator[Path]:
+    """A segment whose process has ended."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    path = Path(f"/dev/shm/minidl-{ended.pid}-{os.urandom(8).hex()}")
+    path.write_bytes(bytes(1024))
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_leftover_segments_are_seen_and_cleared(
+    leftover: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finding = doctor._leftovers()
+    assert finding.status == "warn"
+    assert leftover.name in finding.found
+    assert "--clear" in finding.advice
+    doctor.main(clear=True)
+    assert "leftover segments removed" in capsys.readouterr().out
+    assert not leftover.exists()
+    assert leftover.name not in doctor._leftovers().found
+
+
+def test_a_living_processs_segment_is_left_alone() -> None:
+    path = Path(f"/dev/shm/minidl-{os.getpid()}-{os.urandom(8).hex()}")
+    path.write_bytes(b"x")
+    try:
+        doctor.clear_leftovers()
+        assert path.exists()
+    finally:
+        path.unlink()

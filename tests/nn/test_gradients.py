@@ -1,0 +1,143 @@
+"""Every layer's gradients equal finite differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from finite_differences import away_from_ties, check_layer, check_loss
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from minidl import kernels, nn
+from minidl.errors import ShapeError
+
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+few = st.integers(0, 3)
+some = st.integers(1, 4)
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@pytest.fixture(autouse=True, params=kernels.CHOICES)
+def on_each_kernels(request: pytest.FixtureRequest):
+    with kernels.using(request.param):
+        yield
+
+
+@st.composite
+def shapes(draw: st.DrawFn, last: st.SearchStrategy[int] = some) -> tuple[int, ...]:
+    return (draw(few), *draw(st.lists(st.integers(1, 3), max_size=2)), draw(last))
+
+
+@st.composite
+def images(draw: st.DrawFn) -> tuple[int, ...]:
+    return (draw(few), draw(st.integers(1, 6)), draw(st.integers(1, 6)), draw(st.integers(1, 3)))
+
+
+def fits(layer: nn.Layer, shape: tuple[int, ...]) -> bool:
+    try:
+        layer.build(shape[1:])
+    except ShapeError:
+        return False
+    return True
+
+
+@given(shapes(), some, st.booleans(), seeds)
+def test_linear(shape, out_features, bias, generator):
+    layer = nn.Linear(out_features, bias)
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(images(), some, pairs, pairs, st.tuples(few, few), pairs, st.booleans(), seeds)
+def test_conv2d(shape, out_channels, size, stride, padding, dilation, bias, generator):
+    layer = nn.Conv2d(out_channels, size, stride, padding, dilation, bias)
+    assume(fits(layer, shape))
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(images(), st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), pairs, pairs, seeds)
+def test_pooling(shape, kind, size, stride, generator):
+    padding = (int(generator.integers(size[0] // 2 + 1)), int(generator.integers(size[1] // 2 + 1)))
+    layer = kind(size, stride, padding)
+    assume(fits(layer, shape))
+    check_layer(layer, away_from_ties(generator, shape), generator)
+
+
+@given(shapes(), seeds)
+def test_batch_norm(shape, generator):
+    assume(np.prod(shape[:-1]) != 1)
+    check_layer(nn.BatchNorm(), away_from_ties(generator, shape), generator)
+
+
+@given(shapes(), st.floats(0, 0.95), seeds)
+def test_dropout(shape, rate, generator):
+    check_layer(nn.Dropout(rate), generator.normal(size=shape), generator)
+
+
+@given(
+    shapes(),
+    st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.LeakyReLU(-0.5), nn.Tanh(), nn.Sigmoid()]),
+    seeds,
+)
+def test_activations(shape, layer, generator):
+    check_layer(layer, away_from_ties(generator, shape), generator)
+
+
+@given(shapes(), seeds)
+def test_flatten(shape, generator):
+    check_layer(nn.Flatten(), generator.normal(size=shape), generator)
+
+
+@given(images(), st.integers(1, 13), seeds)
+def test_fit_image(shape, size, generator):
+    assume(max(shape[1:3]) <= size)
+    check_layer(nn.FitImage(size), generator.normal(size=shape), generator)
+
+
+@given(shapes(), some, seeds)
+def test_residual(shape, width, generator):
+    body = nn.Sequential(nn.Linear(width), nn.Tanh(), nn.Linear(shape[-1]))
+    check_layer(nn.Residual(body), generator.normal(size=shape), generator)
+    projected = nn.Residual(nn.Sequential(nn.Linear(width), nn.Tanh()), nn.Linear(width))
+    check_layer(projected, generator.normal(size=shape), generator)
+
+
+@settings(max_examples=10)
+@given(seeds)
+def test_a_network_of_everything(generator):
+    network = nn.Sequential(
+        nn.FitImage(5),
+        nn.Conv2d(3, 2, padding=1),
+        nn.BatchNorm(),
+        nn.Tanh(),
+        nn.Residual(nn.Sequential(nn.Conv2d(3, 3, padding=1), nn.Dropout(0.3))),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(4),
+        nn.Sigmoid(),
+    )
+    check_layer(network, generator.normal(size=(3, 2, 2, 2)), generator)
+
+
+@given(seeds, st.integers(1, 5))
+def test_a_layer_used_twice_adds_up_both_uses(generator, width):
+    shared = nn.Linear(width)
+    network = nn.Sequential(shared, nn.Tanh(), shared)
+    check_layer(network, generator.normal(size=(3, width)), generator)
+
+
+@given(shapes(), st.floats(0, 0.9), seeds)
+def test_cross_entropy(shape, smoothing, generator):
+    labels = generator.integers(0, shape[-1], shape[:-1])
+    check_loss(nn.CrossEntropy(smoothing), 3 * generator.normal(size=shape), labels, generator)
+
+
+@given(shapes(), seeds)
+def test_mse(shape, generator):
+    targets = generator.normal(size=shape)
+    check_loss(nn.MSE(), generator.normal(size=shape), targets, generator)
+
+
+@given(shapes(), seeds)
+def test_bce_with_logits(shape, generator):
+    targets = generator.uniform(size=shape)
+    check_loss(nn.BCEWithLogits(), 3 * generator.normal(size=shape), targets, generator)

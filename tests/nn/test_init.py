@@ -1,0 +1,66 @@
+"""Initial values: their spread follows fan-in and fan-out."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl.errors import InputError, ShapeError
+from minidl.nn import Linear, init
+
+VARIANCE = {
+    init.xavier_uniform: lambda i, o: 2 / (i + o),
+    init.xavier_normal: lambda i, o: 2 / (i + o),
+    init.he_uniform: lambda i, o: 2 / i,
+    init.he_normal: lambda i, o: 2 / i,
+}
+drawing = pytest.mark.parametrize("draw", VARIANCE, ids=lambda draw: draw.__name__)
+
+
+@given(st.lists(st.integers(1, 5), max_size=2), st.integers(1, 9), st.integers(1, 9))
+def test_fans_count_connections(window, inputs, outputs):
+    fan_in, fan_out = init.fans((*window, inputs, outputs))
+    assert fan_in * outputs == fan_out * inputs == np.prod((*window, inputs, outputs))
+
+
+@drawing
+@given(
+    window=st.sampled_from([(), (3,), (3, 3)]),
+    inputs=st.integers(1, 200),
+    outputs=st.integers(1, 200),
+    seed=st.integers(0, 99),
+)
+def test_mean_and_variance(draw, window, inputs, outputs, seed):
+    shape = (*window, inputs, outputs)
+    x = draw(np.random.default_rng(seed), shape)
+    variance = VARIANCE[draw](*init.fans(shape))
+    assert x.shape == shape
+    assert abs(x.mean()) <= 6 * np.sqrt(variance / x.size)
+    assert abs(x.var() / variance - 1) <= 9 * np.sqrt(2 / x.size) + 1 / x.size
+    if "uniform" in draw.__name__:
+        assert abs(x).max() <= np.sqrt(3 * variance)
+
+
+@drawing
+def test_a_vector_has_no_fans(draw):
+    with pytest.raises(ShapeError, match=r"two axes or more, not one of shape \(3,\)"):
+        draw(np.random.default_rng(0), (3,))
+
+
+@given(st.floats(allow_nan=False), st.lists(st.integers(0, 3), max_size=3).map(tuple))
+def test_constants(value, shape):
+    generator = np.random.default_rng(0)
+    for draw, expected in ((init.zeros, 0), (init.ones, 1), (init.constant(value), value)):
+        x = pickle.loads(pickle.dumps(draw))(generator, shape)
+        assert x.shape == shape
+        assert (x == expected).all()
+
+
+def test_an_initialiser_that_draws_another_shape_is_refused():
+    layer = Linear(3, weight_init=lambda generator, shape: np.zeros((1, 1)))
+    with pytest.raises(InputError, match=r"weight drew shape \(1, 1\), not \(2, 3\)"):
+        layer.initialise((2,))

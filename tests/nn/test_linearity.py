@@ -1,0 +1,37 @@
+"""Layers that are linear maps: superposition, and a gradient that is the adjoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl import kernels, nn
+
+LINEAR = {
+    "Linear": lambda: nn.Linear(3, bias=False),
+    "Conv2d": lambda: nn.Conv2d(2, (3, 2), stride=2, padding=1, bias=False),
+    "AvgPool2d": lambda: nn.AvgPool2d(3, stride=2, padding=1),
+    "Flatten": nn.Flatten,
+    "FitImage": lambda: nn.FitImage(15),
+    "Dropout": lambda: nn.Dropout(0.4),
+    "Residual": lambda: nn.Residual(nn.Linear(2, bias=False)),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+@given(n=st.integers(0, 3), h=st.integers(1, 7), w=st.integers(1, 7), seed=st.integers(0, 99))
+def test_superposition_and_adjoint(name, n, h, w, seed):
+    generator = np.random.default_rng(seed)
+    layer = LINEAR[name]()
+    layer.initialise((h, w, 2), seed=seed, dtype=np.float64)
+    mode = nn.Mode(training=True, seed=seed, batch_size=max(1, n))
+    a, b = generator.normal(size=(2, n, h, w, 2))
+    with kernels.using("reference"):
+        (of_a, saved), (of_b, _) = layer.forward(a, mode), layer.forward(b, mode)
+        both, _ = layer.forward(2 * a - 3 * b, mode)
+        np.testing.assert_allclose(both, 2 * of_a - 3 * of_b, atol=1e-12)
+        dy = generator.normal(size=of_a.shape)
+        dx = layer.backward(dy, saved)
+    np.testing.assert_allclose((dx * a).sum(), (dy * of_a).sum(), atol=1e-10)

@@ -1,0 +1,122 @@
+"""Networks, data and optimizers for Hypothesis to draw: what every strategy must train alike."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minidl import data, nn, optim, rng, train
+from minidl.strategy import Strategy
+
+
+@dataclass(frozen=True, repr=False)
+class Case:
+    """A training run that any strategy can carry out."""
+
+    layers: tuple[nn.Layer, ...]
+    dataset: data.Dataset
+    loss: nn.Loss
+    optimizer: optim.Optimizer
+    batch_size: int
+    seed: int
+
+    def __repr__(self) -> str:
+        layers = ", ".join(type(layer).__name__ for layer in self.layers)
+        return (
+            f"Case([{layers}], inputs {self.dataset.inputs.shape}, {type(self.loss).__name__}, "
+            f"{self.optimizer}, batch_size={self.batch_size}, seed={self.seed})"
+        )
+
+    def trained(self, strategy: Strategy, epochs: int = 2) -> train.Trainer:
+        """A fresh trainer after some epochs under `strategy`, in float64."""
+        model = copy.deepcopy(nn.Sequential(*self.layers))  # else two runs would share parameters
+        trainer = train.Trainer(
+            model, self.loss, self.optimizer, seed=self.seed, dtype="float64"
+        )
+        trainer.fit(self.dataset, epochs=epochs, batch_size=self.batch_size, strategy=strategy)
+        return trainer
+
+
+def dense_layer(width: int) -> st.SearchStrategy[nn.Layer]:
+    """A layer that keeps the width, so that any number of them can follow each other."""
+    return st.one_of(
+        st.builds(lambda: nn.Linear(width)),
+        st.builds(lambda: nn.Linear(width, bias=False)),
+        st.just(nn.Tanh()),
+        st.just(nn.Sigmoid()),
+        st.builds(nn.LeakyReLU, st.sampled_from([0.1, 0.3])),
+        st.builds(nn.Dropout, st.sampled_from([0.0, 0.2, 0.5])),
+        st.builds(
+            lambda inner: nn.Residual(nn.Sequential(*inner)),
+            st.lists(st.builds(lambda: nn.Linear(width)) | st.just(nn.Tanh()), min_size=1, max_size=2),
+        ),
+    )
+
+
+@st.composite
+def dense_cases(draw: st.DrawFn, min_layers: int = 1, batch_norm: bool = False) -> Case:
+    """Dense networks of any depth, on few samples, with batches that rarely divide."""
+    width, classes = draw(st.integers(1, 5)), draw(st.integers(2, 4))
+    body = draw(st.lists(dense_layer(width), min_size=min_layers, max_size=6))
+    if batch_norm:
+        body.insert(draw(st.integers(0, len(body))), nn.BatchNorm())
+    layers = (nn.Linear(width), *body, nn.Linear(classes))
+    return draw(_on_data((draw(st.integers(1, 4)),), layers, classes))
+
+
+@st.composite
+def image_cases(draw: st.DrawFn) -> Case:
+    """Small convolutional networks."""
+    channels, classes = draw(st.integers(1, 3)), draw(st.integers(2, 4))
+    layers = [nn.Conv2d(channels, 3, padding=1), nn.ReLU()]
+    layers += draw(
+        st.sampled_from(
+            [
+                [nn.MaxPool2d(2)],
+                [nn.AvgPool2d(2), nn.Dropout(0.3)],
+                [nn.Residual(nn.Conv2d(channels, 3, padding=1)), nn.Tanh()],
+                [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
+            ]
+        )
+    )
+    layers += [nn.Flatten(), nn.Linear(classes)]
+    return draw(_on_data((5, 4, draw(st.integers(1, 2))), tuple(layers), classes))
+
+
+@st.composite
+def _on_data(
+    draw: st.DrawFn, shape: tuple[int, ...], layers: tuple[nn.Layer, ...], classes: int
+) -> Case:
+    samples, seed = draw(st.integers(4, 13)), draw(st.integers(0, 1000))
+    numbers = rng.stream(seed, "test data")
+    inputs = numbers.normal(size=(samples, *shape))
+    if draw(st.booleans()):
+        loss: nn.Loss = nn.CrossEntropy(label_smoothing=draw(st.sampled_from([0.0, 0.1])))
+        targets = numbers.integers(0, classes, samples)
+    else:
+        loss, targets = nn.MSE(), numbers.normal(size=(samples, classes))
+    optimizer: optim.Optimizer = draw(
+        st.sampled_from(
+            [
+                optim.SGD(lr=0.02),
+                optim.SGD(lr=0.01, momentum=0.9, weight_decay=0.01),
+                optim.SGD(lr=0.01, momentum=0.8, nesterov=True),
+                optim.Adam(lr=0.001),
+            ]
+        )
+    )
+    batch_size = draw(st.integers(4, 9))
+    return Case(layers, data.Dataset(inputs, targets), loss, optimizer, batch_size, seed)
+
+
+def assert_same_weights(one: train.Trainer, other: train.Trainer) -> None:
+    """Every parameter equal, but for float64 rounding."""
+    expected, found = one.weights(), other.weights()
+    assert list(expected) == list(found)
+    for name in expected:
+        np.testing.assert_allclose(
+            found[name], expected[name], rtol=1e-8, atol=1e-10, err_msg=name
+        )

@@ -1,0 +1,142 @@
+"""The law of the house: whatever the strategy, the trained weights are the serial run's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from networks import Case, assert_same_weights, dense_cases, image_cases
+
+from minidl import strategy
+from minidl.runtime import Virtual
+from minidl.strategy.partition import partition
+
+ORDERS = st.builds(
+    Virtual,
+    buffering=st.sampled_from(["none", "unlimited"]),
+    seed=st.none() | st.integers(0, 99),
+)
+CASES = dense_cases() | image_cases()
+
+
+@given(case=CASES, workers=st.integers(1, 4), runtime=ORDERS)
+def test_ring_equals_serial(case: Case, workers: int, runtime: Virtual) -> None:
+    serial = case.trained(strategy.Serial())
+    ring = case.trained(strategy.RingAllReduce(workers, runtime=runtime))
+    assert_same_weights(serial, ring)
+    np.testing.assert_allclose(ring.history.losses, serial.history.losses, rtol=1e-7)
+
+
+@given(case=CASES, workers=st.integers(1, 4), runtime=ORDERS)
+def test_parameter_server_equals_serial(case: Case, workers: int, runtime: Virtual) -> None:
+    serial = case.trained(strategy.Serial())
+    server = case.trained(strategy.ParameterServer(workers, runtime=runtime))
+    assert_same_weights(serial, server)
+    np.testing.assert_allclose(server.history.losses, serial.history.losses, rtol=1e-7)
+
+
+@given(
+    case=CASES,
+    stages=st.integers(1, 4),
+    micro_batches=st.integers(1, 6),
+    schedule=st.sampled_from(["gpipe", "sequential"]),
+    runtime=ORDERS,
+)
+def test_pipeline_equals_serial(
+    case: Case, stages: int, micro_batches: int, schedule: str, runtime: Virtual
+) -> None:
+    stages = min(stages, len(case.layers))
+    serial = case.trained(strategy.Serial())
+    pipeline = case.trained(strategy.Pipeline(stages, micro_batches, schedule, runtime=runtime))
+    assert_same_weights(serial, pipeline)
+    np.testing.assert_allclose(pipeline.history.losses, serial.history.losses, rtol=1e-7)
+
+
+@given(case=CASES, micro_batches=st.integers(1, 6))
+def test_slices_of_a_batch_sum_to_the_batch(case: Case, micro_batches: int) -> None:
+    assert_same_weights(
+        case.trained(strategy.Serial()), case.trained(strategy.Serial(micro_batches))
+    )
+
+
+@given(case=dense_cases(batch_norm=True), parts=st.integers(1, 3))
+def test_batch_statistics_follow_the_groups_that_are_seen(case: Case, parts: int) -> None:
+    """Running means included: they are summed over ranks as gradients are."""
+    grouped = case.trained(strategy.Serial(micro_batches=parts))
+    for other in (
+        strategy.RingAllReduce(parts, runtime=Virtual()),
+        strategy.ParameterServer(parts, runtime=Virtual()),
+        strategy.Pipeline(2, micro_batches=parts, runtime=Virtual()),
+    ):
+        assert_same_weights(grouped, case.trained(other))
+
+
+@given(case=CASES, workers=st.integers(1, 4))
+def test_bytes_of_data_parallel_strategies_equal_the_formulas(case: Case, workers: int) -> None:
+    for chosen in (
+        strategy.RingAllReduce(workers, runtime=Virtual()),
+        strategy.ParameterServer(workers, runtime=Virtual()),
+    ):
+        trainer = case.trained(chosen)
+        expected = trainer.expected_bytes(case.dataset, 2, case.batch_size, chosen)
+        for operation, each in expected.items():
+            sent = trainer.history.bytes_sent([operation])
+            assert sum(sent) == pytest.approx(sum(each))
+            # A vector that does not divide is cut into chunks that differ by one element.
+            slack = 8 * 2 * workers * len(trainer.history.losses)
+            assert sent == pytest.approx(each, abs=slack)
+        size = sum(weights.size for weights in trainer.weights().values())
+        steps = len(trainer.history.losses)
+        if isinstance(chosen, strategy.RingAllReduce):
+            assert sum(trainer.history.bytes_sent()) == 8 * steps * 2 * size * (workers - 1)
+        else:
+            assert sum(trainer.history.bytes_sent()) == 8 * steps * 2 * size * workers
+
+
+@given(case=CASES, stages=st.integers(1, 3), micro_batches=st.integers(1, 5))
+def test_bytes_of_a_pipeline_equal_the_borders(
+    case: Case, stages: int, micro_batches: int
+) -> None:
+    chosen = strategy.Pipeline(min(stages, len(case.layers)), micro_batches, runtime=Virtual())
+    trainer = case.trained(chosen)
+    expected = trainer.expected_bytes(case.dataset, 2, case.batch_size, chosen)
+    for operation, each in expected.items():
+        assert trainer.history.bytes_sent([operation]) == each
+    borders = partition(trainer.model, case.dataset.sample_shape, chosen.stages)[:-1]
+    across = sum(int(np.prod(stage.output_shape)) for stage in borders)
+    assert sum(trainer.history.bytes_sent()) == 8 * 2 * 2 * len(case.dataset) * across
+
+
+@given(case=CASES, order=ORDERS)
+def test_a_run_is_repeatable_bit_for_bit(case: Case, order: Virtual) -> None:
+    """Also when messages arrive in another order: sums are taken in order of rank."""
+    for make in (strategy.RingAllReduce, strategy.ParameterServer, strategy.Pipeline):
+        workers = min(3, len(case.layers))
+        one = case.trained(make(workers, runtime=Virtual())).weights()
+        two = case.trained(make(workers, runtime=order)).weights()
+        for name in one:
+            np.testing.assert_array_equal(one[name], two[name])
+
+
+@given(case=CASES, workers=st.integers(1, 4))
+def test_validation_does_not_depend_on_the_strategy(case: Case, workers: int) -> None:
+    chosen = [
+        strategy.Serial(),
+        strategy.RingAllReduce(workers, runtime=Virtual()),
+        strategy.ParameterServer(workers, runtime=Virtual()),
+        strategy.Pipeline(min(workers, len(case.layers)), runtime=Virtual()),
+    ]
+    found = []
+    for each in chosen:
+        trainer = case.trained(each, epochs=1)
+        trainer.fit(
+            case.dataset,
+            epochs=1,
+            batch_size=case.batch_size,
+            validation=case.dataset,
+            strategy=each,
+        )
+        assert trainer.history.last().validation == pytest.approx(trainer.evaluate(case.dataset))
+        found.append(trainer.history.last().validation)
+    assert all(figures == pytest.approx(found[0], rel=1e-6) for figures in found)
