@@ -26,7 +26,12 @@ from minidl.runtime import Processes, RankContext, collective
 from minidl.runtime.requests import Request
 
 ROUNDS = 5
-SIZES = {"4 B": (4, 2000), "64 KiB": (1 << 16, 500), "4 MB": (4_000_000, 40), "64 MB": (64_000_000, 4)}
+SIZES = {
+    "4 B": (4, 2000),
+    "64 KiB": (1 << 16, 500),
+    "4 MB": (4_000_000, 40),
+    "64 MB": (64_000_000, 4),
+}
 """Bytes of the vector, and how often it is summed in a round."""
 
 
@@ -56,9 +61,7 @@ def ring_seconds(workers: int, size: int, repeats: int, **options: int) -> float
         return (time.perf_counter() - start) / repeats
 
     runtime = Processes(**options)
-    outcome = runtime.launch(
-        [program] * workers, shared={}, channels=plan.channels(), listen=print
-    )
+    outcome = runtime.launch([program] * workers, shared={}, channels=plan.channels(), listen=print)
     return float(max(outcome.results))
 
 
@@ -106,12 +109,14 @@ def main() -> None:
             for way, measure in ways.items():
                 times[way].append(measure(workers, size, repeats))
         medians = {way: statistics.median(seconds) for way, seconds in times.items()}
-        ratio = f"gloo/minidl {medians['gloo'] / medians['minidl']:5.2f}   " if "gloo" in ways else ""
+        moved = size * 2 * (workers - 1) / workers
+        if "gloo" in medians:
+            print(f"gloo/minidl {medians['gloo'] / medians['minidl']:5.2f}", end="   ")
         shown = "   ".join(
-            f"{way} {seconds * 1e6:9.1f} µs ({size * 2 * (workers - 1) / workers / seconds / 1e9:.2f} GB/s)"
+            f"{way} {seconds * 1e6:9.1f} µs ({moved / seconds / 1e9:5.2f} GB/s)"
             for way, seconds in medians.items()
         )
-        print(f"all-reduce of {label:>6}: {ratio}{shown}")
+        print(f"all-reduce of {label:>6}: {shown}")
 
 
 if __name__ == "__main__":

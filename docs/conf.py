@@ -9,7 +9,13 @@ author = "the minidl authors"
 copyright = "2026, the minidl authors"
 version = release = minidl.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx-mathjax-offline",  # formulas are readable without a network, too
+]
 exclude_patterns = ["_build", "jupyter_execute"]
 
 # Every code cell runs in every build; one that fails, fails the build.
@@ -40,6 +46,6 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "architecture": []}
+html_sidebars = {"index": [], "all_reduce": [], "architecture": []}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

@@ -121,8 +121,11 @@ def compare(
         Pipeline(workers),
     ]
     part = _checked_part(train, batch_size)
+    say = _announcer()
     exact: dict[str, dict[str, np.ndarray]] = {}
     for strategy in strategies:
+        if not quiet:
+            say(f"{strategy.name:<9} {CHECKED_STEPS} steps in float64")
         checked = _trainer(seed, "float64")
         checked.fit(part, epochs=1, batch_size=batch_size, strategy=strategy, progress=False)
         exact[strategy.name] = checked.weights()
@@ -163,8 +166,15 @@ def compare(
     )
 
 
+def _announcer() -> Callable[[str], None]:
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return lambda text: console.print(text, style="dim", highlight=False)
+
+
 def _trainer(seed: int, dtype: str) -> Trainer:
-    optimizer = optim.SGD(lr=0.05, momentum=0.9)
+    optimizer = optim.Adam(lr=1e-3)
     return Trainer(models.digits_cnn(), CrossEntropy(), optimizer, seed=seed, dtype=dtype)
 
 
@@ -190,26 +200,24 @@ def _draw(histories: dict[str, History], out: Path) -> tuple[str, ...]:
 
 
 def show(comparison: Comparison) -> None:
-    """Print the table, and where the pictures are."""
+    """Print the table, what its columns mean, and where the pictures are."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{comparison.dataset}, {comparison.workers} workers or stages")
-    table.add_column("strategy")
+    table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+    table.add_column("strategy", no_wrap=True)
     for heading in (
         "test\naccuracy",
-        f"weights vs serial\n{CHECKED_STEPS} steps, float64",
-        "float32,\nat the end",
-        "seconds",
-        "samples/s",
-        "MB sent by rank:\nmeasured",
-        "by formula",
+        "|Δw|\nexact",
+        "|Δw|\nfloat32",
+        "\nseconds",
+        "samples\n/s",
+        "MB sent\ncounted",
+        "\nformula",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in comparison.rows:
-        verdict = "[green]same[/green]" if row.agrees else "[red]DIFFERENT[/red]"
-        if row.strategy == "serial":
-            verdict = "reference"
+        verdict = "[green]✓[/green]" if row.agrees else "[bold red]✗[/bold red]"
         table.add_row(
             row.strategy,
             f"{row.accuracy:.2%}",
@@ -217,25 +225,42 @@ def show(comparison: Comparison) -> None:
             f"{row.drift:.1e}",
             f"{row.seconds:.1f}",
             f"{row.samples_per_second:,.0f}",
-            _by_rank(row.ranks, row.bytes_measured),
-            f"{_by_rank(row.ranks, row.bytes_expected)}\n[dim]{row.formula}[/dim]",
+            "",
+            "",
         )
+        for name, measured, expected in _by_kind(row):
+            table.add_row(
+                f"[dim]  {name}[/dim]", *[""] * 5, f"{measured / 1e6:.2f}", f"{expected / 1e6:.2f}"
+            )
     console = Console()
+    console.print(
+        f"\n[bold]{comparison.dataset}[/bold], {comparison.epochs} epochs, "
+        f"{comparison.workers} workers or stages\n",
+        highlight=False,
+    )
     console.print(table)
+    notes = [
+        f"|Δw| exact: largest difference of a weight from serial after {CHECKED_STEPS} steps in "
+        f"float64; up to {ROUNDING:.0e} is rounding.",
+        "|Δw| float32: the same after the whole run in float32, where rounding has grown.",
+        "MB sent: by each rank in the whole run. Formula in each step, N being the model's size:",
+        *(f"  {row.strategy}: {row.formula}" for row in comparison.rows if row.formula),
+    ]
+    console.print("\n" + "\n".join(notes), style="dim", highlight=False)
     for picture in comparison.pictures:
         console.print(f"saved {picture}", highlight=False)
     console.print(f"{comparison.seconds:.1f} s in all", highlight=False)
 
 
-def _by_rank(names: Sequence[str], sent: Sequence[float]) -> str:
-    """Megabytes sent, with ranks that sent the same within a thousandth on one line."""
-    if not any(sent):
-        return "0"
-    lines = []
-    for _, same in groupby(
-        zip(names, sent, strict=True), key=lambda pair: (pair[0].split()[0], f"{pair[1]:.3g}")
+def _by_kind(row: Row) -> list[tuple[str, float, float]]:
+    """What each rank sent and should have sent; neighbours that sent the same are one line."""
+    found: list[tuple[str, float, float]] = []
+    ranks = zip(row.ranks, row.bytes_measured, row.bytes_expected, strict=True)
+    for (kind, measured, _), same in groupby(
+        ranks, key=lambda rank: (rank[0].split()[0], round(rank[1], -4), round(rank[2], -4))
     ):
         members = list(same)
-        name = members[0][0] if len(members) == 1 else f"each {members[0][0].split()[0]}"
-        lines.append(f"{name} {members[0][1] / 1e6:.2f}")
-    return "\n".join(lines)
+        name = members[0][0] if len(members) == 1 else f"{len(members)} {kind}s, each"
+        if measured or members[0][2]:
+            found.append((name, measured, members[0][2]))
+    return found

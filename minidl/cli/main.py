@@ -87,8 +87,8 @@ def train(
 def compare(
     dataset: Annotated[str, typer.Argument(help="digits, fashion-mnist-small or fashion-mnist")],
     workers: Workers = 2,
-    epochs: Epochs = 12,
-    batch_size: BatchSize = 64,
+    epochs: Epochs = 20,
+    batch_size: BatchSize = 32,
     plan: Annotated[
         Path | None, typer.Option(help="A Python file with your own ring_all_reduce(size).")
     ] = None,

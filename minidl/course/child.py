@@ -122,7 +122,7 @@ def _whole(value: Any, name: str, where: str) -> int:
         return operator.index(value)
     except TypeError:
         raise ExerciseError(
-            f"in {where} a {name} should be a whole number, not {value!r}"
+            f"in {where} the {name} should be a whole number, not {value!r}"
         ) from None
 
 

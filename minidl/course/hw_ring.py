@@ -1,7 +1,8 @@
-"""The checks of exercise hw_ring: is it a ring, does it end, is the sum right, is it cheap?
+"""The checks of exercise hw_ring.
 
-The checks build on each other, and each is a proof for every world size tried, not
-a trial on some numbers. So the first failing one says what to repair next.
+Is it a ring, does it end, is the sum right, is it cheap? The checks build on each
+other, and each is a proof for every world size tried, not a trial on some numbers. So
+the first failing one says what to repair next.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minidl.course.report import Result
-from minidl.course.student import Answers, Failure, wrong_count
+from minidl.course.student import Answers, Failure
 from minidl.errors import DeadlockError, PlanError
 from minidl.plans import Collective, Receive, check_all_reduce, formulas
 from minidl.plans.check import check_form, deliver, follow, show
@@ -51,7 +52,7 @@ def grade(answers: Answers) -> tuple[Result, ...]:
         for size in SIZES:
             answer = answers.plans[size]
             if isinstance(answer, Failure):
-                wrongs[size] = f"{FUNCTION}({size}): {answer.message}"
+                wrongs[size] = answer.message
             elif reached[size] is not None:
                 wrongs[size] = f"not tried: first make this right: {reached[size]}"
             else:
@@ -68,26 +69,23 @@ def grade(answers: Answers) -> tuple[Result, ...]:
 def _result(check: Check, wrongs: dict[int, str], answers: Answers) -> Result:
     """Points for the sizes that are right, and the smallest that is wrong, explained."""
     right = len(SIZES) - len(wrongs)
-    # Sizes whose answer proves nothing by itself give no points for being empty.
-    score = math.floor(10 * check.points * right / len(SIZES)) / 10
     if not wrongs:
         return Result(check.name, check.points, check.points)
     smallest = min(wrongs)
     message = wrongs[smallest]
-    if not any(isinstance(answer, Failure) for answer in answers.plans.values()):
+    if not isinstance(answers.plans[smallest], Failure):
         message = f"smallest failing world size: {smallest}\n{message}"
-    return Result(check.name, score if right > 1 else 0, check.points, message)
+    # For one rank an empty program is right, and by itself that earns nothing.
+    score = math.floor(10 * check.points * right / len(SIZES)) / 10 if right > 1 else 0.0
+    return Result(check.name, score, check.points, message)
 
 
 def _well_formed(plan: Collective) -> None:
-    size = int(plan.name.removeprefix(f"{FUNCTION}(").removesuffix(")"))
-    if plan.size != size:
-        raise PlanError(wrong_count(plan, size))
-    if plan.chunks != size:
-        raise PlanError(f"the vector is to be cut into {size} chunks, not {plan.chunks}")
+    if plan.chunks != plan.size:
+        raise PlanError(f"the vector is to be cut into {plan.size} chunks, not {plan.chunks}")
     check_form(plan)
     for rank, program in enumerate(plan.programs):
-        if size > 1 and not any(program):
+        if plan.size > 1 and not any(program):
             raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
 
 
@@ -155,15 +153,16 @@ def _all_gather(plan: Collective) -> None:
     except PlanError as error:
         longest = max(map(len, plan.programs))
         hint = (
-            "in the second phase ranks pass on whole sums, which replace what is held (reduce=False)"
-            "\nand must be whole before they are sent. Which chunk is whole on rank r after the "
-            "first phase?"
+            "in the second phase ranks pass on whole sums, which replace what is held \n"
+            "(reduce=False) and must be whole before they are sent. Which chunk is whole on rank r "
+            "after the\nfirst phase?"
         )
         if longest < formulas.ring_steps(plan.size):
             hint = (
-                f"there are only {longest} steps; {plan.size - 1} to sum and {plan.size - 1} more "
-                f"to hand round the whole sums\nmake {formulas.ring_steps(plan.size)}. Is the "
-                f"second phase, the all-gather, missing?"
+                f"the longest program has {longest} step{'s' * (longest != 1)}, but "
+                f"{plan.size - 1} to sum and {plan.size - 1} more to hand round the\nwhole sums "
+                f"make {formulas.ring_steps(plan.size)}. Is the second phase, the all-gather, "
+                f"missing?"
             )
         raise PlanError(f"{error}\n\nHint: {hint}") from None
 

@@ -93,9 +93,15 @@ class Report:
             table.add_row(Text(result.name), points, verdict)
         parts: list[RenderableType] = [table]
         for message, names in self._messages().items():
-            # Long rows of a drawing are cut rather than wrapped, which would break it up.
-            text = Text(message, no_wrap=True, overflow="ellipsis")
-            parts.append(Panel(text, title=Text("; ".join(names)), title_align="left"))
+            # Sentences wrap; a drawing's long rows are cut, because wrapping would break it up.
+            text = Group(
+                *(
+                    Text(line, no_wrap="  " in line.strip(), overflow="ellipsis")
+                    for line in message.splitlines()
+                )
+            )
+            title = names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+            parts.append(Panel(text, title=Text(title), title_align="left"))
         if self.printed:
             parts.append(Panel(Text(self.printed), title="your code printed", title_align="left"))
         return Group(*parts)

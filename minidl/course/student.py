@@ -6,6 +6,7 @@ the code cannot reach.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from minidl.errors import ExerciseError, InputError
+from minidl.errors import ExerciseError, InputError, NotWrittenError
 from minidl.plans import Collective, Instruction, Receive, Send, check_all_reduce
 
 SECONDS = 10.0
@@ -83,17 +84,10 @@ def load_plan_maker(path: str | Path) -> Callable[[int], Collective]:
         plan = ask(path, "ring_all_reduce", [size]).plans[size]
         if isinstance(plan, Failure):
             raise ExerciseError(f"{path}: {plan.message}")
-        if plan.size != size:
-            raise ExerciseError(f"{path}: {wrong_count(plan, size)}")
         check_all_reduce(plan)
         return plan
 
     return make
-
-
-def wrong_count(plan: Collective, size: int) -> str:
-    """What to tell a student who gives another number of programs than there are ranks."""
-    return f"ring_all_reduce({size}) gave {plan.size} programs; each of {size} ranks needs one"
 
 
 def ask(path: Path, function: str, sizes: Sequence[int], seconds: float = SECONDS) -> Answers:
@@ -141,13 +135,10 @@ def _collect(
         if line is None:
             reason = f"still running after {seconds:g} seconds {asked}: is there an endless loop?"
             break
-        if "error" in line:
-            failure = Failure(_explain(line["error"]))
-            if "size" not in line:
-                return dict.fromkeys(sizes, failure)
-            plans[line["size"]] = failure
-        elif "size" in line:
+        if "size" in line:
             plans[line["size"]] = _decode(line, function)
+        elif "error" in line:
+            return dict.fromkeys(sizes, Failure(_explain(line["error"])))
         left = [size for size in sizes if size not in plans]
         if not left:
             return plans
@@ -179,12 +170,21 @@ def _lines(answers: IO[bytes], seconds: float) -> Iterator[dict[str, Any] | None
             deadline = time.monotonic() + seconds
 
 
-def _decode(line: dict[str, Any], function: str) -> Collective:
+def _decode(line: dict[str, Any], function: str) -> Collective | Failure:
+    size = line["size"]
+    call = f"{function}({size})"
+    if "error" in line:
+        words = _explain(line["error"])
+        return Failure(
+            words if line["error"]["kind"] == NotWrittenError.__name__ else f"{call}: {words}"
+        )
     programs = tuple(
         tuple(tuple(_instruction(*words) for words in step) for step in program)
         for program in line["programs"]
     )
-    return Collective(f"{function}({line['size']})", programs, chunks=line["chunks"])
+    if len(programs) != size:
+        return Failure(f"{call} gave {len(programs)} programs; each of {size} ranks needs one")
+    return Collective(call, programs, chunks=line["chunks"])
 
 
 def _instruction(kind: str, peer: int, chunk: int, reduce: bool = False) -> Instruction:
@@ -193,13 +193,11 @@ def _instruction(kind: str, peer: int, chunk: int, reduce: bool = False) -> Inst
 
 def _explain(error: dict[str, Any]) -> str:
     """An exception in the student's code, as one or two lines."""
-    if error["kind"] == "NotWrittenError":
-        return str(error["message"])
-    if error["kind"] == "ExerciseError":
-        text = str(error["message"])
-    else:
-        text = f"{error['kind']}: {error['message']}".rstrip(": ")
-    if error.get("file"):
+    text = str(error["message"])
+    ours = error["kind"] in (ExerciseError.__name__, NotWrittenError.__name__)
+    if not ours:
+        text = f"{error['kind']}: {text}".rstrip(": ")
+    if error.get("file") and not ours:
         text += f"\n  {error['file']}, line {error['line']}: {error['code']}"
     return text
 
@@ -213,10 +211,8 @@ def _environment() -> dict[str, str]:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """End the child and whatever it has started."""
-    try:
+    with contextlib.suppress(ProcessLookupError):  # when all of them have ended already
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # It and its whole group have ended.
     process.wait()
 
 

@@ -16,7 +16,7 @@ class BCEWithLogits(Loss):
     """-t log p - (1 - t) log(1 - p), where p is the sigmoid of the network's outputs.
 
     Outputs and targets have one shape (N, ...); targets are probabilities, from 0
-    to 1. The loss is written as max(z, 0) - z t + log(1 + exp(-|z|)), which
+    to 1. The loss is written as ``max(z, 0) - z t + log(1 + exp(-|z|))``, which
     overflows for no z. Its metric is ``"accuracy"``.
     """
 

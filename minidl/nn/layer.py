@@ -281,14 +281,20 @@ class Layer:
         try:
             self.build(shape)
         except Exception:
-            self._forget(before)
+            self.forget(before)
             raise
         buffer = ParameterBuffer(self.parameters(), dtype)
         buffer.draw(seed)
         return buffer
 
-    def _forget(self, keep: set[int]) -> None:
-        """Undo a build that failed half-way, so that another shape can be tried."""
+    def forget(self, keep: set[int]) -> None:
+        """Undo a build, so that another shape can be tried.
+
+        Parameters
+        ----------
+        keep
+            The `id` of each parameter that was there before.
+        """
         for _, layer in self.walk():
             for name, attribute in list(layer.__dict__.items()):
                 if isinstance(attribute, Parameter) and id(attribute) not in keep:

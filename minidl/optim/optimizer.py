@@ -73,8 +73,9 @@ class Optimizer:
             If it is not.
         """
         value = getattr(self, name)
-        fits = isinstance(value, Real) and isfinite(value) and least <= value < below
-        if not fits or (strict and value == least):
+        number = float(value) if isinstance(value, Real) else float("nan")
+        fits = isfinite(number) and least <= number < below
+        if not fits or (strict and number == least):
             low = f"greater than {least}" if strict else f"at least {least}"
             high = f" and less than {below}" if isfinite(below) else " and finite"
             raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value!r}")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -139,4 +140,4 @@ def split(length: int, parts: int) -> tuple[slice, ...]:
     """Cut ``range(length)`` into consecutive slices whose sizes differ by at most one."""
     small, larger = divmod(length, parts)
     starts = [part * small + min(part, larger) for part in range(parts + 1)]
-    return tuple(slice(a, b) for a, b in zip(starts, starts[1:], strict=False))
+    return tuple(slice(a, b) for a, b in pairwise(starts))

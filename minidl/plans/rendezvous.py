@@ -1,15 +1,16 @@
-"""Carrying out a plan on paper, with no buffers at all: a message passes only when
-its sender and its receiver have both come to it.
+"""Carrying out a plan on paper, with no buffers at all.
 
-A plan that ends here ends in every runtime, because buffers only let a sender go
-on earlier. Nothing is computed; the result says what happened in which order and,
-for given durations, when.
+A message passes only when its sender and its receiver have both come to it. A plan
+that ends here ends in every runtime, because buffers only let a sender go on earlier.
+Nothing is computed; the result says what happened in which order and, for given
+durations, when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from minidl.errors import DeadlockError, InputError, PlanError
 from minidl.plans.instructions import Backward, Forward, Instruction, Plan, Receive, Send
@@ -92,7 +93,7 @@ def execute(plan: Plan, seconds: Seconds = count_passes) -> list[Event]:
     PlanError
         If a message has no partner, or a rank expects another item than it is sent.
     """
-    _require_peers(plan)
+    check_peers(plan)
     ranks = [_Rank() for _ in range(plan.size)]
     events: list[Event] = []
 
@@ -120,8 +121,7 @@ def execute(plan: Plan, seconds: Seconds = count_passes) -> list[Event]:
             receive = next(
                 (i for i in receiver.pending if isinstance(i, Receive) and i.peer == rank), None
             )
-            earlier = next(i for i in sender.pending if isinstance(i, Send) and i.peer == send.peer)
-            if receive is None or earlier is not send:
+            if receive is None:
                 continue
             if receive.item != send.item:
                 raise _mismatch(plan, rank, sender, send, receiver, receive)
@@ -140,8 +140,11 @@ def execute(plan: Plan, seconds: Seconds = count_passes) -> list[Event]:
 
     for rank in range(plan.size):
         settle(rank)
-    while any([deliver(rank) for rank in range(plan.size)]):
-        pass
+    passed = True
+    while passed:
+        passed = False
+        for rank in range(plan.size):
+            passed |= deliver(rank)
     if any(here.pending for here in ranks):
         raise _stuck(plan, ranks)
     return events
@@ -202,7 +205,16 @@ def _excerpt(plan: Plan, marks: Collection[tuple[int, int]]) -> str:
     return "\n".join([lines[0], *(lines[n + 1] for n in keep), *left_out, LEGEND])
 
 
-def _require_peers(plan: Plan) -> None:
+def check_peers(plan: Plan) -> None:
+    """Refuse what is no instruction, and messages to a rank that does not exist or to oneself.
+
+    Raises
+    ------
+    InputError
+        If a step holds something other than an instruction.
+    PlanError
+        If a message has an impossible peer.
+    """
     for rank, program in enumerate(plan.programs):
         for step, instructions in enumerate(program):
             for instruction in instructions:
@@ -270,9 +282,7 @@ def _stuck(plan: Plan, ranks: list[_Rank]) -> PlanError:
             [*marks, end],
         )
     circle = _circle([[i.peer for i in r.pending if isinstance(i, Send | Receive)] for r in ranks])
-    words = ", ".join(
-        f"rank {a} waits for rank {b}" for a, b in zip(circle, circle[1:], strict=False)
-    )
+    words = ", ".join(f"rank {a} waits for rank {b}" for a, b in pairwise(circle))
     message = f"deadlock: {words}\n{details}"
     return DeadlockError(f"{plan.name}: {message}\n{_excerpt(plan, marks)}")
 

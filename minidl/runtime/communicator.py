@@ -24,6 +24,8 @@ from minidl.runtime.trace import Recorder
 NAP = 0.25
 """Seconds of sleep after which a waiting rank looks whether it shall stop."""
 
+_let_others_run: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
+
 
 class Aborted(BaseException):
     """Another rank has failed: stop. Not an Exception, so that no program catches it."""
@@ -76,7 +78,7 @@ class Communicator:
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
 
-    def run(self, program: RankProgram, report: Callable[[Any], None]) -> Any:
+    def run(self, program: RankProgram, report: Callable[[Any], object]) -> Any:
         """Drive a program to its end, and return its result.
 
         Parameters
@@ -91,7 +93,8 @@ class Communicator:
             while True:
                 request = program.send(answer)
                 if isinstance(request, Report):
-                    answer = report(request.event)
+                    report(request.event)
+                    answer = None
                 else:
                     answer = self.perform(request)
         except StopIteration as stop:
@@ -111,7 +114,8 @@ class Communicator:
             raise Aborted
         match request:
             case Exchange(transfers):
-                return self._exchange(transfers)
+                self._exchange(transfers)
+                return None
             case ReceiveAny(arrays, operation):
                 return self._receive_any(arrays, operation)
             case _:
@@ -160,9 +164,10 @@ class Communicator:
 
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
-            receives = isinstance(wish, Incoming)
-            check_array(wish.array, receives=receives)
-            check_channel(*((wish.peer, self.rank) if receives else (self.rank, wish.peer)), self._pairs)
+            incoming = isinstance(wish, Incoming)
+            check_array(wish.array, receives=incoming)
+            pair = (wish.peer, self.rank) if incoming else (self.rank, wish.peer)
+            check_channel(*pair, self._pairs)
         check_overlaps(transfers)
         sends: dict[int, Sending] = {}
         receives_so_far: list[Receiving] = []
@@ -193,7 +198,7 @@ class Communicator:
                 moved |= self._advance(transfer, wait)
             if not moved:
                 # Only a rank with nothing else to do spends a copy on what comes out of turn.
-                moved = any([t.set_aside() for t in pending if isinstance(t, Receiving)])
+                moved = any(t.set_aside() for t in pending if isinstance(t, Receiving))
                 if moved and wait is not None:
                     wait.over()
             if moved:
@@ -261,7 +266,7 @@ class _Wait:
         of = self._of
         if self._polls:
             self._polls -= 1
-            os.sched_yield()
+            _let_others_run()
             return
         row = of._status.rows[of.rank]
         if not self._asleep_since:

@@ -128,7 +128,7 @@ class Diagnosis:
         return (time.monotonic_ns() - int(self._status.rows["since"][rank])) / 1e9
 
     def _wait(self, rank: int) -> str:
-        peers = [self._names[peer] for peer in np.flatnonzero(self._status.waits[rank])]
+        peers = [self._names[int(peer)] for peer in np.flatnonzero(self._status.waits[rank])]
         operation = bytes(self._status.rows["operation"][rank]).decode(errors="replace")
         return (
             f"{self._names[rank]} has waited {self._seconds(rank):.1f} s "

@@ -22,6 +22,7 @@ from multiprocess.context import assert_spawning
 from multiprocess.shared_memory import SharedMemory
 
 from minidl.errors import InputError, SharedMemoryError
+from minidl.runtime.interrupts import uninterrupted
 
 FOLDER = Path("/dev/shm")
 PREFIX = "minidl"
@@ -47,12 +48,13 @@ class Segment:
         self.size = max(size, 1)
         _check_room(self.size)
         name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
-        memory = SharedMemory(name, create=True, size=self.size)
-        try:
-            self._fd = os.dup(memory._fd)
-        finally:
-            memory.unlink()
-            memory.close()
+        with uninterrupted():
+            memory = SharedMemory(name, create=True, size=self.size)
+            try:
+                self._fd = os.dup(memory._fd)
+            finally:
+                memory.unlink()
+                memory.close()
         try:
             _reserve(self._fd, self.size)
             self._map = mmap.mmap(self._fd, self.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache
 from pathlib import PurePath
 from types import ModuleType
 
@@ -41,7 +41,7 @@ def _from_file(name: str, module: ModuleType | None) -> bool:
     )
 
 
-@lru_cache(maxsize=None)
+@cache
 def _importable(name: str, file: str, path: tuple[str, ...]) -> bool:
     """Whether importing `name` would find `file`."""
     home = PurePath(file).with_suffix("")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
 
-import minidl.runtime.worker  # noqa: F401
+import minidl.runtime.worker
 
 # Ctrl-C reaches every process of a terminal; only the caller acts on it, from a worker's
 # first instruction on.
@@ -15,3 +16,7 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 if os.environ.get("MINIDL_KERNELS") != "reference" and importlib.util.find_spec("numba"):
     import minidl.kernels.cpu  # noqa: F401
+
+# What lives now lives on in every worker: their collectors need not walk it, and so copy its pages.
+gc.collect()
+gc.freeze()

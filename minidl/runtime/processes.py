@@ -6,7 +6,6 @@ import math
 import os
 import signal
 import sys
-import threading
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,11 +15,14 @@ from typing import Any
 import multiprocess
 import numpy as np
 from multiprocess import forkserver, resource_tracker
+from multiprocess.connection import Connection
+from multiprocess.process import BaseProcess
 
 import minidl
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
+from minidl.runtime.interrupts import uninterrupted
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
@@ -33,8 +35,9 @@ ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
 )
 """Workers share the cores, so each begins with BLAS on one thread."""
-
-POLLS = int(os.environ.get("POLLS", 0))
+POLLS, POLLS_CROWDED = 200, 20
+"""How often a rank looks for news before it sleeps: to be woken takes longer than a small
+message, but where ranks outnumber cores, another one could use the time."""
 
 
 class Processes:
@@ -63,7 +66,7 @@ class Processes:
         context: str | None = None,
         *,
         slots: int = 4,
-        slot_bytes: int = 1 << 17,
+        slot_bytes: int = 1 << 18,
     ) -> None:
         if os.name != "posix":
             raise InputError("worker processes need Linux or macOS (on Windows: WSL)")
@@ -123,7 +126,7 @@ class Processes:
         size = len(programs)
         names = rank_names(names, size)
         pairs = check_channels(channels, size)
-        if not (isinstance(shared, SharedArrays) and shared.open) and len(shared):
+        if not shared.open if isinstance(shared, SharedArrays) else shared:
             raise InputError("`shared` is what this runtime's share() gave, inside its with block")
         packed = [pack(p, f"the program of {n}") for p, n in zip(programs, names, strict=True)]
         done = self._run(packed, shared if len(shared) else {}, pairs, listen, names)
@@ -162,12 +165,12 @@ class Processes:
                 bells=[context.Semaphore(0) for _ in range(size)],
                 status=status,
             )
-            _uninterrupted(lambda: _start_server(self.method))
-            workers: list[Any] = []
-            pipes: list[Any] = []
-            stack.callback(_uninterrupted, lambda: stop(workers, status, wiring.bells))
-
-            def start() -> None:
+            with uninterrupted():
+                _start_server(self.method)
+            workers: list[BaseProcess] = []
+            pipes: list[Connection] = []
+            stack.callback(_stop, workers, wiring)
+            with uninterrupted():
                 for rank, program in enumerate(programs):
                     reader, writer = context.Pipe(duplex=False)
                     stack.callback(reader.close)
@@ -183,7 +186,7 @@ class Processes:
                         environment=_environment(),
                         threads=max(1, _cores() // size),
                         deadline=self.deadline,
-                        polls=POLLS if size <= _cores() else 0,
+                        polls=POLLS if size <= _cores() else POLLS_CROWDED,
                     )
                     worker = context.Process(
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
@@ -191,8 +194,6 @@ class Processes:
                     with writer, _blank_main():
                         worker.start()
                     workers.append(worker)
-
-            _uninterrupted(start)
             return Supervisor(
                 workers,
                 pipes,
@@ -202,6 +203,11 @@ class Processes:
                 listen=listen,
                 deadline=self.deadline,
             ).watch()
+
+
+def _stop(workers: Sequence[BaseProcess], wiring: Wiring) -> None:
+    with uninterrupted():
+        stop(workers, wiring.status, wiring.bells)
 
 
 def _available() -> list[str]:
@@ -255,18 +261,3 @@ def _blank_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = script
-
-
-def _uninterrupted(action: Callable[[], None]) -> None:
-    """Do this whole, and let Ctrl-C wait until it is done."""
-    if threading.current_thread() is not threading.main_thread():
-        action()
-        return
-    pressed: list[tuple[int, Any]] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
-    try:
-        action()
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-        if pressed and callable(before):
-            before(*pressed[0])

@@ -20,7 +20,13 @@ from minidl.runtime.requests import RankContext, RankProgram
 
 
 def pack(value: Any, what: str) -> bytes:
-    """Turn `value` into bytes; `what` names it in the InputError raised where that is impossible."""
+    """Turn `value` into bytes.
+
+    Raises
+    ------
+    InputError
+        If that is impossible; `what` names the value in its message.
+    """
     try:
         with only_importable():
             return bytes(dill.dumps(value, recurse=True))
@@ -85,7 +91,9 @@ class Failure:
     def error(self, name: str) -> MinidlError:
         """The exception to raise in the caller, `name` being what the rank is called."""
         if not self.kind:
-            return WorkerError(f"{name} raised an exception; its traceback:\n{self.worker_traceback}")
+            return WorkerError(
+                f"{name} raised an exception; its traceback:\n{self.worker_traceback}"
+            )
         error: MinidlError = unpack(self.kind)(f"{name}: {self.message}")
         error.add_note(f"The traceback in {name}:\n{self.worker_traceback}")
         return error

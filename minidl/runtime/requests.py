@@ -99,8 +99,8 @@ def collective(
         transfers: list[Outgoing | Incoming] = []
         for instruction in step:
             match instruction:
-                case Send(peer, chunk):
+                case Send(peer, int(chunk)):
                     transfers.append(Outgoing(peer, vector[slices[chunk]], operation))
-                case Receive(peer, chunk, reduce):
+                case Receive(peer, int(chunk), reduce):
                     transfers.append(Incoming(peer, vector[slices[chunk]], operation, reduce))
         yield Exchange(tuple(transfers))

@@ -19,8 +19,15 @@ WAITING: Final = 2
 FINISHED: Final = 3
 OPERATION_BYTES: Final = 96
 ROW: Final = np.dtype(
-    [("beat", "i8"), ("state", "i8"), ("since", "i8"), ("checks", "i8"), ("pid", "i8")]
-    + [("arrived", "i8"), ("operation", f"S{OPERATION_BYTES}")]
+    [
+        ("beat", "i8"),
+        ("state", "i8"),
+        ("since", "i8"),
+        ("checks", "i8"),
+        ("pid", "i8"),
+        ("arrived", "i8"),
+        ("operation", f"S{OPERATION_BYTES}"),
+    ]
 )
 """A rank's row.
 

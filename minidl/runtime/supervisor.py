@@ -76,8 +76,8 @@ class Supervisor:
             for rank in running:
                 if self._pipes[rank] in ready:
                     self._read(rank)
-                elif self._workers[rank].sentinel in ready:
-                    self._mourn(rank)
+                elif self._workers[rank].sentinel in ready and not self._pipes[rank].poll():
+                    raise self._death(rank)
             if time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
                 error = self._diagnosis.look()
@@ -87,12 +87,12 @@ class Supervisor:
 
     def _read(self, rank: int) -> None:
         try:
-            message = unpack(self._pipes[rank].recv_bytes())
-        except EOFError:
-            self._mourn(rank)
-        match message:
-            case Events(packed):
-                for event in packed:
+            packed = self._pipes[rank].recv_bytes()
+        except (EOFError, OSError):
+            raise self._death(rank) from None
+        match message := unpack(packed):
+            case Events(events):
+                for event in events:
                     self._listen(rank, unpack(event))
             case Done():
                 self._done[rank] = message
@@ -101,15 +101,11 @@ class Supervisor:
             case WaitedTooLong():
                 raise self._diagnosis.explain(rank)
 
-    def _mourn(self, rank: int) -> None:
-        """Raise the error for a worker that ended without a word."""
+    def _death(self, rank: int) -> WorkerError:
+        """The error for a worker that ended without a word."""
         worker = self._workers[rank]
-        if self._pipes[rank].poll():
-            return  # its last words are still to be read
         worker.join(GRACE)
-        raise WorkerError(
-            f"{self._names[rank]} (process {worker.pid}) {_manner(worker.exitcode)}"
-        )
+        return WorkerError(f"{self._names[rank]} (process {worker.pid}) {_manner(worker.exitcode)}")
 
 
 def stop(workers: Sequence[BaseProcess], status: Status, bells: Sequence[Semaphore]) -> None:

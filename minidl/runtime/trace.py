@@ -15,9 +15,7 @@ from pathlib import Path
 import numpy as np
 
 KINDS = ("load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate")
-SPAN = np.dtype(
-    [("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")]
-)
+SPAN = np.dtype([("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")])
 """One span: seconds on the machine's monotonic clock, an index into `KINDS`, the training
 step, and a micro-batch or a peer's rank (-1 where neither applies)."""
 

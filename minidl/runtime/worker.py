@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import multiprocess
 import numpy as np
@@ -63,7 +62,8 @@ class Wiring:
     def ends(self, rank: int) -> tuple[dict[int, Channel], dict[int, Channel]]:
         """The channels out of and into a rank, by the rank at their other end."""
         row = (self.slots, HEADER + self.slot_bytes)
-        outgoing, incoming = {}, {}
+        outgoing: dict[int, Channel] = {}
+        incoming: dict[int, Channel] = {}
         for place, (sender, receiver) in enumerate(self.channels):
             if rank not in (sender, receiver):
                 continue
@@ -135,6 +135,8 @@ class Events:
 def main(job: Job) -> None:
     """Run a rank to its end, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # The server that forked this process may have been started in another environment.
+    os.environ.clear()
     os.environ.update(job.environment)
     status = job.wiring.status
     threading.Thread(target=_beat, args=(status, job.rank), daemon=True).start()
@@ -207,7 +209,6 @@ def _beat(status: Status, rank: int) -> None:
         if status.aborted:
             told += BEAT
             if told > GRACE:
-                sys.stderr.flush()
                 os._exit(1)
 
 
@@ -220,13 +221,16 @@ class _Mail:
         self._news = threading.Event()
         self._adding = threading.Lock()
         self._sending = threading.Lock()
-        threading.Thread(target=self._carry, daemon=True).start()
+        self._carrier: threading.Thread | None = None
 
     def add(self, packed: bytes) -> None:
         """Send this event soon."""
         with self._adding:
             self._events.append(packed)
         self._news.set()
+        if self._carrier is None:
+            self._carrier = threading.Thread(target=self._carry, daemon=True)
+            self._carrier.start()
 
     def close(self, last: Done | Failure | WaitedTooLong) -> None:
         """Send all events, then this."""

@@ -50,7 +50,7 @@ class RingAllReduce(Strategy):
 
     @property
     def formula(self) -> str:
-        return "2N(P−1)/P"
+        return "2N(P−1)/P from each of P workers"
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)

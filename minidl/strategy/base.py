@@ -64,7 +64,7 @@ class Strategy(ABC):
         """By operation, the bytes that each rank sends in this job's training, by formula."""
 
     def run(
-        self, job: Job, state: np.ndarray, listen: Callable[[int, Event], None]
+        self, job: Job, state: np.ndarray, listen: Callable[[int, Event], int]
     ) -> Outcome:
         """Do the job.
 
@@ -79,7 +79,8 @@ class Strategy(ABC):
             their `Committed` event names. The caller's array is kept up to date
             even if the run fails.
         listen
-            Called in this process with (rank, event).
+            Called in this process with (rank, event); says how many epochs are now
+            whole. The state at the end of the last of these is never written over.
 
         Raises
         ------
@@ -87,13 +88,18 @@ class Strategy(ABC):
             If a rank failed; the state then is the one last committed.
         """
         layout = self.layout(job)
-        with self.runtime.share({"state": state} | job.arrays()) as shared:
+        own = {"state": state, "whole": np.zeros(1, np.int64)}
+        with self.runtime.share(own | job.arrays()) as shared:
+
+            def heard(rank: int, event: Event) -> None:
+                shared["whole"][0] = listen(rank, event)
+
             try:
                 return self.runtime.launch(
                     layout.programs,
                     shared=shared,
                     channels=layout.channels,
-                    listen=listen,
+                    listen=heard,
                     names=layout.names,
                 )
             finally:

@@ -58,7 +58,7 @@ class ParameterServer(Strategy):
 
     @property
     def formula(self) -> str:
-        return "server N(P−1), learner N"
+        return "N from each of P−1 learners, N(P−1) from the server: 2N(P−1) through it"
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)

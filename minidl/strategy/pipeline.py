@@ -77,7 +77,7 @@ class Pipeline(Strategy):
 
     @property
     def formula(self) -> str:
-        return "activations and their gradients at each border"
+        return "activations forward, their gradients back, at each border between stages"
 
     def check(self, job: Job) -> None:
         self._parts(job)

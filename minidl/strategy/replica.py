@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,8 @@ class Replica:
     job
         What is to be trained.
     context
-        The rank; its shared array ``"state"`` holds the initial state in slot 0.
+        The rank. Its shared array ``"state"`` holds the initial state in slot 0, and
+        ``"whole"`` how many epochs the caller knows to be whole.
     model
         The part of the job's model that lives on this rank; all of it if None.
     """
@@ -38,7 +40,7 @@ class Replica:
         self.slots = {
             name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
-        self._shared = context.shared["state"]
+        self._shared, self._whole = context.shared["state"], context.shared["whole"]
         for row, mine, theirs in self._places():
             row[mine] = self._shared[0][theirs]
 
@@ -55,9 +57,13 @@ class Replica:
         """Write this rank's part of the state; returns the slot, which alternates by epoch.
 
         The slot of the epoch before stays whole, so a run that is cut off while
-        ranks write has lost no more than the epoch under way.
+        ranks write can go back to it. The slot written is that of the epoch before
+        that one, to which the caller would go back as long as it knows of no later one.
         """
-        place = (epoch - self.job.epochs.start + 1) % 2
+        count = epoch - self.job.epochs.start
+        while self._whole[0] < count:
+            time.sleep(0.001)
+        place = (count + 1) % 2
         for row, mine, theirs in self._places():
             self._shared[place][theirs] = row[mine]
         return place

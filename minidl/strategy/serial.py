@@ -39,7 +39,7 @@ class Serial(Strategy):
 
     @property
     def formula(self) -> str:
-        return "nothing"
+        return ""
 
     def check(self, job: Job) -> None:
         """Any job can be done."""

@@ -72,14 +72,14 @@ def read(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path} holds tensors but was not saved by this version of minidl: "
+                    f"its format is {header.get('format')!r}, not {FORMAT!r}"
+                )
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is no whole safetensors file (truncated, or of another kind): {error}"
         ) from error
-    if header.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} holds tensors but was not saved by this version of minidl: "
-            f"its format is {header.get('format')!r}, not {FORMAT!r}"
-        )
     return Checkpoint(tensors, json.loads(header["facts"]))

@@ -28,6 +28,13 @@ class Collector:
         What is being done.
     strategy
         What it is called.
+
+    Attributes
+    ----------
+    losses
+        The mean loss of each complete step.
+    whole
+        The record of each complete epoch, and the slot that holds the state at its end.
     """
 
     job: Job
@@ -35,8 +42,7 @@ class Collector:
 
     def __post_init__(self) -> None:
         self.losses: dict[int, float] = {}
-        self.records: list[EpochRecord] = []
-        self.slot = 0
+        self.whole: list[tuple[EpochRecord, int]] = []
         self._steps: dict[int, Sums] = defaultdict(Sums)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
 
@@ -73,7 +79,6 @@ class Collector:
         if not whole:
             return None
         del self._epochs[epoch]
-        self.slot = part.committed[0].slot
         record = EpochRecord(
             epoch,
             part.train.means(),
@@ -82,5 +87,5 @@ class Collector:
             part.train.samples,
             self.strategy,
         )
-        self.records.append(record)
+        self.whole.append((record, part.committed[0].slot))
         return record

@@ -119,8 +119,10 @@ class History:
         return draw_timeline(self._trace(), path, steps=steps)
 
     def save_trace(self, path: str | Path) -> None:
-        """Save the last fit's spans in the Chrome trace format, for Perfetto."""
-        self._trace().save_chrome(path)
+        """Save the last fit's spans in the Chrome trace format, for Perfetto; its folder is made."""
+        trace = self._trace()
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        trace.save_chrome(path)
 
     def _trace(self) -> Trace:
         if self.trace is None:

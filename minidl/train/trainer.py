@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from minidl.data import Dataset
-from minidl.errors import CheckpointError, InputError, NotBuiltError
+from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
 from minidl.nn import EVALUATE, Layer, Loss, Mode, ParameterBuffer, Shape
+from minidl.nn.settings import whole
 from minidl.optim import Optimizer
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Event, Job, Serial, Strategy, Sums
@@ -66,10 +67,11 @@ class Trainer:
         ):
             if not isinstance(value, kind):
                 raise InputError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
-        self.model, self.loss, self.optimizer, self.seed = model, loss, optimizer, seed
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.seed = whole("seed", seed, least=0)
+        if dtype not in ("float32", "float64", np.float32, np.float64):
+            raise InputError(f"dtype must be float32 or float64, not {dtype}")
         self.dtype = np.dtype(dtype)
-        if self.dtype not in (np.float32, np.float64):
-            raise InputError(f"dtype must be float32 or float64, not {self.dtype}")
         self.epoch = 0
         self.step = 0
         self.history = History()
@@ -126,15 +128,13 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
-        for what, value in (("epochs", epochs), ("batch_size", batch_size)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"{what} must be a whole number of at least 1, not {value!r}")
+        epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
         data, test = _dataset(train), None if validation is None else _dataset(validation)
-        self._prepare(data.sample_shape)
-        for part in (data,) if test is None else (data, test):
-            self._check(part)
-        job = self._job(data, test, epochs, batch_size)
-        strategy.check(job)
+        with self._prepared(data.sample_shape):
+            for part in (data,) if test is None else (data, test):
+                self._check(part)
+            job = self._job(data, test, epochs, batch_size)
+            strategy.check(job)
         began = time.perf_counter()
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
             self._run(job, strategy, shown)
@@ -144,25 +144,28 @@ class Trainer:
     def evaluate(self, data: Data) -> dict[str, float]:
         """The mean loss and metrics over a data set, computed in this process."""
         dataset = _dataset(data)
-        self._prepare(dataset.sample_shape)
-        self._check(dataset)
+        with self._prepared(dataset.sample_shape):
+            self._check(dataset)
         sums = Sums()
         job = self._job(dataset, None, 1, 1)
-        for start in range(0, len(dataset), EVALUATION_BATCH):
-            x, targets = dataset.batch(slice(start, start + EVALUATION_BATCH), self.dtype)
+        for x, targets in _parts(dataset, self.dtype):
             sums += score(job, self.model.forward(x, EVALUATE)[0], targets)
         return sums.means()
 
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """The model's outputs for inputs of shape (N, ...), in evaluation mode."""
-        x = np.asarray(inputs, self.dtype)
-        self._prepare(x.shape[1:])
-        parts = [
-            self.model.forward(x[start : start + EVALUATION_BATCH], EVALUATE)[0]
-            for start in range(0, len(x), EVALUATION_BATCH)
-        ]
-        if not parts:
-            raise InputError("there is nothing to predict: inputs holds no samples")
+    def predict(self, inputs: Dataset | np.ndarray) -> np.ndarray:
+        """The model's outputs for some inputs, in evaluation mode.
+
+        Parameters
+        ----------
+        inputs
+            A data set, whose targets are not looked at, or an array of shape (N, ...).
+        """
+        if not isinstance(inputs, Dataset):
+            inputs = Dataset(_array("inputs", inputs), np.zeros(len(inputs)))
+        with self._prepared(inputs.sample_shape):
+            parts = [
+                self.model.forward(x, EVALUATE)[0] for x, _ in _parts(inputs, self.dtype)
+            ]
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -177,8 +180,8 @@ class Trainer:
         `History.bytes_sent` of the fit itself is what was counted.
         """
         data = _dataset(train)
-        self._prepare(data.sample_shape)
-        return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
+        with self._prepared(data.sample_shape):
+            return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
 
     def save(self, path: str | Path) -> None:
         """Save weights, optimizer state, history and progress, to continue exactly.
@@ -188,11 +191,7 @@ class Trainer:
         path
             A safetensors file, replaced as a whole or not at all.
         """
-        buffer = self._built()
-        tensors = {f"model.{name}": p.value for name, p in buffer.parameters.items()}
-        for name, place in self._learnt().items():
-            for slot, values in self._slots.items():
-                tensors[f"optimizer.{slot}.{name}"] = values[place]
+        tensors = self._tensors()
         facts = {
             "seed": self.seed,
             "dtype": self.dtype.name,
@@ -214,40 +213,50 @@ class Trainer:
             optimizer, seed or dtype. The trainer is unchanged then.
         """
         saved = checkpoints.read(Path(path))
-        facts = saved.facts
         for what, mine in (
             ("seed", self.seed),
             ("dtype", self.dtype.name),
             ("optimizer", repr(self.optimizer)),
         ):
-            if facts[what] != mine:
+            if saved.facts[what] != mine:
                 raise CheckpointError(
-                    f"{path} was saved with {what} {facts[what]}, and this trainer has {mine}"
+                    f"{path} was saved with {what} {saved.facts[what]}, and this trainer has {mine}"
                 )
-        self._prepare(tuple(facts["input_shape"]))
-        buffer = self._built()
-        targets: dict[str, np.ndarray] = {
-            f"model.{name}": p.value for name, p in buffer.parameters.items()
-        }
-        for name, place in self._learnt().items():
-            for slot, values in self._slots.items():
-                targets[f"optimizer.{slot}.{name}"] = values[place]
-        _require_same(path, saved.tensors, targets)
-        for name, target in targets.items():
-            target[...] = saved.tensors[name]
-        self.epoch, self.step = int(facts["epoch"]), int(facts["step"])
-        self.history = History.from_json(facts["history"])
+        history = History.from_json(saved.facts["history"])
+        try:
+            with self._prepared(tuple(saved.facts["input_shape"])):
+                tensors = self._tensors()
+                _require_same(path, saved.tensors, tensors)
+        except ShapeError as error:
+            raise CheckpointError(f"{path} was saved for another model: {error}") from error
+        for name, tensor in tensors.items():
+            tensor[...] = saved.tensors[name]
+        self.epoch, self.step = saved.facts["epoch"], saved.facts["step"]
+        self.history = history
 
-    def _prepare(self, sample_shape: Shape) -> None:
-        """Build the model for inputs of this shape; draw its weights the first time."""
-        if self._buffer is None:
+    @contextmanager
+    def _prepared(self, sample_shape: Shape) -> Iterator[None]:
+        """Build the model for inputs of this shape; draw its weights the first time.
+
+        If the block fails that first time, the model is as if it had never been built,
+        so that other data can be tried.
+        """
+        if self._buffer is not None:
+            self.model.build(sample_shape)
+            yield
+            return
+        before = {id(parameter) for parameter in self.model.parameters().values()}
+        try:
             self._buffer = self.model.initialise(sample_shape, seed=self.seed, dtype=self.dtype)
             self._slots = {
                 name: np.zeros(self._buffer.trainable, self.dtype) for name in self.optimizer.slots
             }
             self._input_shape = sample_shape
-        else:
-            self.model.build(sample_shape)
+            yield
+        except Exception:
+            self._buffer, self._slots, self._input_shape = None, {}, None
+            self.model.forget(before)
+            raise
 
     def _built(self) -> ParameterBuffer:
         if self._buffer is None:
@@ -256,9 +265,15 @@ class Trainer:
             )
         return self._buffer
 
-    def _learnt(self) -> dict[str, slice]:
-        buffer = self._built()
-        return {n: place for n, place in buffer.index.items() if buffer.parameters[n].trainable}
+    def _tensors(self) -> dict[str, np.ndarray]:
+        """Every parameter and its optimizer slots, by the names that checkpoints give them."""
+        buffer, tensors = self._built(), {}
+        for name, parameter in buffer.parameters.items():
+            tensors[f"model.{name}"] = parameter.value
+            if parameter.trainable:
+                for slot, values in self._slots.items():
+                    tensors[f"optimizer.{slot}.{name}"] = values[buffer.index[name]]
+        return tensors
 
     def _check(self, dataset: Dataset) -> None:
         self.loss.check(self.model.build(dataset.sample_shape), dataset.targets)
@@ -285,23 +300,25 @@ class Trainer:
     def _run(self, job: Job, strategy: Strategy, shown: Progress) -> None:
         collector = Collector(job, strategy.name)
 
-        def listen(rank: int, event: Event) -> None:
+        def listen(rank: int, event: Event) -> int:
             step, record = collector.add(event)
             if step is not None:
                 shown.step(step)
             if record is not None:
                 shown.epoch(record)
+            return len(collector.whole)
 
         state = self._state()
+        shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         with self._lent():
-            shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
             _warm_up(job, state)
-            shown.stage("training")
+        shown.stage("training")
+        with self._lent():
             try:
                 outcome = strategy.run(job, state, listen)
                 self.history.traffic, self.history.trace = outcome.traffic, outcome.trace
             finally:
-                self._take_over(job, state[collector.slot], collector)
+                self._take_over(job, state, collector)
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
@@ -326,10 +343,11 @@ class Trainer:
 
     def _take_over(self, job: Job, state: np.ndarray, collector: Collector) -> None:
         """Go on from the last epoch that is whole."""
-        buffer, done = self._built(), collector.records
-        buffer.values[...] = state[0]
+        buffer, done = self._built(), [record for record, _ in collector.whole]
+        place = collector.whole[-1][1] if collector.whole else 0
+        buffer.values[...] = state[place, 0]
         for row, slot in enumerate(self._slots.values(), start=1):
-            slot[...] = state[row, : buffer.trainable]
+            slot[...] = state[place, row, : buffer.trainable]
         steps = len(done) * job.loader().steps
         self.history.losses += [
             loss for step, loss in sorted(collector.losses.items()) if step < self.step + steps
@@ -342,9 +360,24 @@ class Trainer:
 def _dataset(data: Data | Any) -> Dataset:
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, tuple) and len(data) == 2:
-        return Dataset(np.asarray(data[0]), np.asarray(data[1]))
-    raise InputError(f"data must be a Dataset or (inputs, targets), not {type(data).__name__}")
+    if not isinstance(data, tuple) or len(data) != 2:
+        raise InputError(f"data must be a Dataset or (inputs, targets), not {type(data).__name__}")
+    if any(isinstance(part, Dataset) for part in data):
+        raise InputError("data must be one Dataset, not a pair: give (train, test) one by one")
+    return Dataset(_array("inputs", data[0]), _array("targets", data[1]))
+
+
+def _array(what: str, values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{what} cannot be one array: {error}") from error
+
+
+def _parts(dataset: Dataset, dtype: np.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All samples, in batches."""
+    for start in range(0, len(dataset), EVALUATION_BATCH):
+        yield dataset.batch(slice(start, start + EVALUATION_BATCH), dtype)
 
 
 def _warm_up(job: Job, state: np.ndarray) -> None:
@@ -352,7 +385,7 @@ def _warm_up(job: Job, state: np.ndarray) -> None:
 
     Otherwise every worker would compile them at the same time.
     """
-    context = RankContext(0, 1, {"state": state})
+    context = RankContext(0, 1, {"state": state, "whole": np.zeros(1, np.int64)})
     replica = Replica(job, context)
     rows = np.arange(min(2, len(job.train)))
     x, targets = job.train.batch(rows, job.dtype)

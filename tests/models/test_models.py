@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,7 @@ def test_lenet5_has_the_count_of_the_books():
 def test_mlp_has_a_weight_matrix_between_each_two_sizes(hidden):
     network = models.mlp(hidden, classes=3)
     sizes = (4 * 4, *hidden, 3)
-    count = sum(a * b + b for a, b in zip(sizes, sizes[1:], strict=False))
+    count = sum(a * b + b for a, b in pairwise(sizes))
     assert len(network.initialise((4, 4, 1))) == count
 
 

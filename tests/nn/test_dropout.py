@@ -41,7 +41,7 @@ def test_the_mask_of_a_slice_is_the_slice_of_the_mask(n, features, cut, seed, st
 def test_the_rate_and_the_mean_are_right(rate, seed):
     y = dropped(nn.Dropout(rate), np.ones((100, 200), np.float64), seed=seed)
     deviation = np.sqrt(rate * (1 - rate) / y.size)
-    assert abs((y == 0).mean() - rate) <= 6 * deviation
+    assert abs((y == 0).mean() - rate) <= 6 * deviation + 10 / y.size
     np.testing.assert_allclose(y[y != 0], 1 / (1 - rate))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from itertools import pairwise
 
 import dill
 import numpy as np
@@ -77,7 +78,7 @@ def test_micro_batches_add_up_to_the_whole(name):
     for cuts in ([0, 7], [0, 1, 1, 4, 7]):
         buffer.grads[...] = 0
         outputs, gradients = [], []
-        for a, b in zip(cuts, cuts[1:], strict=False):
+        for a, b in pairwise(cuts):
             mode = nn.Mode(training=True, seed=4, step=2, first=a, batch_size=7)
             y, saved = layer.forward(x[a:b], mode)
             outputs.append(y)
@@ -247,7 +248,7 @@ def test_shapes_that_do_not_fit_are_refused_with_layer_and_place(layer, shape, m
 def test_a_batch_of_other_features_is_refused():
     for layer in (nn.Linear(3), nn.Conv2d(3, 2), nn.BatchNorm()):
         layer.initialise(IMAGE)
-        with pytest.raises(ShapeError, match="built for samples with 2 .* batch of shape"):
+        with pytest.raises(ShapeError, match=r"built for samples with 2 .* batch of shape"):
             layer.forward(np.zeros((1, 6, 5, 3), np.float32), nn.EVALUATE)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl import plans
@@ -93,6 +93,7 @@ def broken_collectives(draw: st.DrawFn) -> tuple[Collective, str]:
     return plan, kind
 
 
+@settings(max_examples=200)
 @given(broken_collectives())
 def test_a_collective_with_one_mistake_is_refused(broken: tuple[Collective, str]) -> None:
     plan, _ = broken
@@ -131,6 +132,7 @@ def broken_pipelines(draw: st.DrawFn) -> tuple[Plan, int, int]:
     return plan, stages, micro_batches
 
 
+@settings(max_examples=200)
 @given(broken_pipelines())
 def test_a_pipeline_with_one_mistake_is_refused(broken: tuple[Plan, int, int]) -> None:
     plan, stages, micro_batches = broken
@@ -176,12 +178,43 @@ def test_a_chunk_sent_and_received_into_at_once_is_refused() -> None:
 
 
 def test_a_chunk_received_twice_in_a_step_is_refused() -> None:
-    gather = Collective(
-        "gather", (((Receive(1, 0, True), Receive(2, 0, True)),), ((Send(0, 0),),), ((Send(0, 0),),)),
-        1,
-    )  # fmt: skip
+    root = ((Receive(1, 0, True), Receive(2, 0, True)),)
+    gather = Collective("gather", (root, ((Send(0, 0),),), ((Send(0, 0),),)), 1)
     with pytest.raises(PlanError, match="receives chunk 0 twice in step 0"):
         check_all_reduce(gather)
+
+
+def test_a_message_to_oneself_is_refused() -> None:
+    own = Collective("own", (((Send(0, 0),), (Receive(0, 0),)),), 1)
+    with pytest.raises(PlanError, match="rank 0 sends to itself in step 0"):
+        check_all_reduce(own)
+
+
+def test_a_receiver_that_names_another_chunk_is_refused() -> None:
+    ring = plans.ring_all_reduce(4)
+    receive = at(ring, (2, 0, 1))
+    assert receive == Receive(1, 1, reduce=True)
+    other = edited(ring, (2, 0, 1), Receive(1, 0, reduce=True))
+    with pytest.raises(PlanError, match="rank 1 sends chunk 1 .* from it in its step 0 is chunk 0"):
+        check_all_reduce(other)
+
+
+def test_messages_of_a_step_pass_in_their_order() -> None:
+    def swap(first: int, second: int) -> Plan:
+        sends, receives = (Send(1, 0), Send(1, 1)), (Receive(0, first), Receive(0, second))
+        return Plan("swap", ((sends,), (receives,)))
+
+    assert len(execute(swap(0, 1))) == 2
+    with pytest.raises(PlanError, match="rank 0 sends chunk 0 .* is chunk 1"):
+        execute(swap(1, 0))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_pass_done_twice_is_refused(together: bool) -> None:
+    forward, backward = Forward(0), Backward(0)
+    steps = ((forward, forward),) if together else ((forward,), (forward,))
+    with pytest.raises(PlanError, match="stage 0 does F0 twice"):
+        check_pipeline(Plan("twice", ((*steps, (backward,)),)), 1, 1)
 
 
 def test_a_pass_in_a_collective_is_refused() -> None:

@@ -65,7 +65,9 @@ def test_more_micro_batches_shrink_the_bubble_to_nothing() -> None:
 
 
 @pytest.mark.parametrize("schedule", plans.SCHEDULES.values(), ids=plans.SCHEDULES)
-@pytest.mark.parametrize("stages, micro_batches", [(0, 1), (1, 0), (-2, 3), (2, 1.5), (True, 2)])
+@pytest.mark.parametrize(
+    ("stages", "micro_batches"), [(0, 1), (1, 0), (-2, 3), (2, 1.5), (True, 2)]
+)
 def test_impossible_shapes_are_refused(
     schedule: plans.Schedule, stages: int, micro_batches: int
 ) -> None:

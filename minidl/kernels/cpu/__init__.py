@@ -1,5 +1,64 @@
-"""The kernels for CPUs."""
+"""The kernels for CPUs: the functions of `reference`, compiled by numba.
+
+Products of matrices and images stand on one core (`products`); everything else is a loop
+that threads share. Threads are numba's; NumPy's BLAS is never called. Results do not
+depend on how threads happen to run: no two of them write to one place.
+"""
 
 from __future__ import annotations
 
-from minidl.kernels.reference import *  # noqa: F403
+from minidl.kernels.cpu.convolution import (
+    conv2d,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
+from minidl.kernels.cpu.dense import matmul
+from minidl.kernels.cpu.elementwise import (
+    dropout,
+    leaky_relu,
+    leaky_relu_gradient,
+    relu,
+    relu_gradient,
+)
+from minidl.kernels.cpu.exponentials import (
+    sigmoid,
+    sigmoid_gradient,
+    softmax_cross_entropy,
+    softmax_cross_entropy_gradient,
+    tanh,
+    tanh_gradient,
+)
+from minidl.kernels.cpu.normalisation import batch_norm, batch_norm_gradient
+from minidl.kernels.cpu.optimizers import adam_step, sgd_step
+from minidl.kernels.cpu.pooling import (
+    avg_pool2d,
+    avg_pool2d_gradient,
+    max_pool2d,
+    max_pool2d_gradient,
+)
+
+__all__ = [
+    "adam_step",
+    "avg_pool2d",
+    "avg_pool2d_gradient",
+    "batch_norm",
+    "batch_norm_gradient",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "dropout",
+    "leaky_relu",
+    "leaky_relu_gradient",
+    "matmul",
+    "max_pool2d",
+    "max_pool2d_gradient",
+    "relu",
+    "relu_gradient",
+    "sgd_step",
+    "sigmoid",
+    "sigmoid_gradient",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_gradient",
+    "tanh",
+    "tanh_gradient",
+]

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.arrays import ready
 from minidl.kernels.cpu.dense import pack
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
 
@@ -42,7 +43,7 @@ def conv2d(
             **_window((kh, kw, c), row, dilation, x.dtype),
         ),
         x.reshape(-1),
-        pack(w.reshape(kh * kw * c, o)),
+        pack(ready(w).reshape(kh * kw * c, o)),
         y,
         b,
     )
@@ -63,7 +64,7 @@ def conv2d_weight_gradient(
     x = _bordered(x, (padding[0], padding[0]), (padding[1], padding[1]))
     row, image = x.shape[2] * c, x.shape[1] * x.shape[2] * c
     dw = slack(kh * kw * c * o, x.dtype)
-    flat = np.ascontiguousarray(dy).reshape(-1)
+    flat = ready(dy).reshape(-1)
     if o % panel_width(x.dtype):
         flat = slack(dy.size, x.dtype)
         flat.reshape(dy.shape)[...] = dy
@@ -108,7 +109,7 @@ def conv2d_input_gradient(
         dx[:] = 0
     for i, j in product(down, right):
         cells = w[i.taps, j.taps][::-1, ::-1].transpose(0, 1, 3, 2)
-        turned = np.ascontiguousarray(cells).reshape(-1, c)
+        turned = ready(cells).reshape(-1, c)
         run(
             Product(
                 rows=(images, i.count, j.count),
@@ -195,7 +196,7 @@ def _window(
 
 def _bordered(x: Array, rows: Pair, columns: Pair) -> Array:
     """x (N, H, W, C), contiguous, with so many zeros before and after rows and columns."""
-    x = np.ascontiguousarray(x)
+    x = ready(x)
     if rows == columns == (0, 0):
         return x
     n, height, width, c = x.shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.arrays import flat
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
 
 Array = np.ndarray
@@ -19,15 +20,14 @@ FEW_ROWS = 64
 def matmul(a: Array, b: Array) -> Array:
     """The product of two matrices; see `reference.matmul`."""
     (m, k), n = a.shape, b.shape[1]
-    if not _by_rows(b) and m * (n + k) < n * k:
-        # b.T is at hand, and turning a small a and a small result costs less than turning b.
+    if _by_columns(b) and m * (n + k) < n * k:
+        # To turn a small a and a small result costs less than to turn a large b.
         return np.ascontiguousarray(matmul(b.T, a.T).T)
     width = panel_width(a.dtype)
-    if not _by_rows(a) and not a.flags.f_contiguous:
-        a = np.ascontiguousarray(a)
-    row, step = (k, 1) if _by_rows(a) else (1, m)
-    if m < FEW_ROWS and n % width == 0 and _by_rows(b):
-        panels, b_step, panel = b.reshape(-1), n, width
+    turned = _by_columns(a)
+    row, step = (1, m) if turned else (k, 1)
+    if m < FEW_ROWS and n % width == 0 and not _by_columns(b):
+        panels, b_step, panel = flat(b), n, width
     else:
         panels, b_step, panel = pack(b), width, k * width
     blocks = max(-(-k // BLOCK), 1)
@@ -46,7 +46,7 @@ def matmul(a: Array, b: Array) -> Array:
             block=1,
             last=k - (blocks - 1) * inner,
         ),
-        a.reshape(-1) if _by_rows(a) else a.T.reshape(-1),
+        flat(a.T if turned else a),
         panels,
         c,
     )
@@ -59,16 +59,16 @@ def pack(b: Array) -> Array:
     width = panel_width(b.dtype)
     panels = -(-n // width)
     packed = np.empty(panels * k * width, b.dtype)
-    if _by_rows(b):
-        _pack(b.reshape(-1), packed, k, n, n, 1, width)
+    if _by_columns(b):
+        _pack(flat(b.T), packed, k, n, 1, k, width)
     else:
-        turned = np.ascontiguousarray(b.T).reshape(-1)
-        _pack(turned, packed, k, n, 1, k, width)
+        _pack(flat(b), packed, k, n, n, 1, width)
     return packed
 
 
-def _by_rows(x: Array) -> bool:
-    return bool(x.flags.c_contiguous)
+def _by_columns(x: Array) -> bool:
+    """Whether x is a transposed view; everything else is used, or copied, by rows."""
+    return bool(x.flags.f_contiguous and not x.flags.c_contiguous)
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.arrays import ready
+
 Array = np.ndarray
 
 CHUNK = 512
@@ -13,7 +15,7 @@ CHUNK = 512
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
     """See `reference.batch_norm`."""
-    x = np.ascontiguousarray(x)
+    x = ready(x)
     count = x.dtype.type(max(len(x), 1))
     parts = np.empty((2, -(-len(x) // CHUNK), x.shape[1]), x.dtype)
     nothing = np.zeros(x.shape[1], x.dtype)
@@ -25,7 +27,7 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     off, squares = parts.sum(axis=1) / count
     inv_std = 1 / np.sqrt(squares - off * off + x.dtype.type(eps))
     y = np.empty_like(x)
-    _affine(x, x, mean, gamma * inv_std, nothing, beta, y)
+    _affine(x, x, mean, gamma * inv_std, nothing, ready(beta), y)
     return y, mean, inv_std
 
 
@@ -33,7 +35,7 @@ def batch_norm_gradient(
     dy: Array, x: Array, gamma: Array, mean: Array, inv_std: Array
 ) -> tuple[Array, Array, Array]:
     """See `reference.batch_norm_gradient`."""
-    dy, x = np.ascontiguousarray(dy), np.ascontiguousarray(x)
+    dy, x, mean = ready(dy), ready(x), ready(mean)
     count = x.dtype.type(max(len(x), 1))
     parts = np.empty((2, -(-len(x) // CHUNK), x.shape[1]), x.dtype)
     _sums(dy, np.zeros_like(mean), x, mean, parts)

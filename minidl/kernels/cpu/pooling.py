@@ -5,6 +5,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.arrays import ready
+
 Array = np.ndarray
 Pair = tuple[int, int]
 
@@ -13,7 +15,7 @@ def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array
     """See `reference.max_pool2d`."""
     y = np.empty(_pooled(x.shape, size, stride, padding), x.dtype)
     argmax = np.empty(y.shape, np.int32)
-    _max_pool(np.ascontiguousarray(x), y, argmax, *size, *stride, *padding)
+    _max_pool(ready(x), y, argmax, *size, *stride, *padding)
     return y, argmax
 
 
@@ -21,8 +23,8 @@ def max_pool2d_gradient(
     dy: Array, argmax: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
 ) -> Array:
     """See `reference.max_pool2d_gradient`."""
-    dx = np.empty(x_shape, dy.dtype)
-    dy, argmax = np.ascontiguousarray(dy), np.ascontiguousarray(argmax, np.int32)
+    dx = np.zeros(x_shape, dy.dtype)
+    dy, argmax = ready(dy), ready(argmax, np.int32)
     _max_pool_gradient(dy, argmax, dx, *size, *stride, *padding)
     return dx
 
@@ -31,7 +33,7 @@ def avg_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """See `reference.avg_pool2d`."""
     y = np.empty(_pooled(x.shape, size, stride, padding), x.dtype)
     share = x.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool(np.ascontiguousarray(x), y, share, *size, *stride, *padding)
+    _avg_pool(ready(x), y, share, *size, *stride, *padding)
     return y
 
 
@@ -39,16 +41,14 @@ def avg_pool2d_gradient(
     dy: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
 ) -> Array:
     """See `reference.avg_pool2d_gradient`."""
-    dx = np.empty(x_shape, dy.dtype)
+    dx = np.zeros(x_shape, dy.dtype)
     share = dy.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool_gradient(np.ascontiguousarray(dy), dx, share, *size, *stride, *padding)
+    _avg_pool_gradient(ready(dy), dx, share, *size, *stride, *padding)
     return dx
 
 
 def _pooled(shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair) -> tuple[int, ...]:
-    height, width = (
-        (shape[1 + k] + 2 * padding[k] - size[k]) // stride[k] + 1 for k in range(2)
-    )
+    height, width = ((shape[1 + k] + 2 * padding[k] - size[k]) // stride[k] + 1 for k in range(2))
     return shape[0], height, width, shape[3]
 
 
@@ -85,7 +85,6 @@ def _max_pool_gradient(
 ) -> None:
     for index in numba.prange(dx.shape[0]):
         n = np.int64(index)
-        dx[n] = 0
         for i in range(dy.shape[1]):
             top = i * sh - ph
             for j in range(dy.shape[2]):
@@ -123,7 +122,6 @@ def _avg_pool_gradient(
 ) -> None:
     for index in numba.prange(dx.shape[0]):
         n = np.int64(index)
-        dx[n] = 0
         for i in range(dy.shape[1]):
             top = i * sh - ph
             for j in range(dy.shape[2]):

@@ -5,6 +5,7 @@ from minidl.plans.check.collective import (
     bytes_sent,
     check_all_reduce,
     check_form,
+    deliver,
     follow,
     show,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "check_all_reduce",
     "check_form",
     "check_pipeline",
+    "deliver",
     "execute",
     "follow",
     "grid",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minidl.plans.instructions import Collective, Receive, Send
-from minidl.plans.rendezvous import Message, count_messages, execute, table, wrong
+from minidl.plans.rendezvous import Message, check_peers, count_messages, execute, table, wrong
 
 Holdings = list[list[Counter[int]]]
 """``holdings[rank][chunk]`` counts how often each rank's contribution is in it."""
@@ -90,9 +90,10 @@ def check_form(plan: Collective) -> None:
     Raises
     ------
     PlanError
-        If an instruction is not a `Send` or `Receive` of an existing chunk, or a step
-        receives into a chunk that it also sends or receives again.
+        If an instruction is not a `Send` or `Receive` of an existing chunk to or from
+        another rank, or a step receives into a chunk that it also sends or receives again.
     """
+    check_peers(plan)
     for rank, program in enumerate(plan.programs):
         for step, instructions in enumerate(program):
             here = [(rank, step)]

@@ -1,0 +1,54 @@
+"""Homework: the ring all-reduce, written as a plan."""
+
+from __future__ import annotations
+
+from minidl.errors import NotWrittenError
+from minidl.plans import Receive, Send
+
+Program = list[tuple[Send | Receive, ...]]
+
+
+def ring_all_reduce(size: int) -> list[Program]:
+    """Plan the sum of the vectors of all ranks over a ring.
+
+    There are P = size ranks, and each holds a vector of its own, cut into P chunks.
+    Rank r may send to rank r + 1 and receive from rank r - 1 only. When all programs
+    have ended, every rank has to hold the sum of all vectors. Numbers of ranks and
+    chunks are to be taken modulo P: the rank after the last one is rank 0.
+
+    First phase, reduce-scatter, steps s = 0 ... P - 2: rank r sends chunk r - s and
+    adds what it receives to its chunk r - s - 1. At its end one chunk of every rank
+    is the whole sum.
+
+    Second phase, all-gather, P - 1 more steps: the whole sums travel once around the
+    ring and replace what the ranks hold.
+
+    A rank so sends 2(P - 1) chunks, 2N(P - 1)/P elements of a vector of N: less than
+    two vectors, however many ranks there are.
+
+    Parameters
+    ----------
+    size
+        The number of ranks P, 1 or more. One rank alone has nothing to do.
+
+    Returns
+    -------
+    list of programs
+        ``programs[r]`` is what rank r does: a list of steps. A step is a tuple of
+        instructions that go on at the same time, and it is done when all of them are:
+
+        - ``Send(peer, chunk)`` sends a chunk to rank ``peer``; it is done only when
+          that rank receives it.
+        - ``Receive(peer, chunk, reduce=True)`` adds what comes from rank ``peer`` to the
+          chunk; with ``reduce=False`` it replaces the chunk.
+
+    Hints
+    -----
+    - Draw the ring for P = 3 and write down who holds which sums after each step.
+    - If every rank first sends and then receives, in two steps, who takes the first
+      message?
+    - Which chunk is complete on rank r after step P - 2? That is what it sends first in
+      the second phase. In every later step a rank sends what it received just before.
+    - In Python ``-1 % 3`` is 2, so ``% size`` does what you want.
+    """
+    raise NotWrittenError("ring_all_reduce is not written yet: see the hints in ring.py")

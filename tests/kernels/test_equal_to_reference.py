@@ -1,0 +1,122 @@
+"""Every fast kernel equals its definition, and changes no argument that the latter keeps."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import CASES
+
+from minidl.kernels import reference
+
+CLOSE = 200
+"""Units in the last place of the largest number of a result."""
+
+
+def _gpu_on_numpy() -> ModuleType:
+    """The module `gpu` with NumPy in CuPy's place: what it computes, though not where."""
+    found = importlib.util.find_spec("minidl.kernels.gpu")
+    assert found is not None and found.origin is not None
+    spec = importlib.util.spec_from_file_location("gpu_on_numpy", found.origin)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "cupy", np)
+        spec.loader.exec_module(module)
+    return module
+
+
+def _kernels(name: str) -> ModuleType:
+    if name == "gpu on numpy":
+        return _gpu_on_numpy()
+    return importlib.import_module(f"minidl.kernels.{name}")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["cpu", "gpu on numpy", pytest.param("gpu", marks=pytest.mark.gpu)],
+)
+def fast(request: pytest.FixtureRequest) -> ModuleType:
+    return _kernels(request.param)
+
+
+def _move(x: Any, module: ModuleType) -> Any:
+    return module.asarray(x) if isinstance(x, np.ndarray) else x
+
+
+def _back(x: Any) -> Any:
+    return x.get() if type(x).__module__.startswith("cupy") else x
+
+
+def assert_close(given: Any, wanted: Any) -> None:
+    if isinstance(wanted, tuple):
+        assert len(given) == len(wanted)
+        for one, other in zip(given, wanted, strict=True):
+            assert_close(one, other)
+    elif isinstance(wanted, np.ndarray):
+        given = _back(given)
+        assert (given.shape, given.dtype) == (wanted.shape, wanted.dtype)
+        unit = np.finfo(wanted.dtype).eps if wanted.dtype.kind == "f" else 0
+        scale = max(1.0, float(abs(wanted).max(initial=0)))
+        np.testing.assert_allclose(given, wanted, rtol=CLOSE * unit, atol=CLOSE * unit * scale)
+    else:
+        assert given == wanted
+
+
+def check(fast: ModuleType, name: str, arguments: tuple[Any, ...]) -> None:
+    home = sys.modules["cupy"] if fast.__name__.endswith(".gpu") else None
+    moved = [_move(x, home) if home else copy.deepcopy(x) for x in arguments]
+    for x, original in zip(moved, arguments, strict=True):
+        if isinstance(x, np.ndarray):
+            x.flags.writeable = original.flags.writeable
+    kept = copy.deepcopy(arguments)
+    wanted = getattr(reference, name)(*kept)
+    assert_close(getattr(fast, name)(*moved), wanted)
+    for x, original in zip(moved, kept, strict=True):
+        assert_close(x, original)
+
+
+@pytest.mark.parametrize("name", CASES)
+@given(data=st.data())
+def test_equals_the_definition(fast: ModuleType, name: str, data: st.DataObject):
+    check(fast, name, data.draw(CASES[name]))
+
+
+def _signatures(module_file: Path) -> dict[str, str]:
+    """A module's public functions and their parameters, without importing it."""
+    functions = {}
+    for node in ast.parse(module_file.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            assert node.returns is not None
+            functions[node.name] = f"({ast.unparse(node.args)}) -> {ast.unparse(node.returns)}"
+    return functions
+
+
+def test_all_modules_offer_the_same_functions():
+    folder = Path(inspect.getfile(reference)).parent
+    wanted = _signatures(folder / "reference.py")
+    assert set(wanted) == set(CASES)
+    assert _signatures(folder / "gpu.py") == wanted
+    cpu = _kernels("cpu")
+    assert set(cpu.__all__) == set(wanted)
+    for name in wanted:
+        offered = inspect.signature(getattr(cpu, name))
+        assert str(offered) == str(inspect.signature(getattr(reference, name))), name
+
+
+@settings(max_examples=10)
+@given(data=st.data(), name=st.sampled_from(["matmul", "conv2d_weight_gradient", "batch_norm"]))
+def test_results_repeat_bit_for_bit(name: str, data: st.DataObject):
+    arguments = data.draw(CASES[name])
+    first, second = (getattr(_kernels("cpu"), name)(*arguments) for _ in range(2))
+    np.testing.assert_equal(first, second)

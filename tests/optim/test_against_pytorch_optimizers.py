@@ -1,0 +1,54 @@
+"""Several steps of each update rule equal PyTorch's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from minidl import kernels, optim
+
+torch = pytest.importorskip("torch", reason="PyTorch, the oracle of these tests, is not installed")
+
+rates = st.floats(1e-4, 1.0)
+fractions = st.floats(0, 0.99)
+
+
+@pytest.fixture(autouse=True, params=kernels.CHOICES)
+def on_each_kernels(request):
+    with kernels.using(request.param):
+        yield
+
+
+def assert_same_steps(rule, other, steps, size, seed):
+    generator = np.random.default_rng(seed)
+    w = generator.normal(size=size)
+    of_w = torch.tensor(w, requires_grad=True)
+    of_rule = other([of_w])
+    slots = {name: np.zeros(size) for name in rule.slots}
+    for step in range(steps):
+        g = generator.normal(size=size)
+        rule.step(w, g, slots, step)
+        of_w.grad = torch.tensor(g)
+        of_rule.step()
+        np.testing.assert_allclose(w, of_w.detach().numpy(), rtol=1e-9, atol=1e-11)
+
+
+@given(lr=rates, momentum=fractions, nesterov=st.booleans(), decay=fractions,
+       steps=st.integers(1, 6), size=st.integers(1, 9), seed=st.integers(0, 99))  # fmt: skip
+def test_sgd(lr, momentum, nesterov, decay, steps, size, seed):
+    assume(momentum or not nesterov)
+    settings = {"momentum": momentum, "nesterov": nesterov, "weight_decay": decay}
+    assert_same_steps(
+        optim.SGD(lr, **settings), lambda w: torch.optim.SGD(w, lr, **settings), steps, size, seed
+    )
+
+
+@given(lr=rates, betas=st.tuples(fractions, fractions), eps=st.floats(1e-8, 1e-2), decay=fractions,
+       steps=st.integers(1, 6), size=st.integers(1, 9), seed=st.integers(0, 99))  # fmt: skip
+def test_adam(lr, betas, eps, decay, steps, size, seed):
+    settings = {"betas": betas, "eps": eps, "weight_decay": decay}
+    assert_same_steps(
+        optim.Adam(lr, **settings), lambda w: torch.optim.Adam(w, lr, **settings), steps, size, seed
+    )

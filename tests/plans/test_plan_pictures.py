@@ -1,0 +1,64 @@
+"""Pictures of plans show what the plans do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minidl import plans
+from minidl.errors import DeadlockError, InputError
+from minidl.plans import Collective, Instruction, Plan, Receive, Send
+from minidl.report.plans import draw_collective, draw_schedule
+
+
+@pytest.mark.parametrize("make", plans.ALL_REDUCES.values(), ids=plans.ALL_REDUCES)
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_collective_ends_with_the_sum_in_every_cell(make, size: int, tmp_path: Path) -> None:
+    plan = make(size)
+    figure = draw_collective(plan, tmp_path / "plan.png")
+    assert (tmp_path / "plan.png").stat().st_size > 1000
+    steps = plans.check_all_reduce(plan).steps
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    assert len(panels) == steps + 1
+    cells = [[text.get_text() for text in panel.texts if text.get_text()] for panel in panels]
+    starting = [str(rank) for rank in range(size) for _ in range(plan.chunks)]
+    assert cells[0] == starting
+    assert cells[-1] == (["Σ"] * size * plan.chunks if size > 1 else ["0"])
+
+
+def test_a_collective_draws_an_arrow_for_each_message() -> None:
+    plan = plans.ring_all_reduce(4)
+    figure = draw_collective(plan)
+    arrows = [text for axes in figure.axes for text in axes.texts if not text.get_text()]
+    assert len(arrows) == plans.check_all_reduce(plan).messages
+
+
+@pytest.mark.parametrize(
+    ("schedule", "title"),
+    [
+        (plans.gpipe, "bubble in this picture 42.9%; by formula (p−1)/(m+p−1) = 42.9%"),
+        (plans.sequential, "bubble in this picture 75.0%; by formula (p−1)/p = 75.0%"),
+    ],
+)
+def test_a_schedule_states_its_bubble(schedule, title: str, tmp_path: Path) -> None:
+    figure = draw_schedule(schedule(4, 4), tmp_path / "schedule.svg")
+    assert figure.axes[0].get_title() == title
+    passes = [text.get_text() for text in figure.axes[0].texts]
+    assert sorted(passes) == sorted("0123" * 8)
+
+
+def test_unequal_stages_state_no_formula() -> None:
+    def seconds(rank: int, instruction: Instruction) -> float:
+        return 0.0 if isinstance(instruction, Send) else 1.0 + rank
+
+    title = draw_schedule(plans.gpipe(2, 2), seconds=seconds).axes[0].get_title()
+    assert "formula" not in title and title.startswith("bubble in this picture")
+
+
+def test_what_cannot_be_drawn() -> None:
+    swap = (((Send(1, 0),), (Receive(1, 0),)), ((Send(0, 0),), (Receive(0, 0),)))
+    with pytest.raises(DeadlockError):
+        draw_collective(Collective("swap", swap, 1))
+    with pytest.raises(InputError, match="nothing to draw"):
+        draw_schedule(Plan("idle", ((), ())))

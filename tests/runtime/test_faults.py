@@ -1,0 +1,395 @@
+"""Whatever goes wrong in a worker or its caller: one clear error, soon, and nothing left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minidl.errors import InputError, SharedMemoryError, WorkerError
+from minidl.runtime import (
+    Exchange,
+    Incoming,
+    Outcome,
+    Outgoing,
+    Processes,
+    RankContext,
+    Report,
+)
+from minidl.runtime.requests import Request
+
+Program = Generator[Request, Any, Any]
+pytestmark = pytest.mark.timeout(20)
+
+
+def launch(
+    runtime: Processes,
+    *programs: Callable[[RankContext], Program],
+    listen: Callable[[int, Any], None] = lambda rank, event: None,
+    names: list[str] | None = None,
+) -> Outcome:
+    size = len(programs)
+    pairs = [(a, b) for a in range(size) for b in range(size) if a != b]
+    return runtime.launch(programs, shared={}, channels=pairs, listen=listen, names=names)
+
+
+def empty(context: RankContext) -> Program:
+    return context.rank
+    yield
+
+
+def swap_for_ever(context: RankContext) -> Program:
+    """Keeps two neighbours busy; tells its process's id first."""
+    yield Report(os.getpid())
+    peer = context.rank ^ 1
+    mine, other = np.zeros(10_000), np.zeros(10_000)
+    while True:
+        yield Exchange((Outgoing(peer, mine, "swap"), Incoming(peer, other, "swap")))
+
+
+def signalling(rank: int, number: int) -> Callable[[int, Any], None]:
+    """A listener that sends the rank a signal shortly after it has begun."""
+
+    def listen(reporter: int, pid: int) -> None:
+        if reporter == rank:
+            threading.Timer(0.1, os.kill, (pid, number)).start()
+
+    return listen
+
+
+def test_a_killed_worker_is_named_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"^right \(process \d+\) was killed by SIGKILL"):
+        launch(
+            Processes(deadline=60),
+            swap_for_ever,
+            swap_for_ever,
+            names=["left", "right"],
+            listen=signalling(1, signal.SIGKILL),
+        )
+    assert time.monotonic() - start < 5
+
+
+def test_a_stopped_worker_is_named_after_the_deadline() -> None:
+    with pytest.raises(WorkerError) as caught:
+        launch(
+            Processes(deadline=2),
+            swap_for_ever,
+            swap_for_ever,
+            names=["left", "right"],
+            listen=signalling(0, signal.SIGSTOP),
+        )
+    assert "left (process " in str(caught.value).split(";")[0]
+    assert "stopped by a signal" in str(caught.value)
+    assert "right has waited" in str(caught.value)
+
+
+def test_a_stopped_worker_for_which_nobody_waits_is_named_too() -> None:
+    def endless(context: RankContext) -> Program:
+        yield Report(os.getpid())
+        while True:
+            time.sleep(0.01)
+
+    with pytest.raises(WorkerError, match=r"rank 0 .*no heartbeat.*stopped by a signal"):
+        launch(Processes(deadline=1), endless, listen=signalling(0, signal.SIGSTOP))
+
+
+def test_the_cause_is_named_behind_a_chain_of_waits() -> None:
+    def slow(context: RankContext) -> Program:
+        if context.rank == 2:
+            time.sleep(60)
+        yield Exchange((Incoming(context.rank + 1, np.zeros(1), "onward"),))
+
+    with pytest.raises(WorkerError) as caught:
+        launch(Processes(deadline=1.5), slow, slow, slow, empty)
+    text = str(caught.value)
+    assert text.startswith("rank 2 (process ") and "has been computing for" in text
+    assert "rank 1 has waited" in text and "deadline of 1.5 s" in text
+
+
+def test_a_worker_that_exits_by_itself_is_named() -> None:
+    def leave(context: RankContext) -> Program:
+        os._exit(7)
+        yield
+
+    with pytest.raises(WorkerError, match="rank 1.*exit code 7"):
+        launch(Processes(), swap_for_ever, leave)
+    with pytest.raises(WorkerError, match="SystemExit"):
+        launch(Processes(), lambda context: sys.exit(3))
+
+
+def test_one_worker_raises_while_others_compute() -> None:
+    def busy(context: RankContext) -> Program:
+        while True:
+            time.sleep(0.01)
+        yield
+
+    def bad(context: RankContext) -> Program:
+        yield Report(1)
+        raise ValueError("no luck")
+
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match="(?s)^rank 1 raised.*no luck") as caught:
+        launch(Processes(), busy, bad, busy)
+    assert "in bad" in str(caught.value)
+    assert time.monotonic() - start < 5
+
+
+def test_an_unfit_program_or_result_is_named() -> None:
+    running = (k for k in range(3))
+
+    def holds_a_generator(context: RankContext) -> Program:
+        yield Report(next(running))
+
+    with pytest.raises(InputError, match="the program of rank 1 cannot be copied"):
+        launch(Processes(), empty, holds_a_generator)
+
+    def gives_a_generator(context: RankContext) -> Program:
+        return (k for k in range(3))
+        yield
+
+    with pytest.raises(InputError, match="the result of rank 0 cannot be copied"):
+        launch(Processes(), gives_a_generator)
+
+    def reports_a_generator(context: RankContext) -> Program:
+        yield Report(k for k in range(3))
+
+    with pytest.raises(InputError, match="an event of rank 0 cannot be copied"):
+        launch(Processes(), reports_a_generator)
+
+
+def test_an_exception_of_the_listener_passes_through() -> None:
+    def listen(rank: int, event: Any) -> None:
+        raise LookupError("in the listener")
+
+    with pytest.raises(LookupError, match="in the listener"):
+        launch(Processes(), swap_for_ever, swap_for_ever, listen=listen)
+
+
+def test_a_slow_listener_is_not_taken_for_silent_workers() -> None:
+    def reports(context: RankContext) -> Program:
+        for _ in range(3):
+            yield Report(0)
+            time.sleep(0.2)
+
+    launch(Processes(deadline=0.8), reports, listen=lambda rank, event: time.sleep(1.2))
+
+
+def test_shared_memory_that_is_not_there_is_refused_with_both_sizes() -> None:
+    room = os.statvfs("/dev/shm")
+    free = room.f_bavail * room.f_frsize
+    huge = np.broadcast_to(np.zeros(1), (free // 8 + 10_000,))
+    with (
+        pytest.raises(SharedMemoryError, match=rf"^{huge.nbytes} bytes .* has \d+ bytes.* free"),
+        Processes().share({"huge": huge}),
+    ):
+        pass
+    after = os.statvfs("/dev/shm")
+    assert abs(after.f_bavail * after.f_frsize - free) < 64 << 20
+    with pytest.raises(SharedMemoryError):
+        launch(Processes(slots=1 << 20, slot_bytes=1 << 20), empty, empty)
+
+
+@pytest.mark.parametrize("given", [0, -1, float("nan"), float("inf")])
+def test_an_unfit_deadline_is_refused(given: float) -> None:
+    with pytest.raises(InputError, match="deadline"):
+        Processes(deadline=given)
+
+
+def test_other_unfit_settings_are_refused() -> None:
+    with pytest.raises(InputError, match="spawn"):
+        Processes(context="fork")
+    with pytest.raises(InputError, match="slot"):
+        Processes(slots=0)
+    with pytest.raises(InputError, match="share"):
+        Processes().launch([empty], shared={"x": np.zeros(1)}, channels=[], listen=print)
+    with Processes().share({"x": np.zeros(1)}) as shared:
+        pass
+    with pytest.raises(InputError, match="share"):
+        Processes().launch([empty], shared=shared, channels=[], listen=print)
+
+
+def test_launches_open_no_files_for_good() -> None:
+    def fault(context: RankContext) -> Program:
+        raise ValueError
+        yield
+
+    def once() -> int:
+        launch(Processes(), empty, empty)
+        with pytest.raises(WorkerError):
+            launch(Processes(), swap_for_ever, fault)
+        return len(os.listdir("/proc/self/fd"))
+
+    counts = [once() for _ in range(10)]
+    assert counts[-1] <= counts[1]
+
+
+def test_later_launches_fork_from_the_same_prepared_server() -> None:
+    def prepared(context: RankContext) -> Program:
+        return os.getppid(), "minidl.runtime.preload" in sys.modules
+        yield
+
+    first, second = (launch(Processes(), prepared).results for _ in range(2))
+    assert first == second and first[0][1]
+
+
+def test_spawned_processes_do_the_same() -> None:
+    outcome = launch(Processes(context="spawn"), empty, empty)
+    assert outcome.results == (0, 1)
+
+
+def test_the_server_that_forks_workers_has_one_thread() -> None:
+    from multiprocess import forkserver
+
+    def parent(context: RankContext) -> Program:
+        return os.getppid()
+        yield
+
+    (pid,) = launch(Processes(), parent).results
+    assert pid == forkserver._forkserver._forkserver_pid
+    assert len(os.listdir(f"/proc/{pid}/task")) == 1
+
+
+SCRIPT = """
+    import os, signal, sys, time
+    import numpy as np
+    from minidl.runtime import Exchange, Incoming, Outgoing, Processes, Report
+
+    def swap(context):
+        yield Report(os.getpid())
+        peer, x, y = 1 - context.rank, np.zeros(999), np.zeros(999)
+        while True:
+            yield Exchange((Outgoing(peer, x, "swap"), Incoming(peer, y, "swap")))
+
+    def listen(rank, event):
+        print(event, flush=True)
+
+    def once(programs):
+        with Processes().share({"x": np.zeros(1000)}) as shared:
+            return Processes().launch(
+                programs, shared=shared, channels=[(0, 1), (1, 0)], listen=listen
+            )
+"""
+
+
+def start(script: str) -> subprocess.Popen[str]:
+    """Run a script in a session of its own, as a terminal does."""
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(SCRIPT) + textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "MINIDL_KERNELS": "reference"},
+    )
+
+
+def gone(pids: list[int], seconds: float) -> bool:
+    """Whether all these processes end within that time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not any(_lives(pid) for pid in pids):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def session(leader: int) -> list[int]:
+    """All living processes of a session: the caller, its workers and its helpers."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _lives(int(entry.name)):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[3]) == leader:
+                found.append(int(entry.name))
+    return found
+
+
+def names_in_shared_memory(pid: int) -> list[str]:
+    return [path.name for path in Path("/dev/shm").glob(f"minidl-{pid}-*")]
+
+
+def test_ctrl_c_ends_the_workers_and_the_next_launch_works() -> None:
+    caller = start(
+        """
+        try:
+            once([swap, swap])
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        import multiprocess
+        print(len(multiprocess.active_children()), flush=True)
+        def answer(context):
+            return 42
+            yield
+        print(once([answer, answer]).results, flush=True)
+        """
+    )
+    assert caller.stdout is not None
+    pids = [int(caller.stdout.readline()) for _ in range(2)]
+    os.killpg(caller.pid, signal.SIGINT)
+    out, err = caller.communicate(timeout=10)
+    assert out.splitlines() == ["interrupted", "0", "(42, 42)"]
+    assert err == ""
+    assert gone(pids, 0.1) and gone(session(caller.pid), 2)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6])
+def test_ctrl_c_at_any_time_leaves_nothing(delay: float) -> None:
+    caller = start(
+        """
+        print("begin", flush=True)
+        try:
+            once([swap, swap])
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        """
+    )
+    assert caller.stdout is not None
+    assert caller.stdout.readline() == "begin\n"
+    time.sleep(delay)
+    os.killpg(caller.pid, signal.SIGINT)
+    out, err = caller.communicate(timeout=10)
+    assert out.splitlines()[-1] == "interrupted", err
+    assert "Traceback" not in err
+    assert gone(session(caller.pid), 2) and not names_in_shared_memory(caller.pid)
+
+
+def test_a_killed_caller_leaves_neither_workers_nor_segments() -> None:
+    caller = start("once([swap, swap])")
+    assert caller.stdout is not None and caller.stderr is not None
+    pids = [int(caller.stdout.readline()) for _ in range(2)]
+    caller.kill()
+    caller.wait()
+    assert gone(pids, 2) and gone(session(caller.pid), 2)
+    assert not names_in_shared_memory(caller.pid)
+    caller.stdout.close()
+    caller.stderr.close()
+
+
+def test_a_caller_ended_by_sigterm_leaves_nothing_either() -> None:
+    caller = start("once([swap, swap])")
+    assert caller.stdout is not None
+    pids = [int(caller.stdout.readline()) for _ in range(2)]
+    caller.terminate()
+    caller.communicate(timeout=10)
+    assert gone(pids, 2) and gone(session(caller.pid), 2)

@@ -1,0 +1,188 @@
+"""Programs of scripts, of standard input and of files that no worker could import."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from minidl.runtime import Processes, Virtual
+from minidl.runtime.programs import pack, unpack
+
+pytestmark = pytest.mark.timeout(30)
+
+SCRIPT = textwrap.dedent(
+    """
+    import math
+    import numpy as np
+    from minidl.errors import InputError
+    from minidl.runtime import Exchange, Incoming, Outgoing, Processes, Report
+
+    print("top level")
+    BIAS = np.arange(3.0)
+
+    class Base:
+        def __init__(self, scale):
+            self.scale = scale
+
+    class Net(Base):
+        copies = 0
+
+        def __init__(self):
+            super().__init__(2)
+            self.square = lambda x: x**2
+
+        def __call__(self, x):
+            return self.square(outer(x)) * self.scale
+
+        @classmethod
+        def make(cls):
+            return cls()
+
+    class OwnError(InputError):
+        pass
+
+    def outer(x):
+        return inner(x) + BIAS
+
+    def inner(x):
+        return x * math.floor(1.5)
+
+    def make(context):
+        net = Net.make()
+        x = np.full(3, float(context.rank))
+        peer = 1 - context.rank
+        yield Exchange((Outgoing(peer, x, "x"), Incoming(peer, x_other := np.zeros(3), "x")))
+        yield Report(Net())
+        return net(x_other), isinstance(net, Base), net
+
+    def fault(context):
+        raise OwnError("mine")
+        yield
+
+    def launch(make):
+        return Processes(deadline=20).launch(
+            [make] * 2,
+            shared={},
+            channels=[(0, 1), (1, 0)],
+            listen=lambda rank, event: print(type(event).__name__),
+        )
+
+    for values, is_base, net in launch(make).results:
+        print(values.tolist(), is_base, net(BIAS).tolist())
+    print(launch(lambda context: (yield Report(2.5))).results)
+    try:
+        launch(fault)
+    except InputError as error:
+        print(type(error).__name__, error)
+    """
+)
+EXPECTED = [
+    "top level",
+    "Net",
+    "Net",
+    "[2.0, 8.0, 18.0] True [0.0, 8.0, 32.0]",
+    "[0.0, 2.0, 8.0] True [0.0, 8.0, 32.0]",
+    "float",
+    "float",
+    "(None, None)",
+    "OwnError rank",
+]
+
+
+def check(result: subprocess.CompletedProcess[str]) -> None:
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert lines[:-1] == EXPECTED[:-1]
+    assert lines[-1] in ("OwnError rank 0: mine", "OwnError rank 1: mine")
+
+
+def run(
+    arguments: list[str], cwd: Path, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    home = str(Path(__file__).parents[2])
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=text,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={"PYTHONPATH": home, "MINIDL_KERNELS": "reference"},
+        timeout=25,
+        check=False,
+    )
+
+
+def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    check(run(["script.py"], tmp_path))
+
+
+def test_a_script_run_as_a_module(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    check(run(["-m", "script"], tmp_path))
+
+
+def test_a_program_on_the_command_line(tmp_path: Path) -> None:
+    check(run(["-c", SCRIPT], tmp_path))
+
+
+def test_a_program_from_standard_input(tmp_path: Path) -> None:
+    check(run(["-"], tmp_path, SCRIPT))
+
+
+def test_spawned_workers_do_not_run_the_script_again(tmp_path: Path) -> None:
+    script = SCRIPT.replace("deadline=20", 'deadline=20, context="spawn"')
+    (tmp_path / "script.py").write_text(script)
+    check(run(["script.py"], tmp_path))
+
+
+def test_a_file_loaded_from_its_path_travels_by_value(tmp_path: Path) -> None:
+    file = tmp_path / "homework.py"
+    file.write_text(
+        textwrap.dedent(
+            """
+            class Answer:
+                def value(self):
+                    return helper() + 1
+
+            def helper():
+                return 41
+
+            def make(context):
+                return Answer().value()
+                yield
+            """
+        )
+    )
+    spec = importlib.util.spec_from_file_location("homework_of_nobody", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        for runtime in (Processes(), Virtual()):
+            outcome = runtime.launch(
+                [module.make] * 2, shared={}, channels=[], listen=lambda r, e: None
+            )
+            assert outcome.results == (42, 42)
+    finally:
+        del sys.modules[spec.name]
+
+
+def test_what_can_be_imported_travels_by_name() -> None:
+    assert unpack(pack(Processes, "a class")) is Processes
+    assert len(pack(Processes, "a class")) < 200
+
+
+@pytest.mark.parametrize(
+    "module", ["minidl", "minidl.runtime", "minidl.runtime.requests", "minidl.runtime.base"]
+)
+def test_importing_the_runtime_is_light(module: str, tmp_path: Path) -> None:
+    heavy = ["multiprocess", "dill", "numba", "matplotlib", "rich", "typer"]
+    script = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
+    assert run(["-c", script], tmp_path).stdout.strip() == "[]"
