@@ -11,20 +11,11 @@ from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
 from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
-from minidl.nn.layer import (
-    EVALUATE,
-    Array,
-    Initialiser,
-    Layer,
-    Mode,
-    Parameter,
-    ParameterBuffer,
-    RunningMean,
-    Shape,
-)
+from minidl.nn.layer import EVALUATE, Layer, Mode
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
+from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential

@@ -7,7 +7,8 @@ from typing import Any
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.layer import Array, Layer, Mode
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array
 
 
 class ReLU(Layer):

@@ -8,7 +8,8 @@ from typing import Any
 from minidl import kernels
 from minidl.errors import InputError, ShapeError
 from minidl.nn import init
-from minidl.nn.layer import Array, Layer, Mode, Parameter, RunningMean, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Parameter, RunningMean, Shape
 
 
 class BatchNorm(Layer):

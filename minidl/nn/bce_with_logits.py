@@ -8,8 +8,8 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.layer import Array, Shape
 from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.parameters import Array, Shape
 
 
 class BCEWithLogits(Loss):

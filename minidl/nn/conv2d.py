@@ -6,7 +6,8 @@ from typing import Any
 
 from minidl import kernels
 from minidl.nn import init
-from minidl.nn.layer import Array, Initialiser, Layer, Mode, Parameter, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Initialiser, Parameter, Shape
 from minidl.nn.settings import Pair, pair, whole
 from minidl.nn.windows import positions
 

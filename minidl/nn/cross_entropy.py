@@ -8,8 +8,8 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError, ShapeError
-from minidl.nn.layer import Array, Shape
 from minidl.nn.loss import Loss, mean_per_sample, share_per_sample
+from minidl.nn.parameters import Array, Shape
 
 
 class CrossEntropy(Loss):

@@ -6,7 +6,8 @@ from typing import Any
 
 from minidl import kernels
 from minidl.errors import ShapeError
-from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Shape
 from minidl.nn.settings import whole
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Shape
 
 
 class Flatten(Layer):

@@ -13,7 +13,7 @@ from math import prod, sqrt
 import numpy as np
 
 from minidl.errors import ShapeError
-from minidl.nn.layer import Initialiser, Shape
+from minidl.nn.parameters import Initialiser, Shape
 
 
 def fans(shape: Shape) -> tuple[int, int]:

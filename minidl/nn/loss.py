@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import InputError, ShapeError
-from minidl.nn.layer import Array, Shape
+from minidl.nn.parameters import Array, Shape
 
 
 class Loss:

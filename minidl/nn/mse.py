@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.nn.layer import Array, Shape
 from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.parameters import Array, Shape
 
 
 class MSE(Loss):

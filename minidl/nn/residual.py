@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from minidl.errors import InputError, ShapeError
-from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Shape
 
 
 class Residual(Layer):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 from minidl.errors import InputError
-from minidl.nn.layer import Array, Layer, Mode, Shape
+from minidl.nn.layer import Layer, Mode
+from minidl.nn.parameters import Array, Shape
 
 
 class Sequential(Layer):

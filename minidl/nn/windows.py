@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from minidl.errors import ShapeError
-from minidl.nn.layer import Layer, Shape
+from minidl.nn.layer import Layer
+from minidl.nn.parameters import Shape
 from minidl.nn.settings import Pair
 
 

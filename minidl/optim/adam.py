@@ -7,7 +7,7 @@ from numbers import Real
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.layer import Array
+from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
 
 

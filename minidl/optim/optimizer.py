@@ -7,7 +7,7 @@ from math import isfinite
 from numbers import Real
 
 from minidl.errors import InputError
-from minidl.nn.layer import Array
+from minidl.nn.parameters import Array
 
 
 @dataclass(frozen=True)

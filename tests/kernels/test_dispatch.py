@@ -26,9 +26,14 @@ def test_numpy_arrays_get_cpu_kernels_unless_told_otherwise(monkeypatch: pytest.
 
 def test_using_ends_with_its_block_even_by_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(kernels.VARIABLE, raising=False)
-    with pytest.raises(KeyError), kernels.using("reference"), kernels.using("cpu"):
-        assert os.environ[kernels.VARIABLE] == "cpu"
-        raise KeyError
+
+    def fail() -> None:
+        with kernels.using("reference"), kernels.using("cpu"):
+            assert os.environ[kernels.VARIABLE] == "cpu"
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert kernels.VARIABLE not in os.environ
 
 

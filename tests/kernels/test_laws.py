@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kernel_cases import a_convolution
 
 from minidl import kernels
-from minidl.kernels import reference
+from minidl.kernels import cpu, reference
 
 STEP = 1e-6
 generators = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -79,7 +79,6 @@ def test_convolution_gradients_are_adjoints(k: ModuleType, case: dict[str, Any])
 @given(case=convolutions())
 def test_convolution_of_a_sample_ignores_the_others(case: dict[str, Any]):
     x, w, steps = case["x"], case["w"], case["steps"]
-    cpu = kernels.of(x)
     whole = cpu.conv2d(x, w, None, *steps)
     for i in range(len(x)):
         np.testing.assert_array_equal(cpu.conv2d(x[i : i + 1], w, None, *steps), whole[i : i + 1])
@@ -210,7 +209,7 @@ def test_batch_norm_bears_large_means(k: ModuleType, generator: np.random.Genera
 @pytest.mark.parametrize(("dtype", "close"), [(np.float32, 4e-7), (np.float64, 1e-15)])
 def test_exponentials_are_accurate(dtype: Any, close: float):
     x = np.concatenate([s * np.logspace(-8, 1.9, 5000) for s in (1, -1)]).astype(dtype)
-    cpu, long = kernels.of(x), x.astype(np.longdouble)
+    long = x.astype(np.longdouble)
     np.testing.assert_allclose(cpu.tanh(x), np.tanh(long).astype(dtype), rtol=close)
     np.testing.assert_allclose(cpu.sigmoid(x), (1 / (1 + np.exp(-long))).astype(dtype), rtol=close)
 
@@ -218,7 +217,7 @@ def test_exponentials_are_accurate(dtype: Any, close: float):
 @given(generator=generators, steps=st.tuples(pairs, pairs, pairs))
 def test_threads_change_nothing_but_rounding(generator: np.random.Generator, steps: Any):
     x, w = generator.normal(size=(6, 17, 16, 5)), generator.normal(size=(3, 2, 5, 40))
-    cpu, before = kernels.of(x), numba.get_num_threads()
+    before = numba.get_num_threads()
     results = []
     for threads in (1, numba.config.NUMBA_NUM_THREADS):
         numba.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Comparisons with PyTorch and with formulas: measured on your machine, never asserted."""

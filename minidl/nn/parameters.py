@@ -1,0 +1,149 @@
+"""What is learnt: arrays with gradients, all of a network's in one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from minidl import rng
+from minidl.errors import InputError, NotBuiltError
+
+Array = Any
+"""An array of NumPy or CuPy."""
+Shape = tuple[int, ...]
+"""The shape of one sample: what an array's shape is without its batch axis."""
+Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
+
+
+class Parameter:
+    """An array to be learnt, and its gradient.
+
+    Both are views into a `ParameterBuffer`; until one is made, only the shape
+    is known, so a network too large for this machine can still be counted.
+
+    Parameters
+    ----------
+    shape
+        The array's shape.
+    init
+        Draws the initial value: ``init(generator, shape)``.
+    """
+
+    trainable: ClassVar[bool] = True
+
+    def __init__(self, shape: Shape, init: Initialiser) -> None:
+        self.shape = tuple(shape)
+        self.init = init
+        self._value: Array = None
+        self._grad: Array = None
+
+    @property
+    def value(self) -> Array:
+        """The array itself; raises NotBuiltError as long as there is none."""
+        return self._existing(self._value)
+
+    @value.setter
+    def value(self, value: Array) -> None:
+        self._value = value
+
+    @property
+    def grad(self) -> Array:
+        """Its gradient, of the same shape; raises NotBuiltError as long as there is none."""
+        return self._existing(self._grad)
+
+    @grad.setter
+    def grad(self, grad: Array) -> None:
+        self._grad = grad
+
+    def _existing(self, array: Array) -> Array:
+        if array is None:
+            raise NotBuiltError(
+                f"a parameter of shape {self.shape} has no values yet: "
+                "call initialise(input_shape) on the network first"
+            )
+        return array
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+class RunningMean(Parameter):
+    """A value that follows, from step to step, the mean of what batches show.
+
+    Each slice of a batch adds its share of the batch's mean to `grad`, as it
+    would add its share of a gradient, so every strategy sums these as it sums
+    gradients; `follow` then moves the value.
+
+    Parameters
+    ----------
+    shape, init
+        As for `Parameter`.
+    momentum
+        The step from the old value to the new mean, between 0 and 1.
+    """
+
+    trainable: ClassVar[bool] = False
+
+    def __init__(self, shape: Shape, init: Initialiser, momentum: float) -> None:
+        super().__init__(shape, init)
+        self.momentum = momentum
+
+    def follow(self) -> None:
+        """Move the value towards the mean that has been gathered in `grad`."""
+        self.value += self.momentum * (self.grad - self.value)
+
+
+class ParameterBuffer:
+    """All parameters in one vector, all gradients in another.
+
+    What is learnt comes first, running means after it; within each, the order
+    of definition. So an optimizer's step is one pass over ``values[:trainable]``.
+
+    Parameters
+    ----------
+    parameters
+        By dotted name. Their `value` and `grad` become views of this buffer.
+    dtype
+        Of both vectors.
+    """
+
+    def __init__(self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike) -> None:
+        ordered = sorted(parameters.items(), key=lambda item: not item[1].trainable)
+        self.parameters = dict(ordered)
+        self.index: dict[str, slice] = {}
+        end = 0
+        for name, parameter in self.parameters.items():
+            self.index[name] = slice(end, end + parameter.size)
+            end += parameter.size
+        self.trainable = sum(p.size for p in parameters.values() if p.trainable)
+        self.bind(np.zeros(end, dtype), np.zeros(end, dtype))
+
+    def bind(self, values: Array, grads: Array) -> None:
+        """Let the parameters be views of these two vectors from now on."""
+        self.values, self.grads = values, grads
+        for name, parameter in self.parameters.items():
+            parameter.value = values[self.index[name]].reshape(parameter.shape)
+            parameter.grad = grads[self.index[name]].reshape(parameter.shape)
+
+    def draw(self, seed: int) -> None:
+        """Set every parameter to its initial value."""
+        for name, parameter in self.parameters.items():
+            drawn = parameter.init(rng.stream(seed, "weights", name), parameter.shape)
+            if drawn.shape != parameter.shape:
+                raise InputError(
+                    f"the initialiser of {name} drew shape {drawn.shape}, not {parameter.shape}"
+                )
+            parameter.value[...] = drawn
+
+    def follow_means(self) -> None:
+        """Let every running mean follow what the finished step has gathered."""
+        for parameter in self.parameters.values():
+            if isinstance(parameter, RunningMean):
+                parameter.follow()
+
+    def __len__(self) -> int:
+        return int(self.values.size)
