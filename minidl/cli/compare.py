@@ -121,14 +121,16 @@ def compare(
         Pipeline(workers),
     ]
     part = _checked_part(train, batch_size)
-    say = _announcer()
+    say = _announcer(quiet)
+    say(f"{CHECKED_STEPS} steps in float64, after which weights are compared")
     exact: dict[str, dict[str, np.ndarray]] = {}
     for strategy in strategies:
-        if not quiet:
-            say(f"{strategy.name:<9} {CHECKED_STEPS} steps in float64")
         checked = _trainer(seed, "float64")
-        checked.fit(part, epochs=1, batch_size=batch_size, strategy=strategy, progress=False)
+        checked.fit(
+            part, epochs=1, batch_size=batch_size, strategy=strategy, progress=not quiet
+        )
         exact[strategy.name] = checked.weights()
+    say(f"{epochs} epochs in float32")
     rows: list[Row] = []
     histories: dict[str, History] = {}
     weights: dict[str, dict[str, np.ndarray]] = {}
@@ -166,11 +168,11 @@ def compare(
     )
 
 
-def _announcer() -> Callable[[str], None]:
+def _announcer(quiet: bool) -> Callable[[str], None]:
     from rich.console import Console
 
-    console = Console(stderr=True)
-    return lambda text: console.print(text, style="dim", highlight=False)
+    console = Console(stderr=True, quiet=quiet)
+    return lambda text: console.print(text, style="bold", highlight=False)
 
 
 def _trainer(seed: int, dtype: str) -> Trainer:

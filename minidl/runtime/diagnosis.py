@@ -53,7 +53,7 @@ class Diagnosis:
     def look(self) -> MinidlError | None:
         """The error to raise, if something is wrong; to be called a few times a second."""
         now = time.monotonic()
-        # A caller that was busy for long must not take that for its workers' silence.
+        # A pause of the whole run (Ctrl-Z) is not its workers' silence.
         passed = min(now - self._looked, 0.5)
         self._looked = now
         beats = self._status.rows["beat"].copy()

@@ -18,6 +18,10 @@ class Progress(Protocol):
         """Something that takes time has begun."""
         ...
 
+    def note(self, text: str) -> None:
+        """Something worth keeping on the screen."""
+        ...
+
     def step(self, done: StepDone) -> None:
         """A step is complete."""
         ...
@@ -31,6 +35,8 @@ class Silent:
     """Shows nothing."""
 
     def stage(self, text: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def step(self, done: StepDone) -> None: ...
 
@@ -82,8 +88,9 @@ class _Shown:
 
     def stage(self, text: str) -> None:
         self.bars.update(self.task, description=text)
-        if self.bars.disable:
-            self.bars.console.print(f"{self.name:<9} {text}", style="dim")
+
+    def note(self, text: str) -> None:
+        self.bars.console.print(f"{self.name:<9} {text}", style="dim", highlight=False)
 
     def step(self, done: StepDone) -> None:
         last = self.job.epochs.stop

@@ -311,7 +311,10 @@ class Trainer:
         state = self._state()
         shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         with self._lent():
+            began = time.perf_counter()
             _warm_up(job, state)
+            if (took := time.perf_counter() - began) > 1:
+                shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
         shown.stage("training")
         with self._lent():
             try:

@@ -374,6 +374,31 @@ def test_ctrl_c_at_any_time_leaves_nothing(delay: float) -> None:
     assert gone(session(caller.pid), 2) and not names_in_shared_memory(caller.pid)
 
 
+def test_ctrl_z_is_no_fault() -> None:
+    caller = start(
+        """
+        def pause(context):
+            yield Report("begun")
+            peer, x, y = 1 - context.rank, np.zeros(999), np.zeros(999)
+            if context.rank == 0:
+                time.sleep(1.5)
+            yield Exchange((Outgoing(peer, x, "swap"), Incoming(peer, y, "swap")))
+            return 42
+
+        channels = [(0, 1), (1, 0)]
+        runtime = Processes(deadline=2.5)
+        print(runtime.launch([pause] * 2, shared={}, channels=channels, listen=listen).results)
+        """
+    )
+    assert caller.stdout is not None
+    assert [caller.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
+    os.killpg(caller.pid, signal.SIGSTOP)
+    time.sleep(3.5)
+    os.killpg(caller.pid, signal.SIGCONT)
+    out, err = caller.communicate(timeout=10)
+    assert (out, err) == ("(42, 42)\n", "")
+
+
 def test_a_killed_caller_leaves_neither_workers_nor_segments() -> None:
     caller = start("once([swap, swap])")
     assert caller.stdout is not None and caller.stderr is not None

@@ -19,8 +19,11 @@ from minidl.kernels.cpu.products import Product, panel_width, run, slack
 Array = np.ndarray
 Pair = tuple[int, int]
 
-BLOCK = 512
+PIXELS = 128
 """Pixels whose products are summed into a weight's gradient at a time; they stay cached."""
+
+DEPTH = 1024
+"""Numbers of a window that are summed at a time, for the same reason."""
 
 
 def conv2d(
@@ -78,7 +81,8 @@ def conv2d_weight_gradient(
             b_sums=(y_height * y_width * o, y_width * o, o),
             columns=o,
             panel=panel_width(x.dtype),
-            block=max(1, BLOCK // (y_height * y_width)),
+            block=(max(1, PIXELS // (y_height * y_width)), max(1, PIXELS // y_width)),
+            shared=True,
         ),
         x.reshape(-1),
         flat,
@@ -185,6 +189,7 @@ def _window(
             "a_sums": (0, steps[0] * row, 1),
             "b_sums": (0, kw * c * width, width),
             "panel": panel,
+            "block": (1, max(1, DEPTH // (kw * c))),
         }
     return {
         "sums": (kh, kw, c),

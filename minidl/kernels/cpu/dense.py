@@ -43,8 +43,9 @@ def matmul(a: Array, b: Array) -> Array:
             b_sums=(inner * b_step, 0, b_step),
             columns=n,
             panel=panel,
-            block=1,
+            block=(1, 0),
             last=k - (blocks - 1) * inner,
+            shared=True,
         ),
         flat(a.T if turned else a),
         panels,
@@ -60,9 +61,9 @@ def pack(b: Array) -> Array:
     panels = -(-n // width)
     packed = np.empty(panels * k * width, b.dtype)
     if _by_columns(b):
-        _pack(flat(b.T), packed, k, n, 1, k, width)
+        _pack(flat(b.T), packed, k, n, True, width)
     else:
-        _pack(flat(b), packed, k, n, n, 1, width)
+        _pack(flat(b), packed, k, n, False, width)
     return packed
 
 
@@ -72,7 +73,7 @@ def _by_columns(x: Array) -> bool:
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
-def _pack(b: Array, packed: Array, k: int, n: int, k_step: int, n_step: int, width: int) -> None:
+def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int) -> None:
     for index in numba.prange(-(-n // width)):
         # prange counts in uint64, which numba mixes with int64 to float64.
         panel = np.int64(index)
@@ -80,13 +81,13 @@ def _pack(b: Array, packed: Array, k: int, n: int, k_step: int, n_step: int, wid
         filled = min(width, n - panel * width)
         if filled < width:
             packed[start : start + k * width] = 0
-        if n_step == 1:
-            for row in range(k):
-                for column in range(filled):
-                    packed[start + row * width + column] = b[row * k_step + panel * width + column]
-        else:
+        if by_columns:
             for column in range(filled):
                 for row in range(k):
-                    packed[start + row * width + column] = b[
-                        row + (panel * width + column) * n_step
-                    ]
+                    source = (panel * width + column) * k + row
+                    packed[start + row * width + column] = b[source]
+        else:
+            for row in range(k):
+                for column in range(filled):
+                    source = row * n + panel * width + column
+                    packed[start + row * width + column] = b[source]

@@ -174,11 +174,14 @@ class Product(NamedTuple):
     a_start, c_start
         Where the first row begins.
     block
-        How many steps of the outermost summand to take at a time, so that what they read
-        stays in the cache while all rows use it; 0 for all. If given, the rows of c must
-        follow each other without gaps, for threads may then share the summands.
+        How many steps of the two outer summands to take at a time, so that what they read
+        stays in the cache while all rows use it; 0 for all. The second is only divided if
+        the first is 1.
     last
-        The innermost extent in the last of these blocks, if it is another; 0 if not.
+        The innermost extent in the last step of the outermost summand, if it is another.
+    shared
+        Whether threads may share the summands. The rows of c must then follow each other
+        without gaps.
     """
 
     rows: Steps
@@ -191,8 +194,9 @@ class Product(NamedTuple):
     panel: int
     a_start: int = 0
     c_start: int = 0
-    block: int = 0
+    block: tuple[int, int] = (0, 0)
     last: int = 0
+    shared: bool = False
 
 
 def panel_width(dtype: np.dtype) -> int:
@@ -222,14 +226,13 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
     start = np.zeros(panels * width, a.dtype)
     if bias is not None:
         start[:columns] = bias
-    block, last = p.block or max(p.sums[0], 1), p.last or p.sums[2]
     summands = p.sums[0] * p.sums[1] * p.sums[2]
     threads = numba.get_num_threads()
     if count * columns * summands < SERIAL:
         threads = 1
     splits = 1
-    if threads > 1 and p.block and p.sums[0] >= threads:
-        splits = threads if count * columns <= 8 * summands else 1
+    if p.shared and 1 < threads <= p.sums[0] and count * columns <= 8 * summands:
+        splits = threads
     chunk = min(CHUNK, -(-count // (2 * ROWS)) * 2 * ROWS)
     while chunk > 2 * ROWS and -(-count // chunk) * panels * splits < 2 * threads:
         chunk = -(-chunk // (4 * ROWS)) * 2 * ROWS
@@ -239,7 +242,8 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
     numbers = np.array(
         [
             *(p.rows + p.a_rows + p.c_rows + p.sums + p.a_sums + p.b_sums),
-            *(p.a_start, p.c_start, columns, p.panel, block, last),
+            *(p.a_start, p.c_start, columns, p.panel, p.last or p.sums[2]),
+            *(p.block[0] or max(p.sums[0], 1), p.block[1] or p.sums[1]),
             *(splits, count * columns, chunk, chunks, panels),
         ]
     )
@@ -269,8 +273,14 @@ def _some(
     a_sums = (numbers[12], numbers[13], numbers[14])
     b_sums = (numbers[15], numbers[16], numbers[17])
     a_start, c_start, columns, panel_step = numbers[18], numbers[19], numbers[20], numbers[21]
-    block, last, splits, split_step = numbers[22], numbers[23], numbers[24], numbers[25]
-    chunk, chunks, panels = numbers[26], numbers[27], numbers[28]
+    last, block, lines, splits, split_step = (
+        numbers[22],
+        numbers[23],
+        numbers[24],
+        numbers[25],
+        numbers[26],
+    )
+    chunk, chunks, panels = numbers[27], numbers[28], numbers[29]
     count = rows[0] * rows[1] * rows[2]
     lanes = BYTES // a.itemsize
     starts = np.empty(4 * ROWS, np.int64)
@@ -279,18 +289,22 @@ def _some(
         piece, panel = divmod(rest, panels)
         width = min(columns - panel * 2 * lanes, 2 * lanes)
         height = 2 * ROWS if width <= lanes else ROWS
-        c_first = c_start + split * split_step + panel * 2 * lanes
+        bias_first = panel * 2 * lanes
+        c_first = c_start + split * split_step + bias_first
         r_first, r_end = split * sums[0] // splits, (split + 1) * sums[0] // splits
-        for r in range(r_first, max(r_end, r_first + 1), block):
+        parts = -(-sums[1] // lines)
+        for part in range(max(-(-(r_end - r_first) // block) * parts, 1)):
+            r, line = r_first + part // parts * block, part % parts * lines
             taken = min(block, r_end - r)
             inner = last if r + taken == sums[0] else sums[2]
-            extents = (taken, sums[1], inner)
-            b_first = panel * panel_step + r * b_sums[0]
+            extents = (taken, min(lines, sums[1] - line), inner)
+            a_first = a_start + r * a_sums[0] + line * a_sums[1]
+            b_first = panel * panel_step + r * b_sums[0] + line * b_sums[1]
             for row in range(piece * chunk, min((piece + 1) * chunk, count), height):
                 i1, i2 = divmod(row, rows[1] * rows[2])
                 i2, i3 = divmod(i2, rows[2])
                 for i in range(height):
-                    starts[i] = i1 * a_rows[0] + i2 * a_rows[1] + i3 * a_rows[2] + a_start
+                    starts[i] = i1 * a_rows[0] + i2 * a_rows[1] + i3 * a_rows[2]
                     starts[height + i] = i1 * c_rows[0] + i2 * c_rows[1] + i3 * c_rows[2] + c_first
                     # Rows that a tile has too many compute the last row once more.
                     if row + i + 1 < count:
@@ -301,16 +315,14 @@ def _some(
                             if i2 == rows[1]:
                                 i2 = 0
                                 i1 += 1
-                a_first, bias_first = r * a_sums[0], panel * 2 * lanes
-                more = r - r_first
                 if height == ROWS:
                     _wide_tile(
-                        a, b, c, bias, a_first, b_first, bias_first, starts, width, more,
+                        a, b, c, bias, a_first, b_first, bias_first, starts, width, part,
                         extents, a_sums, b_sums,
                     )  # fmt: skip
                 else:
                     _narrow_tile(
-                        a, b, c, bias, a_first, b_first, bias_first, starts, width, more,
+                        a, b, c, bias, a_first, b_first, bias_first, starts, width, part,
                         extents, a_sums, b_sums,
                     )  # fmt: skip
 
