@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -36,10 +37,17 @@ class Fingerprint:
         return cls(sequence, operation, array.dtype.str, array.shape)
 
     def __str__(self) -> str:
-        return (
-            f"message {self.sequence} of {self.operation!r}, "
-            f"{np.dtype(self.dtype)} of shape {self.shape}"
-        )
+        return describe(self.sequence, self.operation, self.dtype, self.shape)
+
+
+def describe(sequence: int, operation: str, dtype: str, shape: tuple[int, ...]) -> str:
+    """A fingerprint in words; what two ranks compare is this text."""
+    return f"message {sequence} of {_content(operation, dtype, shape)}"
+
+
+@lru_cache(maxsize=1024)  # every message is described, and most are like one before
+def _content(operation: str, dtype: str, shape: tuple[int, ...]) -> str:
+    return f"{operation!r}, {np.dtype(dtype)} of shape {shape}"
 
 
 def mismatch(receiver: int, expected: object, sender: int, sent: object) -> MessageMismatchError:

@@ -12,13 +12,57 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from minidl.errors import CheckpointError
+from minidl.nn import Shape
+from minidl.train.history import History
 
 FORMAT = "minidl-1"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a trainer was, and how far it had come.
+
+    Parameters
+    ----------
+    seed, dtype, optimizer
+        What it was made with, the last two as text.
+    input_shape
+        Of one sample.
+    epoch, step
+        Epochs and steps done.
+    history
+        The record of all fits.
+    """
+
+    seed: int
+    dtype: str
+    optimizer: str
+    input_shape: Shape
+    epoch: int
+    step: int
+    history: History
+
+    def to_json(self) -> str:
+        """All of it as text."""
+        return json.dumps(vars(self) | {"history": self.history.to_json()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for any other text."""
+        data = json.loads(text)
+        return cls(
+            seed=int(data["seed"]),
+            dtype=str(data["dtype"]),
+            optimizer=str(data["optimizer"]),
+            input_shape=tuple(map(int, data["input_shape"])),
+            epoch=int(data["epoch"]),
+            step=int(data["step"]),
+            history=History.from_json(data["history"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -30,11 +74,11 @@ class Checkpoint:
     tensors
         Arrays by name: ``"model." + parameter``, ``"optimizer.<slot>." + parameter``.
     facts
-        Plain data: what the trainer was, and how far it had come.
+        All else.
     """
 
     tensors: Mapping[str, np.ndarray]
-    facts: Mapping[str, Any]
+    facts: Facts
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
@@ -42,8 +86,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     from safetensors.numpy import save
 
     tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.tensors.items()}
-    header = {"format": FORMAT, "facts": json.dumps(checkpoint.facts)}
-    data = save(tensors, header)
+    data = save(tensors, {"format": FORMAT, "facts": checkpoint.facts.to_json()})
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -82,4 +125,33 @@ def read(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{path} is no whole safetensors file (truncated, or of another kind): {error}"
         ) from error
-    return Checkpoint(tensors, json.loads(header["facts"]))
+    try:
+        return Checkpoint(tensors, Facts.from_json(header["facts"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the header of {path} is not as minidl writes it: {type(error).__name__}: {error}"
+        ) from error
+
+
+def require_same(
+    path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
+) -> None:
+    """Refuse tensors whose names, shapes or dtypes are not those wanted.
+
+    Raises
+    ------
+    CheckpointError
+        If they differ in any of these.
+    """
+    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
+    if missing or extra:
+        raise CheckpointError(
+            f"{path} was saved for another model: missing {missing[:5]}, not known here {extra[:5]}"
+        )
+    for name, target in wanted.items():
+        array = found[name]
+        if array.shape != target.shape or array.dtype != target.dtype:
+            raise CheckpointError(
+                f"{path} was saved for another model: {name} is {array.dtype} of shape "
+                f"{array.shape}, not {target.dtype} of shape {target.shape}"
+            )

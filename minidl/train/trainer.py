@@ -17,14 +17,13 @@ from minidl.nn.settings import whole
 from minidl.optim import Optimizer
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Event, Job, Serial, Strategy, Sums
-from minidl.strategy.replica import EVALUATION_BATCH, Replica, score
+from minidl.strategy.replica import Replica, score
 from minidl.train import checkpoint as checkpoints
 from minidl.train.collector import Collector
 from minidl.train.history import History
+from minidl.train.inputs import Data, batches, unlabelled
+from minidl.train.inputs import dataset as as_dataset
 from minidl.train.progress import Progress, showing, wanted
-
-Data = Dataset | tuple[np.ndarray, np.ndarray]
-"""A data set, or its inputs and targets."""
 
 
 class Trainer:
@@ -77,7 +76,7 @@ class Trainer:
         self.history = History()
         self._buffer: ParameterBuffer | None = None
         self._slots: dict[str, np.ndarray] = {}
-        self._input_shape: Shape | None = None
+        self._input_shape: Shape = ()
 
     def fit(
         self,
@@ -129,7 +128,7 @@ class Trainer:
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
         epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
-        data, test = _dataset(train), None if validation is None else _dataset(validation)
+        data, test = as_dataset(train), None if validation is None else as_dataset(validation)
         with self._prepared(data.sample_shape):
             for part in (data,) if test is None else (data, test):
                 self._check(part)
@@ -143,12 +142,12 @@ class Trainer:
 
     def evaluate(self, data: Data) -> dict[str, float]:
         """The mean loss and metrics over a data set, computed in this process."""
-        dataset = _dataset(data)
+        dataset = as_dataset(data)
         with self._prepared(dataset.sample_shape):
             self._check(dataset)
         sums = Sums()
         job = self._job(dataset, None, 1, 1)
-        for x, targets in _parts(dataset, self.dtype):
+        for x, targets in batches(dataset, self.dtype):
             sums += score(job, self.model.forward(x, EVALUATE)[0], targets)
         return sums.means()
 
@@ -160,12 +159,9 @@ class Trainer:
         inputs
             A data set, whose targets are not looked at, or an array of shape (N, ...).
         """
-        if not isinstance(inputs, Dataset):
-            inputs = Dataset(_array("inputs", inputs), np.zeros(len(inputs)))
-        with self._prepared(inputs.sample_shape):
-            parts = [
-                self.model.forward(x, EVALUATE)[0] for x, _ in _parts(inputs, self.dtype)
-            ]
+        data = unlabelled(inputs)
+        with self._prepared(data.sample_shape):
+            parts = [self.model.forward(x, EVALUATE)[0] for x, _ in batches(data, self.dtype)]
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -179,7 +175,7 @@ class Trainer:
 
         `History.bytes_sent` of the fit itself is what was counted.
         """
-        data = _dataset(train)
+        data = as_dataset(train)
         with self._prepared(data.sample_shape):
             return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
 
@@ -192,15 +188,15 @@ class Trainer:
             A safetensors file, replaced as a whole or not at all.
         """
         tensors = self._tensors()
-        facts = {
-            "seed": self.seed,
-            "dtype": self.dtype.name,
-            "epoch": self.epoch,
-            "step": self.step,
-            "input_shape": self._input_shape,
-            "optimizer": repr(self.optimizer),
-            "history": self.history.to_json(),
-        }
+        facts = checkpoints.Facts(
+            self.seed,
+            self.dtype.name,
+            repr(self.optimizer),
+            self._input_shape,
+            self.epoch,
+            self.step,
+            self.history,
+        )
         checkpoints.write(Path(path), checkpoints.Checkpoint(tensors, facts))
 
     def load(self, path: str | Path) -> None:
@@ -212,27 +208,27 @@ class Trainer:
             If the file cannot be read or was saved by a trainer of another model,
             optimizer, seed or dtype. The trainer is unchanged then.
         """
-        saved = checkpoints.read(Path(path))
-        for what, mine in (
-            ("seed", self.seed),
-            ("dtype", self.dtype.name),
-            ("optimizer", repr(self.optimizer)),
+        path = Path(path)
+        saved = checkpoints.read(path)
+        facts = saved.facts
+        for what, theirs, mine in (
+            ("seed", facts.seed, self.seed),
+            ("dtype", facts.dtype, self.dtype.name),
+            ("optimizer", facts.optimizer, repr(self.optimizer)),
         ):
-            if saved.facts[what] != mine:
+            if theirs != mine:
                 raise CheckpointError(
-                    f"{path} was saved with {what} {saved.facts[what]}, and this trainer has {mine}"
+                    f"{path} was saved with {what} {theirs}, and this trainer has {mine}"
                 )
-        history = History.from_json(saved.facts["history"])
         try:
-            with self._prepared(tuple(saved.facts["input_shape"])):
+            with self._prepared(facts.input_shape):
                 tensors = self._tensors()
-                _require_same(path, saved.tensors, tensors)
+                checkpoints.require_same(path, saved.tensors, tensors)
         except ShapeError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
         for name, tensor in tensors.items():
             tensor[...] = saved.tensors[name]
-        self.epoch, self.step = saved.facts["epoch"], saved.facts["step"]
-        self.history = history
+        self.epoch, self.step, self.history = facts.epoch, facts.step, facts.history
 
     @contextmanager
     def _prepared(self, sample_shape: Shape) -> Iterator[None]:
@@ -254,7 +250,7 @@ class Trainer:
             self._input_shape = sample_shape
             yield
         except Exception:
-            self._buffer, self._slots, self._input_shape = None, {}, None
+            self._buffer, self._slots = None, {}
             self.model.forget(before)
             raise
 
@@ -360,29 +356,6 @@ class Trainer:
         self.step += steps
 
 
-def _dataset(data: Data | Any) -> Dataset:
-    if isinstance(data, Dataset):
-        return data
-    if not isinstance(data, tuple) or len(data) != 2:
-        raise InputError(f"data must be a Dataset or (inputs, targets), not {type(data).__name__}")
-    if any(isinstance(part, Dataset) for part in data):
-        raise InputError("data must be one Dataset, not a pair: give (train, test) one by one")
-    return Dataset(_array("inputs", data[0]), _array("targets", data[1]))
-
-
-def _array(what: str, values: Any) -> np.ndarray:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{what} cannot be one array: {error}") from error
-
-
-def _parts(dataset: Dataset, dtype: np.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All samples, in batches."""
-    for start in range(0, len(dataset), EVALUATION_BATCH):
-        yield dataset.batch(slice(start, start + EVALUATION_BATCH), dtype)
-
-
 def _warm_up(job: Job, state: np.ndarray) -> None:
     """Run a step on two samples, on a copy, so that all kernels are compiled and on disk.
 
@@ -397,21 +370,3 @@ def _warm_up(job: Job, state: np.ndarray) -> None:
     losses, loss_saved = job.loss.forward(outputs, targets)
     replica.model.backward(job.loss.backward(np.ones_like(losses), loss_saved), saved)
     replica.update(0)
-
-
-def _require_same(
-    path: str | Path, found: Any, wanted: dict[str, np.ndarray]
-) -> None:
-    """Refuse tensors whose names, shapes or dtypes are not those wanted."""
-    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if missing or extra:
-        raise CheckpointError(
-            f"{path} was saved for another model: missing {missing[:5]}, not known here {extra[:5]}"
-        )
-    for name, target in wanted.items():
-        array = found[name]
-        if array.shape != target.shape or array.dtype != target.dtype:
-            raise CheckpointError(
-                f"{path}: {name} is {array.dtype} of shape {array.shape}, "
-                f"not {target.dtype} of shape {target.shape}"
-            )

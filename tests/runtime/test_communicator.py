@@ -11,9 +11,10 @@ import pytest
 
 from minidl.errors import WorkerError
 from minidl.runtime.base import Traffic
-from minidl.runtime.channel import HEADER
+from minidl.runtime.channel import HEADER, Receiving, Sending
 from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
 from minidl.runtime.memory import Segment
+from minidl.runtime.requests import Incoming, Outgoing
 from minidl.runtime.status import WAITING, Status
 from minidl.runtime.trace import KINDS, Recorder
 from minidl.runtime.worker import Wiring
@@ -123,3 +124,23 @@ def test_every_wait_ends_at_the_deadline() -> None:
     with pytest.raises(WaitedTooLong):
         a.barrier()
     assert issubclass(WaitedTooLong, WorkerError)
+
+
+def test_messages_of_one_channel_never_overtake_each_other() -> None:
+    (a, b), _ = communicators(2)
+    out, into = a._outgoing[1], b._incoming[0]
+    x, y, z = np.arange(24.0), np.zeros(24), np.zeros(24)
+    first = Sending(out, Outgoing(1, x, "first"), None)
+    second = Sending(out, Outgoing(1, x, "second"), first)
+    third = Receiving(into, Incoming(0, y, "first"))
+    fourth = Receiving(into, Incoming(0, z, "second"), [third])
+    assert first.advance() and not first.done
+    # The first message is three slots long: two are filled, and neither side may go on with
+    # the second message, though there is something to take and then space to fill.
+    assert not fourth.advance()
+    assert third.advance() and not third.done
+    assert not second.advance()
+    assert first.advance() and third.advance() and third.done
+    assert second.advance() and fourth.advance()
+    assert second.advance() and fourth.advance() and fourth.done
+    np.testing.assert_array_equal([y, z], [x, x])

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import ready
+from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.dense import pack
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
 
 Array = np.ndarray
 Pair = tuple[int, int]
 
-PIXELS = 128
+PIXELS = 512
 """Pixels whose products are summed into a weight's gradient at a time; they stay cached."""
 
-DEPTH = 1024
+DEPTH = 2048
 """Numbers of a window that are summed at a time, for the same reason."""
 
 
@@ -207,7 +207,7 @@ def _bordered(x: Array, rows: Pair, columns: Pair) -> Array:
     n, height, width, c = x.shape
     out = np.empty((n, height + sum(rows), width + sum(columns), c), x.dtype)
     lines = out.reshape(n, out.shape[1], out.shape[2] * c)
-    _surround(x.reshape(n, height, width * c), lines, rows[0], columns[0] * c)
+    share(_surround, out.size, x.reshape(n, height, width * c), lines, rows[0], columns[0] * c)
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import flat
+from minidl.kernels.cpu.calls import flat, share
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
 
 Array = np.ndarray
@@ -61,9 +61,9 @@ def pack(b: Array) -> Array:
     panels = -(-n // width)
     packed = np.empty(panels * k * width, b.dtype)
     if _by_columns(b):
-        _pack(flat(b.T), packed, k, n, True, width)
+        share(_pack, b.size, flat(b.T), packed, k, n, True, width)
     else:
-        _pack(flat(b), packed, k, n, False, width)
+        share(_pack, b.size, flat(b), packed, k, n, False, width)
     return packed
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import flat
+from minidl.kernels.cpu.calls import flat, share
 
 Array = np.ndarray
 
@@ -15,7 +15,7 @@ Array = np.ndarray
 def relu(x: Array) -> Array:
     """See `reference.relu`."""
     y = np.empty(x.shape, x.dtype)
-    _relu(flat(x), y.reshape(-1))
+    share(_relu, x.size, flat(x), y.reshape(-1))
     return y
 
 
@@ -27,21 +27,21 @@ def relu_gradient(dy: Array, y: Array) -> Array:
 def leaky_relu(x: Array, slope: float) -> Array:
     """See `reference.leaky_relu`."""
     y = np.empty(x.shape, x.dtype)
-    _leaky_relu(flat(x), x.dtype.type(slope), y.reshape(-1))
+    share(_leaky_relu, x.size, flat(x), x.dtype.type(slope), y.reshape(-1))
     return y
 
 
 def leaky_relu_gradient(dy: Array, x: Array, slope: float) -> Array:
     """See `reference.leaky_relu_gradient`."""
     dx = np.empty(dy.shape, dy.dtype)
-    _leaky_relu_gradient(flat(dy), flat(x), dy.dtype.type(slope), dx.reshape(-1))
+    share(_leaky_relu_gradient, x.size, flat(dy), flat(x), dy.dtype.type(slope), dx.reshape(-1))
     return dx
 
 
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """See `reference.dropout`."""
     y = np.empty(x.shape, x.dtype)
-    _dropout(flat(x), flat(bits), threshold, x.dtype.type(scale), y.reshape(-1))
+    share(_dropout, x.size, flat(x), flat(bits), threshold, x.dtype.type(scale), y.reshape(-1))
     return y
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
-from minidl.kernels.cpu.arrays import flat, ready
+from minidl.kernels.cpu.calls import flat, ready, share
 
 Array = np.ndarray
 
@@ -24,28 +24,28 @@ Array = np.ndarray
 def tanh(x: Array) -> Array:
     """See `reference.tanh`."""
     y = np.empty(x.shape, x.dtype)
-    _tanh(flat(x), y.reshape(-1))
+    share(_tanh, 8 * x.size, flat(x), y.reshape(-1))
     return y
 
 
 def tanh_gradient(dy: Array, y: Array) -> Array:
     """See `reference.tanh_gradient`."""
     dx = np.empty(dy.shape, dy.dtype)
-    _tanh_gradient(flat(dy), flat(y), dx.reshape(-1))
+    share(_tanh_gradient, y.size, flat(dy), flat(y), dx.reshape(-1))
     return dx
 
 
 def sigmoid(x: Array) -> Array:
     """See `reference.sigmoid`."""
     y = np.empty(x.shape, x.dtype)
-    _sigmoid(flat(x), y.reshape(-1))
+    share(_sigmoid, 8 * x.size, flat(x), y.reshape(-1))
     return y
 
 
 def sigmoid_gradient(dy: Array, y: Array) -> Array:
     """See `reference.sigmoid_gradient`."""
     dx = np.empty(dy.shape, dy.dtype)
-    _sigmoid_gradient(flat(dy), flat(y), dx.reshape(-1))
+    share(_sigmoid_gradient, y.size, flat(dy), flat(y), dx.reshape(-1))
     return dx
 
 
@@ -54,7 +54,15 @@ def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tup
     losses = np.empty(len(logits), logits.dtype)
     probabilities = np.empty(logits.shape, logits.dtype)
     z, wanted = ready(logits), ready(labels, np.int64)
-    _softmax_cross_entropy(z, wanted, logits.dtype.type(smoothing), losses, probabilities)
+    share(
+        _softmax_cross_entropy,
+        8 * z.size,
+        z,
+        wanted,
+        logits.dtype.type(smoothing),
+        losses,
+        probabilities,
+    )
     return losses, probabilities
 
 
@@ -65,7 +73,9 @@ def softmax_cross_entropy_gradient(
     dlogits = np.empty(probabilities.shape, probabilities.dtype)
     p, wanted = ready(probabilities), ready(labels, np.int64)
     weight = ready(dlosses)
-    _softmax_cross_entropy_gradient(weight, p, wanted, p.dtype.type(smoothing), dlogits)
+    share(
+        _softmax_cross_entropy_gradient, p.size, weight, p, wanted, p.dtype.type(smoothing), dlogits
+    )
     return dlogits
 
 

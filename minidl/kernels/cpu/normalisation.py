@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import ready
+from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
 
@@ -21,13 +21,13 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     nothing = np.zeros(x.shape[1], x.dtype)
     # Sums of differences from some row: they are small even where the mean is large.
     near = x[0] if len(x) else nothing
-    _sums(x, near, x, near, parts)
+    share(_sums, x.size, x, near, x, near, parts)
     mean = near + parts[0].sum(axis=0) / count
-    _sums(x, mean, x, mean, parts)
+    share(_sums, x.size, x, mean, x, mean, parts)
     off, squares = parts.sum(axis=1) / count
     inv_std = 1 / np.sqrt(squares - off * off + x.dtype.type(eps))
     y = np.empty_like(x)
-    _affine(x, x, mean, gamma * inv_std, nothing, ready(beta), y)
+    share(_affine, x.size, x, x, mean, gamma * inv_std, nothing, ready(beta), y)
     return y, mean, inv_std
 
 
@@ -38,12 +38,22 @@ def batch_norm_gradient(
     dy, x, mean = ready(dy), ready(x), ready(mean)
     count = x.dtype.type(max(len(x), 1))
     parts = np.empty((2, -(-len(x) // CHUNK), x.shape[1]), x.dtype)
-    _sums(dy, np.zeros_like(mean), x, mean, parts)
+    share(_sums, x.size, dy, np.zeros_like(mean), x, mean, parts)
     dbeta, products = parts.sum(axis=1)
     dgamma = products * inv_std
     scale = gamma * inv_std
     dx = np.empty_like(x)
-    _affine(x, dy, mean, -scale * inv_std * dgamma / count, scale, -scale * dbeta / count, dx)
+    share(
+        _affine,
+        x.size,
+        x,
+        dy,
+        mean,
+        -scale * inv_std * dgamma / count,
+        scale,
+        -scale * dbeta / count,
+        dx,
+    )
     return dx, dgamma, dbeta
 
 

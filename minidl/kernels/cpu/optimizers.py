@@ -7,7 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import ready
+from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
 
@@ -25,9 +25,9 @@ def sgd_step(
     number = w.dtype.type
     if momentum:
         factors = number(lr), number(momentum), number(weight_decay)
-        _momentum_step(w, ready(g), velocity, *factors, bool(nesterov))
+        share(_momentum_step, w.size, w, ready(g), velocity, *factors, bool(nesterov))
     else:
-        _sgd_step(w, ready(g), number(lr), number(weight_decay))
+        share(_sgd_step, w.size, w, ready(g), number(lr), number(weight_decay))
 
 
 def adam_step(
@@ -47,7 +47,7 @@ def adam_step(
         *(beta1, 1 - beta1, beta2, 1 - beta2),
         *(lr / (1 - beta1**t), 1 / (1 - beta2**t), eps, weight_decay),
     )
-    _adam_step(w, ready(g), m, v, *(w.dtype.type(factor) for factor in factors))
+    share(_adam_step, w.size, w, ready(g), m, v, *(w.dtype.type(factor) for factor in factors))
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from minidl.kernels.cpu.arrays import ready
+from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
 Pair = tuple[int, int]
@@ -15,7 +15,7 @@ def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array
     """See `reference.max_pool2d`."""
     y = np.empty(_pooled(x.shape, size, stride, padding), x.dtype)
     argmax = np.empty(y.shape, np.int32)
-    _max_pool(ready(x), y, argmax, *size, *stride, *padding)
+    share(_max_pool, size[0] * size[1] * y.size, ready(x), y, argmax, *size, *stride, *padding)
     return y, argmax
 
 
@@ -25,7 +25,7 @@ def max_pool2d_gradient(
     """See `reference.max_pool2d_gradient`."""
     dx = np.zeros(x_shape, dy.dtype)
     dy, argmax = ready(dy), ready(argmax, np.int32)
-    _max_pool_gradient(dy, argmax, dx, *size, *stride, *padding)
+    share(_max_pool_gradient, size[0] * size[1] * dy.size, dy, argmax, dx, *size, *stride, *padding)
     return dx
 
 
@@ -33,7 +33,7 @@ def avg_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """See `reference.avg_pool2d`."""
     y = np.empty(_pooled(x.shape, size, stride, padding), x.dtype)
     share = x.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool(ready(x), y, share, *size, *stride, *padding)
+    share(_avg_pool, size[0] * size[1] * y.size, ready(x), y, share, *size, *stride, *padding)
     return y
 
 
@@ -43,7 +43,16 @@ def avg_pool2d_gradient(
     """See `reference.avg_pool2d_gradient`."""
     dx = np.zeros(x_shape, dy.dtype)
     share = dy.dtype.type(1 / (size[0] * size[1]))
-    _avg_pool_gradient(ready(dy), dx, share, *size, *stride, *padding)
+    share(
+        _avg_pool_gradient,
+        size[0] * size[1] * dy.size,
+        ready(dy),
+        dx,
+        share,
+        *size,
+        *stride,
+        *padding,
+    )
     return dx
 
 

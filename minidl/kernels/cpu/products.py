@@ -209,7 +209,7 @@ def slack(size: int, dtype: np.dtype) -> Array:
     return np.empty(size + panel_width(dtype), dtype)[:size]
 
 
-SERIAL = 1 << 17
+SERIAL = 1 << 20
 """Multiplications below which starting threads costs more than it saves."""
 
 CHUNK = 16 * 2 * ROWS

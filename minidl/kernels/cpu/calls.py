@@ -1,12 +1,34 @@
-"""How arrays are handed to compiled code: always in one form, so that it compiles once."""
+"""How compiled code is called: with arrays of one form, and on as many threads as pay.
+
+numba compiles anew for every form of array, and threads that meet after a few
+microseconds of work cost more than they save, above all where other processes want them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numba
 import numpy as np
 
 Array = np.ndarray
+
+ENOUGH = 1 << 15
+"""Numbers read from which on more than one thread pays."""
+
+
+def share(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
+    """Call a kernel, on one thread if the work, in numbers read, is too little to share."""
+    threads = numba.get_num_threads()
+    if work >= ENOUGH or threads == 1:
+        kernel(*arguments)
+        return
+    numba.set_num_threads(1)
+    try:
+        kernel(*arguments)
+    finally:
+        numba.set_num_threads(threads)
 
 
 def ready(x: Array, dtype: Any = None) -> Array:
