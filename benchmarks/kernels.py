@@ -83,9 +83,7 @@ def torch_convolutions(
     runs: dict[str, Run] = {}
     for layout in ("contiguous_format", "channels_last"):
         tx, tdy, tw = (
-            torch.tensor(value.transpose(axes)).contiguous(
-                memory_format=getattr(torch, layout)
-            )
+            torch.tensor(value.transpose(axes)).contiguous(memory_format=getattr(torch, layout))
             for value, axes in ((x, (0, 3, 1, 2)), (dy, (0, 3, 1, 2)), (w, (3, 2, 0, 1)))
         )
         mask = [part == "input gradient", part == "weight gradient", False]
@@ -130,9 +128,11 @@ def elementwise_cases() -> Iterator[tuple[str, dict[str, Run]]]:
         "max pool 2x2": (
             "max_pool2d",
             (x, (2, 2), (2, 2), (0, 0)),
-            lambda t: torch.max_pool2d_with_indices(t, 2, 2)
-            if hasattr(torch, "max_pool2d_with_indices")
-            else torch.nn.functional.max_pool2d(t, 2, 2, return_indices=True),
+            lambda t: (
+                torch.max_pool2d_with_indices(t, 2, 2)
+                if hasattr(torch, "max_pool2d_with_indices")
+                else torch.nn.functional.max_pool2d(t, 2, 2, return_indices=True)
+            ),
         ),
         "batch norm": (
             "batch_norm",

@@ -75,9 +75,7 @@ def main() -> None:
         for micro_batches in (1, 2, 4, 8):
             found = measured_bubble([SLEEP] * stages, micro_batches)
             expected = gpipe_bubble(stages, micro_batches)
-            print(
-                f"p={stages} m={micro_batches}: {found:6.1%}   (p-1)/(m+p-1) = {expected:6.1%}"
-            )
+            print(f"p={stages} m={micro_batches}: {found:6.1%}   (p-1)/(m+p-1) = {expected:6.1%}")
     for slow in range(3):
         seconds = [SLEEP * (2 if stage == slow else 1) for stage in range(3)]
         found = measured_bubble(seconds, 4)

@@ -83,7 +83,9 @@ def _twin(model: nn.Sequential, shape: tuple[int, ...]) -> Any:
                 layers.append(torch.nn.LazyLinear(layer.out_features))
             case nn.Conv2d():
                 layers.append(
-                    torch.nn.LazyConv2d(layer.out_channels, layer.kernel_size, padding=layer.padding)
+                    torch.nn.LazyConv2d(
+                        layer.out_channels, layer.kernel_size, padding=layer.padding
+                    )
                 )
             case nn.ReLU():
                 layers.append(torch.nn.ReLU())

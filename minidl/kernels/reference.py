@@ -65,7 +65,7 @@ def conv2d_weight_gradient(
     dy: Array, x: Array, w_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
 ) -> Array:
     """The gradient of `conv2d` by w: inputs times the outputs they went into."""
-    windows = _windows(_pad(x, padding), w_shape[:2], stride, dilation)
+    windows = _windows(_pad(x, padding), (w_shape[0], w_shape[1]), stride, dilation)
     return np.einsum("nijcpq,nijo->pqco", windows, dy, optimize=True)
 
 
@@ -319,7 +319,7 @@ def _crop(x: Array, padding: Pair) -> Array:
 def _windows(x: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
     """All windows of x (N, H, W, C), as a view (N, H', W', C, KH, KW)."""
     spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
-    every = sliding_window_view(x, spans, axis=(1, 2))  # type: ignore[call-overload]
+    every = sliding_window_view(x, spans, axis=(1, 2))
     return every[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
 
 

@@ -9,8 +9,8 @@ def digits_cnn(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     """Three convolutions with two poolings, then two full layers, with dropout.
 
     It has no batch statistics, so that it trains alike however a batch is cut.
-    On the embedded digits, `Adam(lr=2e-3)` and batches of 32 bring it to about
-    99% of the test images in 20 epochs.
+    On the embedded digits, `Adam(lr=1e-3)` and batches of 32 bring it to about
+    98.8% of the test images in 24 epochs.
 
     Parameters
     ----------

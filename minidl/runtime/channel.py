@@ -140,19 +140,14 @@ class Sending:
 
 
 class Receiving:
-    """A message on its way in.
-
-    Receives of one exchange that add to the same memory do so in the order in
-    which they were asked for, so that sums are the same in every run. One whose
-    turn has not come leaves its pieces in the channel, or, when its rank has
-    nothing else to do, sets them aside, so that the order blocks no sender.
+    """A message on its way in, stored or added straight out of the slots.
 
     Parameters
     ----------
     channel, wish
         Where it comes from, and what was asked for.
     earlier
-        The receives that were asked for before it in the same exchange.
+        The receive from the same peer that was asked for before it in this exchange.
     claimed
         Whether its first piece has already been taken from the channel's `items`.
     """
@@ -161,93 +156,42 @@ class Receiving:
         self,
         channel: Channel,
         wish: Incoming,
-        earlier: list[Receiving] | None = None,
+        earlier: Receiving | None = None,
         claimed: bool = False,
     ) -> None:
-        earlier = earlier or []
-        self.peer, self.operation, self.reduce = wish.peer, wish.operation, wish.reduce
+        self.peer, self.operation = wish.peer, wish.operation
         self.kind = "reduce" if wish.reduce else "receive"
-        self.array = wish.array
         self.done = False
+        self._reduce = wish.reduce
         self._channel = channel
+        self._earlier = earlier
         self._mark: bytes | None = channel.next_mark(wish.operation, wish.array)
         self._flat = wish.array.reshape(-1)
         self._slots = channel.body(wish.array.dtype)
-        self._queued = [other for other in earlier if other._channel is channel]
-        self._overlaps = [e for e in earlier if np.may_share_memory(e.array, wish.array)]
-        self._stored = 0
-        self._arrived = 0
-        self._aside: np.ndarray | None = None
+        self._offset = 0
         self._claimed = claimed
 
     def advance(self) -> bool:
-        """Take what has arrived and may be stored; whether that was anything."""
-        return self._receive(out_of_turn=False)
-
-    def set_aside(self) -> bool:
-        """Take also what has arrived and may not be stored yet; whether that was anything."""
-        return bool(self._overlaps) and self._receive(out_of_turn=True)
-
-    def _receive(self, out_of_turn: bool) -> bool:
-        if any(other._arriving for other in self._queued):
+        """Take as many pieces out of the channel as have arrived; whether there was any."""
+        if self._earlier is not None and not self._earlier.done:
             return False
-        moved = self._store_aside()
-        while self._arriving:
-            slot = self._slots[self._channel.turn]
-            stop = min(self._arrived + len(slot), len(self._flat))
-            in_turn = self._stored == self._arrived and stop <= self._limit()
-            if not (in_turn or out_of_turn):
-                break
-            if not (self._claimed or self._channel.items.acquire(False)):
-                break
-            self._claimed = False
-            self._take(slot[: stop - self._arrived], in_turn)
-            moved = True
-        self.done = not self._arriving and self._stored == len(self._flat)
-        return moved
-
-    def _take(self, piece: np.ndarray, in_turn: bool) -> None:
         channel = self._channel
-        if self._mark is not None:
-            channel.check_header(self._mark)
-            self._mark = None
-        stop = self._arrived + len(piece)
-        if in_turn:
-            self._store(piece)
-        else:
-            if self._aside is None:
-                self._aside = np.empty_like(self._flat)
-            self._aside[self._arrived : stop] = piece
-        self._arrived = stop
-        channel.turn = (channel.turn + 1) % channel.slots
-        channel.space.release()
-        channel.bell.release()
-
-    def _store(self, piece: np.ndarray) -> None:
-        target = self._flat[self._stored : self._stored + len(piece)]
-        if self.reduce:
-            np.add(target, piece, out=target)
-        else:
-            target[...] = piece
-        self._stored += len(piece)
-
-    def _store_aside(self) -> bool:
-        stop = min(self._arrived, self._limit())
-        if self._aside is None or self._stored >= stop:
-            return False
-        self._store(self._aside[self._stored : stop])
-        return True
-
-    @property
-    def _arriving(self) -> bool:
-        return self._mark is not None or self._arrived < len(self._flat)
-
-    def _limit(self) -> int:
-        """How many elements may be stored by now."""
-        return min((self._behind(other) for other in self._overlaps), default=len(self._flat))
-
-    def _behind(self, other: Receiving) -> int:
-        if other.done:
-            return len(self._flat)
-        same = other._flat.ctypes.data == self._flat.ctypes.data
-        return other._stored if same and other._flat.dtype == self._flat.dtype else 0
+        moved = False
+        while not self.done and (self._claimed or channel.items.acquire(False)):
+            self._claimed = False
+            if self._mark is not None:
+                channel.check_header(self._mark)
+                self._mark = None
+            slot = self._slots[channel.turn]
+            target = self._flat[self._offset : self._offset + len(slot)]
+            if self._reduce:
+                np.add(target, slot[: len(target)], out=target)
+            else:
+                target[...] = slot[: len(target)]
+            self._offset += len(target)
+            self.done = self._offset == len(self._flat)
+            channel.turn = (channel.turn + 1) % channel.slots
+            channel.space.release()
+            channel.bell.release()
+            moved = True
+        return moved

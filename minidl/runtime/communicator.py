@@ -170,17 +170,16 @@ class Communicator:
             check_channel(*pair, self._pairs)
         check_overlaps(transfers)
         sends: dict[int, Sending] = {}
-        receives_so_far: list[Receiving] = []
+        receives: dict[int, Receiving] = {}
         pending: list[Sending | Receiving] = []
         for wish in transfers:
+            peer = wish.peer
             if isinstance(wish, Incoming):
-                receive = Receiving(self._incoming[wish.peer], wish, receives_so_far)
-                receives_so_far.append(receive)
-                pending.append(receive)
+                receives[peer] = Receiving(self._incoming[peer], wish, receives.get(peer))
+                pending.append(receives[peer])
             else:
-                send = Sending(self._outgoing[wish.peer], wish, sends.get(wish.peer))
-                sends[wish.peer] = send
-                pending.append(send)
+                sends[peer] = Sending(self._outgoing[peer], wish, sends.get(peer))
+                pending.append(sends[peer])
                 self._count(wish)
         self._complete(pending)
 
@@ -196,11 +195,6 @@ class Communicator:
             moved = False
             for transfer in pending:
                 moved |= self._advance(transfer, wait)
-            if not moved:
-                # Only a rank with nothing else to do spends a copy on what comes out of turn.
-                moved = any(t.set_aside() for t in pending if isinstance(t, Receiving))
-                if moved and wait is not None:
-                    wait.over()
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 
@@ -90,15 +91,20 @@ def check_channel(sender: int, receiver: int, channels: Container[tuple[int, int
 
 
 def check_overlaps(transfers: Sequence[Outgoing | Incoming]) -> None:
-    """Raise PlanError if an array is sent while it is being received into."""
-    for receive in transfers:
-        for send in transfers:
-            if (
-                isinstance(receive, Incoming)
-                and isinstance(send, Outgoing)
-                and np.may_share_memory(receive.array, send.array)
-            ):
-                raise PlanError(
-                    f"one Exchange sends {send.operation!r} to rank {send.peer} out of memory that "
-                    f"it receives {receive.operation!r} from rank {receive.peer} into"
-                )
+    """Raise PlanError if memory that one transfer receives into belongs to another one too.
+
+    What came first would then decide the result.
+    """
+    for one, other in combinations(transfers, 2):
+        receives = isinstance(one, Incoming) or isinstance(other, Incoming)
+        if receives and np.may_share_memory(one.array, other.array):
+            raise PlanError(
+                f"one Exchange uses the same memory twice: {_way(one)} and {_way(other)}; "
+                "put the two into exchanges of their own"
+            )
+
+
+def _way(wish: Outgoing | Incoming) -> str:
+    if isinstance(wish, Incoming):
+        return f"to receive {wish.operation!r} from rank {wish.peer}"
+    return f"to send {wish.operation!r} to rank {wish.peer}"

@@ -54,6 +54,7 @@ class RingAllReduce(Strategy):
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
+        self._plan()
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()

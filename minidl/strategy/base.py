@@ -63,9 +63,7 @@ class Strategy(ABC):
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         """By operation, the bytes that each rank sends in this job's training, by formula."""
 
-    def run(
-        self, job: Job, state: np.ndarray, listen: Callable[[int, Event], int]
-    ) -> Outcome:
+    def run(self, job: Job, state: np.ndarray, listen: Callable[[int, Event], int]) -> Outcome:
         """Do the job.
 
         Parameters

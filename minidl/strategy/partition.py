@@ -57,9 +57,7 @@ def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...
     shapes = list(accumulate(layers, lambda shape, layer: layer.build(shape), initial=input_shape))
     work = [_work(layer, shape) for layer, shape in zip(layers, shapes[1:], strict=True)]
     cuts = _balance(work, stages)
-    parts = tuple(
-        Stage(tuple(layers[a:b]), shapes[a], shapes[b]) for a, b in pairwise([0, *cuts])
-    )
+    parts = tuple(Stage(tuple(layers[a:b]), shapes[a], shapes[b]) for a, b in pairwise([0, *cuts]))
     _require_disjoint(parts)
     return parts
 

@@ -85,8 +85,10 @@ class Pipeline(Strategy):
     def layout(self, job: Job) -> Layout:
         plan = self.plan()
         return Layout(
-            [partial(_program, job.detached(), stage, plan, self.micro_batches)
-             for stage in self._parts(job)],
+            [
+                partial(_program, job.detached(), stage, plan, self.micro_batches)
+                for stage in self._parts(job)
+            ],
             [f"stage {number}" for number in range(self.stages)],
             plan.channels(),
         )
@@ -154,7 +156,7 @@ class _Flow:
         transfers: list[Outgoing | Incoming] = []
         for instruction in together:
             match instruction:
-                case Receive(peer, item):
+                case Receive(peer, Activation() | Gradient() as item):
                     self.arrays[item] = array = self._empty(item)
                     transfers.append(Incoming(peer, array, _OPERATIONS[type(item)]))
                 case Send(peer, item):

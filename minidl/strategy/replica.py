@@ -59,7 +59,18 @@ class Replica:
         The slot of the epoch before stays whole, so a run that is cut off while
         ranks write can go back to it. The slot written is that of the epoch before
         that one, to which the caller would go back as long as it knows of no later one.
+
+        Raises
+        ------
+        NonFiniteError
+            If a parameter is NaN or infinite, which the next step's loss would show.
         """
+        for name, place in self.buffer.index.items():
+            if not np.isfinite(self.buffer.values[place]).all():
+                raise NonFiniteError(
+                    f"{name} is not finite after step {self.trace.step}: its update made it NaN "
+                    "or infinite. A lower learning rate often helps."
+                )
         count = epoch - self.job.epochs.start
         while self._whole[0] < count:
             time.sleep(0.001)
@@ -179,4 +190,3 @@ def _watched(model: Layer) -> Iterator[list[str]]:
     finally:
         for layer in innermost:
             layer.__dict__.pop("forward", None)
-

@@ -119,7 +119,7 @@ class History:
         return draw_timeline(self._trace(), path, steps=steps)
 
     def save_trace(self, path: str | Path) -> None:
-        """Save the last fit's spans in the Chrome trace format, for Perfetto; its folder is made."""
+        """Save the last fit's spans in the Chrome trace format, which Perfetto opens."""
         trace = self._trace()
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         trace.save_chrome(path)

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -274,9 +273,7 @@ class Trainer:
     def _check(self, dataset: Dataset) -> None:
         self.loss.check(self.model.build(dataset.sample_shape), dataset.targets)
 
-    def _job(
-        self, train: Dataset, validation: Dataset | None, epochs: int, batch_size: int
-    ) -> Job:
+    def _job(self, train: Dataset, validation: Dataset | None, epochs: int, batch_size: int) -> Job:
         buffer = self._built()
         return Job(
             model=self.model,

@@ -133,7 +133,7 @@ def test_messages_of_one_channel_never_overtake_each_other() -> None:
     first = Sending(out, Outgoing(1, x, "first"), None)
     second = Sending(out, Outgoing(1, x, "second"), first)
     third = Receiving(into, Incoming(0, y, "first"))
-    fourth = Receiving(into, Incoming(0, z, "second"), [third])
+    fourth = Receiving(into, Incoming(0, z, "second"), third)
     assert first.advance() and not first.done
     # The first message is three slots long: two are filled, and neither side may go on with
     # the second message, though there is something to take and then space to fill.

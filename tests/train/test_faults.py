@@ -224,11 +224,11 @@ print("good", flush=True)
 def test_ctrl_c_can_be_caught_and_the_next_fit_goes_on(names: list[str], tmp_path: Path) -> None:
     """The interrupt reaches every process of the terminal, workers included."""
     here = Path(__file__).parent
-    path = os.pathsep.join([str(Path(minidl.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    home = str(Path(minidl.__file__).parents[1])
     script = subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(here.parent), str(here), *names],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": home},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

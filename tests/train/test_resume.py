@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import DISTRIBUTED, MAKERS, OPTIMIZERS, State, network, samples, strategy, trainer
+from cases import MAKERS, OPTIMIZERS, State, network, samples, strategy, trainer
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from minidl import data, models, nn, optim
+from minidl import models, nn, optim
 from minidl.errors import CheckpointError, NotBuiltError
 from minidl.runtime import Processes
 from minidl.train import Trainer
@@ -248,8 +248,11 @@ def test_a_checkpoint_of_another_trainer_is_refused(
 @pytest.mark.parametrize(
     ("make", "match"),
     [
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6), nn.Linear(3)), "saved for another model"),
-        (lambda: models.mlp([6, 7], classes=3), "saved for another model|not float32 of shape"),
+        (
+            lambda: nn.Sequential(nn.Flatten(), nn.Linear(6), nn.Linear(3)),
+            "for another model: miss",
+        ),
+        (lambda: models.mlp([6, 7], classes=3), "saved for another model"),
         (batch_norm_network, "saved for another model: missing"),
         (lambda: nn.Sequential(*network()[:-1], nn.Linear(9)), r"float32 of shape \(5, 9\), not "),
     ],
@@ -281,11 +284,3 @@ def test_a_refused_checkpoint_leaves_the_model_free_for_other_data(tmp_path: Pat
     straight = trainer()
     straight.fit(samples(9, (2, 3)), epochs=1, batch_size=3)
     State.of(straight).assert_equals(State.of(fresh))
-
-
-def test_a_checkpoint_holds_no_code(tmp_path: Path) -> None:
-    """Its optimizer is compared as text, never evaluated."""
-    trained().save(tmp_path / "run")
-    assert b"pickle" not in (tmp_path / "run").read_bytes()
-    assert set(DISTRIBUTED) < set(MAKERS)
-    assert isinstance(samples(), data.Dataset)

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from minidl.kernels.cpu.calls import ready, share
-from minidl.kernels.cpu.dense import pack
+from minidl.kernels.cpu.dense import matmul, pack
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
 
 Array = np.ndarray
@@ -98,7 +98,11 @@ def conv2d_input_gradient(
 
     With a stride, input pixels fall into as many phases as it has steps, and those of one
     phase meet the same cells of w; for each phase it is a convolution without a stride.
+    Its columns are channels of x: few of them would leave vectors empty, so then all cells
+    of w are columns, and what they give is added up afterwards.
     """
+    if 8 * x_shape[3] <= panel_width(dy.dtype):
+        return _input_gradient_by_folding(dy, w, x_shape, stride, padding, dilation)
     images, height, width, c = x_shape
     kh, kw, _, o = w.shape
     down, right = (
@@ -116,7 +120,7 @@ def conv2d_input_gradient(
         turned = ready(cells).reshape(-1, c)
         run(
             Product(
-                rows=(images, i.count, j.count),
+                rows=(images, i.length, j.length),
                 a_rows=(image, row, o),
                 c_rows=(height * width * c, stride[0] * width * c, stride[1] * c),
                 columns=c,
@@ -131,11 +135,44 @@ def conv2d_input_gradient(
     return dx.reshape(x_shape)
 
 
+def _input_gradient_by_folding(
+    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+) -> Array:
+    images, height, width, c = x_shape
+    kh, kw, _, o = w.shape
+    cells = matmul(ready(w).reshape(-1, o), ready(dy).reshape(-1, o).T)
+    dx = np.zeros((images, height, width * c), dy.dtype)
+    planes = cells.reshape(kh, kw, c, *dy.shape[:3])
+    share(_fold, cells.size, planes, dx, *stride, *padding, *dilation)
+    return dx.reshape(x_shape)
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _fold(planes: Array, dx: Array, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> None:
+    kh, kw, channels, _, y_height, y_width = planes.shape
+    width = dx.shape[2] // channels
+    for index in numba.prange(dx.shape[0]):
+        n = np.int64(index)
+        for i in range(y_height):
+            for p in range(kh):
+                line = i * sh + p * dh - ph
+                if line < 0 or line >= dx.shape[1]:
+                    continue
+                for q in range(kw):
+                    left = q * dw - pw
+                    first = max(0, -(left // sw))
+                    end = min(y_width, (width - 1 - left) // sw + 1)
+                    for c in range(channels):
+                        for j in range(first, end):
+                            place = (left + j * sw) * channels + c
+                            dx[n, line, place] += planes[p, q, c, n, i, j]
+
+
 class _Phase(NamedTuple):
     """Input positions, along one axis, that meet the same cells of the kernel."""
 
     first: int
-    count: int
+    length: int
     taps: slice
     cells: int
     start: int
@@ -158,7 +195,7 @@ def _phases(length: int, k: int, stride: int, padding: int, dilation: int) -> li
         phases.append(
             _Phase(
                 first=first,
-                count=-(-(length - first) // stride),
+                length=-(-(length - first) // stride),
                 taps=slice(p, None, every),
                 cells=cells,
                 start=(first + padding - last * dilation) // stride,
@@ -172,7 +209,7 @@ def _border(phases: list[_Phase], length: int) -> Pair:
     """The zeros needed before and after outputs, along one axis, for all phases."""
     if not phases:
         return 0, 0
-    ends = [f.start + f.count - 1 + (f.cells - 1) * f.step for f in phases]
+    ends = [f.start + f.length - 1 + (f.cells - 1) * f.step for f in phases]
     before = max(-f.start for f in phases)
     return max(0, before), max(0, max(ends) - (length - 1))
 

@@ -78,7 +78,8 @@ def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int)
         # prange counts in uint64, which numba mixes with int64 to float64.
         panel = np.int64(index)
         start = panel * k * width
-        filled = min(width, n - panel * width)
+        left = n - panel * width
+        filled = width if left > width else left
         if filled < width:
             packed[start : start + k * width] = 0
         if by_columns:

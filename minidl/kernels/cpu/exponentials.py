@@ -92,7 +92,7 @@ def _exp(x: Any) -> Any:
 def _exp_of_type(x: Any) -> Callable[..., Any]:
     if x == types.float32:
 
-        def exp(x: Any) -> Any:
+        def exp_single(x: Any) -> Any:
             low, big = np.float32(-87.3), np.float32(12582912.0)
             t = (low if x < low else x) * np.float32(1.44269504) + big
             n = t - big
@@ -108,9 +108,9 @@ def _exp_of_type(x: Any) -> Callable[..., Any]:
             power = np.int32((np.float32(t).view(np.int32) << 23) + (127 << 23)).view(np.float32)
             return np.float32(0) if x < low else s * power
 
-        return exp
+        return exp_single
 
-    def exp(x: Any) -> Any:
+    def exp_double(x: Any) -> Any:
         low, big = -708.3, 6755399441055744.0
         t = (low if x < low else x) * 1.4426950408889634 + big
         n = t - big
@@ -127,7 +127,7 @@ def _exp_of_type(x: Any) -> Callable[..., Any]:
         power = np.int64((np.float64(t).view(np.int64) << 52) + (1023 << 52)).view(np.float64)
         return 0.0 if x < low else (1.0 + 2.0 * p / (q - p)) * power
 
-    return exp
+    return exp_double
 
 
 def _tanh_near_zero(x: Any) -> Any:
@@ -139,7 +139,7 @@ def _tanh_near_zero(x: Any) -> Any:
 def _tanh_near_zero_of_type(x: Any) -> Callable[..., Any]:
     if x == types.float32:
 
-        def near(x: Any) -> Any:
+        def near_single(x: Any) -> Any:
             z = x * x
             s = np.float32(-5.70498872745e-3)
             s = s * z + np.float32(2.06390887954e-2)
@@ -148,9 +148,9 @@ def _tanh_near_zero_of_type(x: Any) -> Callable[..., Any]:
             s = s * z + np.float32(-3.33332819422e-1)
             return s * z * x + x
 
-        return near
+        return near_single
 
-    def near(x: Any) -> Any:
+    def near_double(x: Any) -> Any:
         z = x * x
         p = -9.64399179425052238628e-1
         p = p * z - 9.92877231001918586564e1
@@ -160,7 +160,7 @@ def _tanh_near_zero_of_type(x: Any) -> Callable[..., Any]:
         q = q * z + 4.84406305325125486048e3
         return x + x * z * (p / q)
 
-    return near
+    return near_double
 
 
 @numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})

@@ -32,8 +32,8 @@ def max_pool2d_gradient(
 def avg_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> Array:
     """See `reference.avg_pool2d`."""
     y = np.empty(_pooled(x.shape, size, stride, padding), x.dtype)
-    share = x.dtype.type(1 / (size[0] * size[1]))
-    share(_avg_pool, size[0] * size[1] * y.size, ready(x), y, share, *size, *stride, *padding)
+    weight = x.dtype.type(1 / (size[0] * size[1]))
+    share(_avg_pool, size[0] * size[1] * y.size, ready(x), y, weight, *size, *stride, *padding)
     return y
 
 
@@ -42,13 +42,13 @@ def avg_pool2d_gradient(
 ) -> Array:
     """See `reference.avg_pool2d_gradient`."""
     dx = np.zeros(x_shape, dy.dtype)
-    share = dy.dtype.type(1 / (size[0] * size[1]))
+    weight = dy.dtype.type(1 / (size[0] * size[1]))
     share(
         _avg_pool_gradient,
         size[0] * size[1] * dy.size,
         ready(dy),
         dx,
-        share,
+        weight,
         *size,
         *stride,
         *padding,
@@ -110,7 +110,7 @@ def _max_pool_gradient(
 
 @numba.njit(cache=True, parallel=True, nogil=True)
 def _avg_pool(
-    x: Array, y: Array, share: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
+    x: Array, y: Array, weight: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:
     for line in numba.prange(y.shape[0] * y.shape[1]):
         n, i = divmod(np.int64(line), y.shape[1])
@@ -122,12 +122,12 @@ def _avg_pool(
             for p in range(max(0, -top), min(kh, x.shape[1] - top)):
                 for q in range(max(0, -left), min(kw, x.shape[2] - left)):
                     for c in range(x.shape[3]):
-                        y[n, i, j, c] += share * x[n, top + p, left + q, c]
+                        y[n, i, j, c] += weight * x[n, top + p, left + q, c]
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
 def _avg_pool_gradient(
-    dy: Array, dx: Array, share: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
+    dy: Array, dx: Array, weight: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:
     for index in numba.prange(dx.shape[0]):
         n = np.int64(index)
@@ -138,4 +138,4 @@ def _avg_pool_gradient(
                 for p in range(max(0, -top), min(kh, dx.shape[1] - top)):
                     for q in range(max(0, -left), min(kw, dx.shape[2] - left)):
                         for c in range(dx.shape[3]):
-                            dx[n, top + p, left + q, c] += share * dy[n, i, j, c]
+                            dx[n, top + p, left + q, c] += weight * dy[n, i, j, c]
