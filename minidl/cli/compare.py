@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
@@ -39,7 +39,7 @@ class Row:
     accuracy, loss
         On the test data, after training in float32.
     difference
-        Largest difference of a weight from the serial run's, after `CHECKED_STEPS` steps in float64.
+        Largest difference of a weight from serial's, after `CHECKED_STEPS` steps in float64.
     drift
         The same at the end of the float32 runs.
     seconds
@@ -126,9 +126,7 @@ def compare(
     exact: dict[str, dict[str, np.ndarray]] = {}
     for strategy in strategies:
         checked = _trainer(seed, "float64")
-        checked.fit(
-            part, epochs=1, batch_size=batch_size, strategy=strategy, progress=not quiet
-        )
+        checked.fit(part, epochs=1, batch_size=batch_size, strategy=strategy, progress=not quiet)
         exact[strategy.name] = checked.weights()
     say(f"{epochs} epochs in float32")
     rows: list[Row] = []
@@ -163,9 +161,7 @@ def compare(
             )
         )
     pictures = _draw(histories, out)
-    return Comparison(
-        dataset, workers, epochs, tuple(rows), pictures, time.perf_counter() - began
-    )
+    return Comparison(dataset, workers, epochs, tuple(rows), pictures, time.perf_counter() - began)
 
 
 def _announcer(quiet: bool) -> Callable[[str], None]:

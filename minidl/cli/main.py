@@ -59,7 +59,9 @@ def train(
     epochs: Epochs = 5,
     batch_size: BatchSize = 64,
     optimizer: Annotated[str, typer.Option(help="sgd (momentum 0.9) or adam.")] = "sgd",
-    lr: Annotated[float | None, typer.Option(help="Learning rate.", show_default="0.05; adam 0.001")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate.", show_default="0.05; adam 0.001")
+    ] = None,
     seed: Seed = 0,
     resume: Annotated[Path | None, typer.Option(help="Continue from this checkpoint.")] = None,
     save: Annotated[Path | None, typer.Option(help="Save a checkpoint here afterwards.")] = None,

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from minidl import data, models, optim, strategy
-from minidl.errors import unknown_name
+from minidl.errors import InputError, unknown_name
 from minidl.nn import CrossEntropy
 from minidl.train import Trainer
 
-_OPTIMIZERS = {
+_OPTIMIZERS: dict[str, Callable[[float | None], optim.Optimizer]] = {
     "sgd": lambda lr: optim.SGD(lr=0.05 if lr is None else lr, momentum=0.9),
     "adam": lambda lr: optim.Adam(lr=1e-3 if lr is None else lr),
 }
+
+_PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Train, save what was asked for, and print the result."""
+    _require_places(options)
     if options.optimizer not in _OPTIMIZERS:
         raise unknown_name("optimizer", options.optimizer, _OPTIMIZERS)
     model = models.make(options.model)
@@ -69,6 +73,19 @@ def run(options: Options) -> None:
             write(path)
             written.append(str(path))
     _print(options, trainer, written)
+
+
+def _require_places(options: Options) -> None:
+    """Refuse, before anything is trained, files that could not be written afterwards."""
+    for path in (options.save, options.plot, options.timeline, options.trace):
+        if path is None:
+            continue
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise InputError(f"{path} cannot be written: a file in a folder of yours is needed")
+    for path in (options.plot, options.timeline):
+        if path is not None and path.suffix not in _PICTURES:
+            raise InputError(f"{path} must end in one of {', '.join(_PICTURES)}")
 
 
 def _print(options: Options, trainer: Trainer, written: list[str]) -> None:

@@ -55,7 +55,9 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
     )
     metrics = ["loss", *(name for name in metrics if name != "loss")]
     figure = new_figure(5.2 * len(metrics), 3.8)
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+    for axes, metric in zip(
+        figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
+    ):
         for number, (name, run) in enumerate(runs.items()):
             colour = SERIES[number % len(SERIES)]
             # Runs that agree hide each other: draw the first ones broad and the last ones thin.

@@ -70,7 +70,7 @@ def draw_timelines(
 
 def _last_steps(trace: Trace, count: int) -> tuple[int, int]:
     last = max((int(spans["step"].max()) for spans in trace.ranks if len(spans)), default=0)
-    # The evaluation that ends an epoch would dwarf a step: leave the last step out if there are more.
+    # The evaluation that ends an epoch would dwarf a step: leave the last step out.
     return max(0, last - count), max(0, last - 1)
 
 
@@ -89,7 +89,7 @@ def _draw_trace(axes: Axes, trace: Trace, steps: tuple[int, int]) -> set[str]:
             starts = (mine["start"] - zero) * 1e3
             lengths = (mine["stop"] - mine["start"]) * 1e3
             axes.broken_barh(
-                np.column_stack([starts, lengths]),
+                list(zip(starts, lengths, strict=True)),
                 (row - 0.4, 0.8),
                 facecolors=SPAN_COLOURS[kind],
                 edgecolors="#888888" if kind in ("forward", "backward") else "none",

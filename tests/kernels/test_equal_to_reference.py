@@ -7,6 +7,7 @@ import copy
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,10 +45,15 @@ def _kernels(name: str) -> ModuleType:
 
 @pytest.fixture(
     scope="module",
-    params=["cpu", "gpu on numpy", pytest.param("gpu", marks=pytest.mark.gpu)],
+    params=["cpu", "cpu shared", "gpu on numpy", pytest.param("gpu", marks=pytest.mark.gpu)],
 )
-def fast(request: pytest.FixtureRequest) -> ModuleType:
-    return _kernels(request.param)
+def fast(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
+    """The kernels under test; "cpu shared" shares even the smallest work among threads."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "cpu shared":
+            patch.setattr("minidl.kernels.cpu.calls.ENOUGH", 0)
+            patch.setattr("minidl.kernels.cpu.products.SERIAL", 0)
+        yield _kernels(request.param.removesuffix(" shared"))
 
 
 def _move(x: Any, module: ModuleType) -> Any:

@@ -337,13 +337,17 @@ def test_unfit_requests_are_refused(runtime: Runtime) -> None:
     with pytest.raises(PlanError, match="not int"):
         run(lambda: 3)
 
-    x = np.zeros(4)
-    for pair in (
-        (Outgoing(1, x, "x"), Incoming(1, x[2:], "x")),
-        (Incoming(1, x[:3], "x"), Incoming(1, x[2:], "y", reduce=True)),
-    ):
+    def send_and_receive() -> Exchange:
+        x = np.zeros(4)
+        return Exchange((Outgoing(1, x, "x"), Incoming(1, x[2:], "x")))
+
+    def receive_twice() -> Exchange:
+        x = np.zeros(4)
+        return Exchange((Incoming(1, x[:3], "x"), Incoming(1, x[2:], "y", reduce=True)))
+
+    for overlapping in (send_and_receive, receive_twice):
         with pytest.raises(PlanError, match="the same memory twice"):
-            run(lambda pair=pair: Exchange(pair))
+            run(overlapping)
 
 
 @each_runtime

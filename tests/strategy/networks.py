@@ -33,9 +33,7 @@ class Case:
     def trained(self, strategy: Strategy, epochs: int = 2) -> train.Trainer:
         """A fresh trainer after some epochs under `strategy`, in float64."""
         model = copy.deepcopy(nn.Sequential(*self.layers))  # else two runs would share parameters
-        trainer = train.Trainer(
-            model, self.loss, self.optimizer, seed=self.seed, dtype="float64"
-        )
+        trainer = train.Trainer(model, self.loss, self.optimizer, seed=self.seed, dtype="float64")
         trainer.fit(self.dataset, epochs=epochs, batch_size=self.batch_size, strategy=strategy)
         return trainer
 
@@ -51,7 +49,9 @@ def dense_layer(width: int) -> st.SearchStrategy[nn.Layer]:
         st.builds(nn.Dropout, st.sampled_from([0.0, 0.2, 0.5])),
         st.builds(
             lambda inner: nn.Residual(nn.Sequential(*inner)),
-            st.lists(st.builds(lambda: nn.Linear(width)) | st.just(nn.Tanh()), min_size=1, max_size=2),
+            st.lists(
+                st.builds(lambda: nn.Linear(width)) | st.just(nn.Tanh()), min_size=1, max_size=2
+            ),
         ),
     )
 
@@ -101,9 +101,9 @@ def _on_data(
     optimizer: optim.Optimizer = draw(
         st.sampled_from(
             [
-                optim.SGD(lr=0.02),
-                optim.SGD(lr=0.01, momentum=0.9, weight_decay=0.01),
-                optim.SGD(lr=0.01, momentum=0.8, nesterov=True),
+                optim.SGD(lr=0.005),
+                optim.SGD(lr=0.002, momentum=0.9, weight_decay=0.01),
+                optim.SGD(lr=0.002, momentum=0.8, nesterov=True),
                 optim.Adam(lr=0.001),
             ]
         )
@@ -117,6 +117,4 @@ def assert_same_weights(one: train.Trainer, other: train.Trainer) -> None:
     expected, found = one.weights(), other.weights()
     assert list(expected) == list(found)
     for name in expected:
-        np.testing.assert_allclose(
-            found[name], expected[name], rtol=1e-8, atol=1e-10, err_msg=name
-        )
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-8, atol=1e-10, err_msg=name)

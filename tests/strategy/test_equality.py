@@ -95,9 +95,7 @@ def test_bytes_of_data_parallel_strategies_equal_the_formulas(case: Case, worker
 
 
 @given(case=CASES, stages=st.integers(1, 3), micro_batches=st.integers(1, 5))
-def test_bytes_of_a_pipeline_equal_the_borders(
-    case: Case, stages: int, micro_batches: int
-) -> None:
+def test_bytes_of_a_pipeline_equal_the_borders(case: Case, stages: int, micro_batches: int) -> None:
     chosen = strategy.Pipeline(min(stages, len(case.layers)), micro_batches, runtime=Virtual())
     trainer = case.trained(chosen)
     expected = trainer.expected_bytes(case.dataset, 2, case.batch_size, chosen)

@@ -1,0 +1,285 @@
+"""The command line: what it prints, what it writes, and the status it exits with."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from minidl import data, models, nn, optim
+from minidl.cli import compare as command
+from minidl.cli.main import app
+from minidl.plans import Collective, Receive, ring_all_reduce
+from minidl.train import Trainer
+
+ROOT = Path(__file__).parents[2]
+SOLUTION = ROOT / "solutions" / "hw_ring"
+WRONG = ROOT / "tests" / "course" / "wrong_rings"
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The digits, but few of them; and a folder of its own to write to."""
+    train, test = data.digits()
+    few = train.take(slice(0, 200)), test.take(slice(0, 60))
+    monkeypatch.setitem(data._MAKERS, "digits", lambda: few)
+    monkeypatch.chdir(tmp_path)
+
+
+def minidl(*words: str | Path) -> Any:
+    """Run the command line in this process."""
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def refused(*words: str | Path) -> str:
+    """Run what must fail with status 2 and one message; returns the message."""
+    before = set(Path().rglob("*"))
+    result = minidl(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert "Traceback" not in result.output
+    assert set(Path().rglob("*")) == before
+    return " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], ["train", "compare", "grade", "doctor"]),
+        (["train"], ["--strategy", "--workers", "--resume", "--save", "--json", "digits"]),
+        (["compare"], ["--plan", "--workers", "--epochs", "--json", "Exit status 1"]),
+        (["grade"], ["--directory", "--results", "hw_ring"]),
+        (["doctor"], ["--clear", "--json"]),
+    ],
+)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_says_what_there_is(words: list[str], said: list[str], flag: str) -> None:
+    result = minidl(*words, flag)
+    assert result.exit_code == 0
+    for word in said:
+        assert word in result.stdout
+
+
+def test_nothing_asked_for_shows_the_help() -> None:
+    assert "compare" in minidl().output
+    assert minidl("--no-such-option").exit_code == 2
+    assert minidl("no-such-command").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "digit"], "unknown data set 'digit'; known: digits, fashion-mnist, fashion-m"),
+        (["train", "digits", "-m", "lenet"], "unknown model 'lenet'; known: digits_cnn, lenet5"),
+        (["train", "digits", "-s", "mesh"], "unknown strategy 'mesh'; known: pipeline, ring, se"),
+        (["train", "digits", "--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
+        (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),
+        (["train", "digits", "-s", "ring", "-w", "9", "-b", "8"], "8 cannot be shared by 9 work"),
+        (["train", "digits", "-s", "pipeline", "-w", "50"], "50 stages need as many layers"),
+        (["train", "digits", "-e", "0"], "epochs must be a whole number of at least 1, not 0"),
+        (["train", "digits", "--lr", "0"], "lr must be greater than 0"),
+        (["train", "digits", "--seed", "-1"], "seed must be a whole number of at least 0"),
+        (["train", "digits", "--resume", "gone"], "there is no checkpoint at gone"),
+        (["train", "digits", "--save", "."], ". cannot be written"),
+        (["train", "digits", "--trace", "/dev/null/trace.json"], "cannot be written"),
+        (["train", "digits", "--plot", "curves.xyz"], "curves.xyz must end in one of .png"),
+        (["compare", "digit"], "unknown data set 'digit'; known: digits"),
+        (["compare", "digits", "--workers", "0"], "workers must be a whole number of at least 1"),
+        (["compare", "digits", "--plan", "gone.py"], "there is no file gone.py"),
+        (["grade", "hw_rings"], "unknown exercise 'hw_rings'; known: hw_ring"),
+        (["grade", "hw_ring", "-d", "gone"], "there is no directory gone"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(words: list[str], message: str) -> None:
+    assert message in refused(*words)
+
+
+@pytest.mark.parametrize("word", ["--workers", "--epochs", "--batch-size", "--lr"])
+def test_what_is_no_number_is_refused(word: str) -> None:
+    assert "many" in refused("train", "digits", word, "many")
+
+
+def train(*words: str | Path) -> dict[str, Any]:
+    """Train a small network; the result, which is all that is printed on standard output."""
+    result = minidl("train", "digits", "-m", "mlp", "--json", *words)
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.mark.parametrize("strategy", ["serial", "ring"])
+def test_train_writes_what_it_is_asked_for(strategy: str, tmp_path: Path) -> None:
+    files = {
+        "--save": "new/run.safetensors",
+        "--plot": "curves.png",
+        "--timeline": "deep/er/timeline.pdf",
+        "--trace": "other/trace.json",
+    }
+    words = [word for pair in files.items() for word in pair]
+    found = train("-s", strategy, "-e", "2", *words)
+    assert found["written"] == list(files.values())
+    assert all((tmp_path / file).stat().st_size > 1000 for file in files.values())
+    assert json.loads((tmp_path / "other/trace.json").read_text())["traceEvents"]
+    assert (found["epoch"], found["samples"], found["strategy"]) == (1, 200, strategy)
+    assert set(found["train"]) == set(found["validation"]) == {"loss", "accuracy"}
+    assert len(found["bytes_sent"]) == (2 if strategy == "ring" else 1)
+    assert found["total_seconds"] > 0
+
+
+def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:
+    whole = train("-e", "3", "--save", "whole")
+    train("-e", "1", "--save", "part")
+    resumed = train("-e", "2", "--resume", "part", "--save", "part")
+    for key in ("epoch", "train", "validation", "samples"):
+        assert resumed[key] == whole[key]
+    assert resumed["epoch"] == 2
+    states = []
+    for file in ("whole", "part"):
+        trainer = Trainer(models.mlp(), nn.CrossEntropy(), optim.SGD(lr=0.05, momentum=0.9))
+        trainer.load(tmp_path / file)
+        states.append(trainer.weights())
+    for key, array in states[0].items():
+        np.testing.assert_array_equal(states[1][key], array)
+    message = refused("train", "digits", "-m", "mlp", "--resume", "part", "--optimizer", "adam")
+    assert "saved with optimizer SGD(" in message and "this trainer has Adam(" in message
+
+
+def test_train_tells_what_it_does() -> None:
+    result = minidl(
+        "train", "digits", "-m", "mlp", "-e", "2", "--save", "run", "--optimizer", "adam"
+    )
+    assert result.exit_code == 0, result.output
+    assert re.search(r"serial +epoch 2/2 +loss \d.*accuracy \d.*samples/s", result.stderr)
+    assert re.search(r"test: loss \d.*, accuracy \d.*; \d.* s in all", result.stdout)
+    assert "saved run" in result.stdout
+
+
+def test_a_loss_that_is_not_finite_is_one_message() -> None:
+    result = minidl("train", "digits", "-m", "mlp", "--lr", "1e30", "--json")
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "not finite" in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
+
+
+def compare(*words: str | Path, status: int = 0) -> dict[str, Any]:
+    result = minidl("compare", "digits", "--epochs", "1", "--json", *words)
+    assert result.exit_code == status, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_compare_finds_that_all_strategies_agree(tmp_path: Path) -> None:
+    found = compare("--out", tmp_path / "pictures")
+    assert (found["dataset"], found["workers"], found["epochs"]) == ("digits", 2, 1)
+    assert found["agrees"] is True
+    rows = {row["strategy"]: row for row in found["rows"]}
+    assert list(rows) == ["serial", "server", "ring", "pipeline"]
+    assert rows["serial"]["difference"] == rows["serial"]["drift"] == 0
+    for row in rows.values():
+        assert row["agrees"] is True
+        assert 0 <= row["difference"] <= command.ROUNDING
+        assert 0 <= row["accuracy"] <= 1
+        assert row["loss"] > 0 and row["seconds"] > 0 and row["samples_per_second"] > 0
+        assert len(row["ranks"]) == len(row["bytes_measured"]) == len(row["bytes_expected"])
+        for measured, expected in zip(row["bytes_measured"], row["bytes_expected"], strict=True):
+            assert measured == pytest.approx(expected, rel=1e-3)
+    assert rows["server"]["ranks"] == ["server", "learner 1", "learner 2"]
+    assert rows["ring"]["ranks"] == ["worker 0", "worker 1"]
+    assert rows["pipeline"]["ranks"] == ["stage 0", "stage 1"]
+    assert rows["ring"]["bytes_measured"][0] > 100_000
+    assert [Path(picture).parent for picture in found["pictures"]] == [tmp_path / "pictures"] * 2
+    assert all(Path(picture).stat().st_size > 10_000 for picture in found["pictures"])
+
+
+def forgetful_ring(size: int) -> Collective:
+    """A ring that replaces where it should add, so that a rank's gradients are lost."""
+    plan = ring_all_reduce(size)
+    return Collective(
+        "forgetful ring",
+        tuple(
+            tuple(
+                tuple(
+                    Receive(i.peer, i.item) if isinstance(i, Receive) and i.item == 0 else i
+                    for i in step
+                )
+                for step in program
+            )
+            for program in plan.programs
+        ),
+        plan.chunks,
+    )
+
+
+def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    found = compare(status=1)
+    assert found["agrees"] is False
+    assert [row["strategy"] for row in found["rows"] if not row["agrees"]] == ["ring"]
+    assert min(r["difference"] for r in found["rows"] if not r["agrees"]) > 1e-6
+
+
+@pytest.mark.slow
+def test_compare_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = minidl("compare", "digits", "--epochs", "1", "--workers", "3", "--out", "here")
+    assert result.exit_code == 0, result.output
+    for word in (
+        "serial",
+        "server",
+        "ring",
+        "pipeline",
+        "accuracy",
+        "samples/s",
+        "here/curves.png",
+    ):
+        assert word in result.stdout
+    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    result = minidl("compare", "digits", "--epochs", "1")
+    assert result.exit_code == 1
+    assert "✗" in result.stdout
+
+
+def test_compare_trains_on_a_students_ring() -> None:
+    found = compare("--plan", SOLUTION / "ring.py")
+    assert found["agrees"] is True
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (WRONG / "off_by_one.py", "rank"),
+        (WRONG / "no_second_phase.py", "rank"),
+        (WRONG / "deadlock.py", "waits"),
+        (ROOT / "exercises" / "hw_ring" / "ring.py", "ring_all_reduce is not written yet"),
+    ],
+)
+def test_compare_refuses_a_students_ring_that_is_wrong(file: Path, message: str) -> None:
+    """Before anything starts, and with the plan drawn where there is one."""
+    said = refused("compare", "digits", "--plan", file)
+    assert message in said
+    if file.parent == WRONG:
+        assert "←" in said and "→" in said
+
+
+def test_grade_gives_points_and_writes_them_for_gradescope(tmp_path: Path) -> None:
+    result = minidl("grade", "hw_ring", "-d", SOLUTION, "--results", "results.json", "--json")
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    written = json.loads((tmp_path / "results.json").read_text())
+    assert written["tests"]
+    assert sum(test["score"] for test in written["tests"]) == sum(
+        test["max_score"] for test in written["tests"]
+    )
+    assert found
+
+
+def test_grade_exits_with_1_where_points_are_missing(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "exercises" / "hw_ring", tmp_path / "exercises" / "hw_ring")
+    result = minidl("grade", "hw_ring")
+    assert result.exit_code == 1, result.output
+    assert "not written yet" in result.stdout
