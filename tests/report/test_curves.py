@@ -1,0 +1,115 @@
+"""The curves drawn are the numbers recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from minidl.report.curves import draw_history
+
+FIGURES = st.floats(1e-6, 100)
+
+
+@dataclass
+class Record:
+    epoch: int
+    train: dict[str, float]
+    validation: dict[str, float] | None
+
+
+@dataclass
+class Run:
+    epochs: list[Record] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+
+@st.composite
+def runs(draw: st.DrawFn, metrics: tuple[str, ...] | None = None) -> Run:
+    """A run of some epochs, from any epoch on, of one or more steps each."""
+    count, first = draw(st.integers(1, 5)), draw(st.integers(0, 3))
+    steps, validated = draw(st.integers(1, 4)), draw(st.booleans())
+    if metrics is None:
+        metrics = draw(st.sampled_from([("loss",), ("loss", "accuracy"), ("loss", "top5", "auc")]))
+
+    def figures() -> dict[str, float]:
+        return {name: draw(FIGURES) for name in metrics}
+
+    epochs = [
+        Record(first + number, figures(), figures() if validated else None)
+        for number in range(count)
+    ]
+    losses = draw(st.lists(FIGURES, min_size=count * steps, max_size=count * steps))
+    return Run(epochs, losses)
+
+
+def line(axes: Axes, label: str) -> Line2D:
+    return next(line for line in axes.get_lines() if line.get_label() == label)
+
+
+@given(run=runs())
+def test_a_panel_for_each_metric_and_a_point_for_each_epoch(run: Run) -> None:
+    figure = draw_history({"": run})
+    names = [axes.get_title() for axes in figure.axes]
+    assert names[0] == "loss"
+    assert sorted(names) == sorted(run.epochs[0].train)
+    for axes in figure.axes:
+        metric = axes.get_title()
+        assert axes.get_ylabel() == metric and axes.get_xlabel() == "epochs"
+        training = line(axes, "training")
+        np.testing.assert_array_equal(
+            training.get_xdata(), [record.epoch + 1 for record in run.epochs]
+        )
+        np.testing.assert_array_equal(
+            training.get_ydata(), [record.train[metric] for record in run.epochs]
+        )
+        tested = [record.validation[metric] for record in run.epochs if record.validation]
+        labels = [each.get_label() for each in axes.get_lines()]
+        assert ("validation" in labels) == bool(tested)
+        if tested:
+            np.testing.assert_array_equal(line(axes, "validation").get_ydata(), tested)
+
+
+@given(run=runs(("loss",)))
+def test_the_steps_of_an_epoch_end_where_its_point_lies(run: Run) -> None:
+    (axes,) = draw_history({"": run}).axes
+    steps = axes.get_lines()[0]
+    np.testing.assert_array_equal(steps.get_ydata(), run.losses)
+    each = len(run.losses) // len(run.epochs)
+    where = np.asarray(steps.get_xdata())
+    np.testing.assert_allclose(where[each - 1 :: each], [record.epoch + 1 for record in run.epochs])
+    assert (np.diff(where) > 0).all()
+    assert where[0] > run.epochs[0].epoch
+
+
+@given(first=runs(("loss", "accuracy")), second=runs(("loss", "accuracy")))
+def test_runs_are_told_apart(first: Run, second: Run) -> None:
+    figure = draw_history({"ring": first, "pipeline": second})
+    for axes in figure.axes:
+        one, other = line(axes, "ring training"), line(axes, "pipeline training")
+        assert one.get_color() != other.get_color()
+        assert one.get_linewidth() > other.get_linewidth()  # the last must not hide the first
+
+
+def test_a_metric_that_only_one_run_has_is_drawn_for_that_run(tmp_path: Path) -> None:
+    labelled = Run([Record(0, {"loss": 1.0, "accuracy": 0.5}, None)], [1.0])
+    plain = Run([Record(0, {"loss": 2.0}, {"loss": 3.0})], [2.0])
+    path = tmp_path / "new" / "curves.png"
+    figure = draw_history({"a": labelled, "b": plain}, path)
+    assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    assert np.isnan(line(figure.axes[1], "b training").get_ydata()).all()
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_a_picture_is_saved_as_its_name_says(suffix: str, tmp_path: Path) -> None:
+    run = Run([Record(0, {"loss": 1.0}, None)], [1.0])
+    draw_history({"": run}, tmp_path / f"curves.{suffix}")
+    start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
+    assert (tmp_path / f"curves.{suffix}").read_bytes().startswith(start)
