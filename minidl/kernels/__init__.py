@@ -100,6 +100,8 @@ def set_threads(count: int) -> None:
 
     threadpoolctl.threadpool_limits(count)
     if _choice() == "cpu":
+        # Before numba, for it says how threads should wait.
+        import_module(f"{__name__}.cpu.calls")
         import numba
 
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))

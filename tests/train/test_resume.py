@@ -13,6 +13,7 @@ import pytest
 from cases import MAKERS, OPTIMIZERS, State, network, samples, strategy, trainer
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from minidl import models, nn, optim
@@ -200,6 +201,23 @@ def test_tensors_of_another_program_are_refused(
     assert_refused(tmp_path / "foreign", "was not saved by this version of minidl")
 
 
+def saved_parts(folder: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The header and the tensors of a checkpoint."""
+    trained().save(folder / "run")
+    with safe_open(folder / "run", "numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return dict(file.metadata()), tensors
+
+
+def test_tensors_of_another_type_are_refused(tmp_path: Path) -> None:
+    header, tensors = saved_parts(tmp_path)
+    tensors["optimizer.velocity.4.bias"] = tensors["optimizer.velocity.4.bias"].astype(float)
+    save_file(tensors, tmp_path / "bent", header)
+    assert_refused(
+        tmp_path / "bent", r"optimizer.velocity.4.bias is float64 of shape \(5,\), not f"
+    )
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -216,12 +234,7 @@ def test_tensors_of_another_program_are_refused(
 )
 def test_facts_that_are_none_are_refused(facts: str | None, tmp_path: Path) -> None:
     """A header that says it is minidl's, but is not as minidl writes it."""
-    from safetensors import safe_open
-
-    trained().save(tmp_path / "run")
-    with safe_open(tmp_path / "run", "numpy") as file:
-        header = dict(file.metadata())
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    header, tensors = saved_parts(tmp_path)
     if facts in ("history", "epoch", "input_shape"):
         facts = json.dumps(json.loads(header["facts"]) | {facts: "wrong"})
     del header["facts"]

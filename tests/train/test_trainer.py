@@ -23,6 +23,7 @@ from minidl.data import Dataset
 from minidl.errors import InputError, NotBuiltError
 from minidl.runtime import Processes
 from minidl.runtime.trace import KINDS
+from minidl.strategy import Job, Strategy
 from minidl.train import Trainer
 
 HOME = str(Path(minidl.__file__).parents[1])
@@ -100,6 +101,24 @@ def test_the_weights_end_in_the_callers_model(name: str) -> None:
     for key, array in serial.weights().items():
         np.testing.assert_allclose(made.weights()[key], array, rtol=1e-4, atol=1e-6)
         assert not np.array_equal(array, initial(key))
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_weights_do_not_travel_with_the_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They cross in shared memory: what is copied to each worker holds none."""
+    made = trainer()
+    run_it = Strategy.run
+
+    def watched(self: Strategy, job: Job, *rest: Any) -> Any:
+        for parameter in job.model.parameters().values():
+            with pytest.raises(NotBuiltError):
+                _ = parameter.value
+            with pytest.raises(NotBuiltError):
+                _ = parameter.grad
+        return run_it(self, job, *rest)
+
+    monkeypatch.setattr(Strategy, "run", watched)
+    made.fit(samples(), epochs=1, batch_size=8, strategy=strategy(name))
 
 
 def initial(key: str) -> np.ndarray:

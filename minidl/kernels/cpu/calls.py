@@ -6,6 +6,7 @@ microseconds of work cost more than they save, above all where other processes w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,12 @@ import numba
 import numpy as np
 
 Array = np.ndarray
+
+# GNU's OpenMP, under numba on Linux, reads this when it is loaded, which the first use of
+# threads does. By default a thread that waits for another spins for milliseconds, and where
+# processes share cores it keeps the one that it waits for from running.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 ENOUGH = 1 << 15
 """Numbers read from which on more than one thread pays."""
