@@ -65,8 +65,8 @@ class Replica:
         NonFiniteError
             If a parameter is NaN or infinite, which the next step's loss would show.
         """
-        for name, place in self.buffer.index.items():
-            if not np.isfinite(self.buffer.values[place]).all():
+        for name, mine in self.buffer.index.items():
+            if not np.isfinite(self.buffer.values[mine]).all():
                 raise NonFiniteError(
                     f"{name} is not finite after step {self.trace.step}: its update made it NaN "
                     "or infinite. A lower learning rate often helps."

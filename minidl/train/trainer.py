@@ -121,7 +121,7 @@ class Trainer:
         Notes
         -----
         A fit that ends early, by an error or by Ctrl-C, leaves the model as it was
-        after the last whole epoch.
+        after the last epoch that all workers have reported.
         """
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):

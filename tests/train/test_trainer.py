@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import DISTRIBUTED, MAKERS, State, network, samples, strategy, trainer
+from cases import DISTRIBUTED, MAKERS, OPTIMIZERS, State, network, samples, strategy, trainer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -101,6 +101,37 @@ def test_the_weights_end_in_the_callers_model(name: str) -> None:
     for key, array in serial.weights().items():
         np.testing.assert_allclose(made.weights()[key], array, rtol=1e-4, atol=1e-6)
         assert not np.array_equal(array, initial(key))
+
+
+@given(
+    count=st.integers(1, 12),
+    batch_size=st.integers(1, 6),
+    optimizer=st.sampled_from(sorted(OPTIMIZERS)),
+    seed=st.integers(0, 99),
+)
+def test_training_is_the_loop_one_would_write(
+    count: int, batch_size: int, optimizer: str, seed: int
+) -> None:
+    """Forward, backward and update for every batch: nothing is done before, after or besides."""
+    made = trainer(optimizer=OPTIMIZERS[optimizer], seed=seed, dtype="float64")
+    history = made.fit(samples(count), epochs=2, batch_size=batch_size)
+
+    model, loss, rule = network(), nn.CrossEntropy(), OPTIMIZERS[optimizer]
+    buffer = model.initialise((4,), seed=seed, dtype="float64")
+    slots = {name: np.zeros(len(buffer)) for name in rule.slots}
+    loader = data.Loader(samples(count), batch_size, seed=seed, dtype="float64")
+    losses = []
+    for step in range(2 * loader.steps):
+        batch = loader.shard(*divmod(step, loader.steps))
+        size = len(batch)
+        outputs, saved = model.forward(batch.x, nn.Mode(True, seed, step, 0, size))
+        each, loss_saved = loss.forward(outputs, batch.y)
+        losses.append(each.mean())
+        buffer.grads[...] = 0
+        model.backward(loss.backward(np.full(size, 1 / size), loss_saved), saved)
+        rule.step(buffer.values, buffer.grads, slots, step)
+    np.testing.assert_allclose(history.losses, losses, rtol=1e-12)
+    np.testing.assert_allclose(made._built().values, buffer.values, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", MAKERS)
