@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import numba
@@ -15,11 +17,24 @@ import numpy as np
 
 Array = np.ndarray
 
-# GNU's OpenMP, under numba on Linux, reads this when it is loaded, which the first use of
-# threads does. By default a thread that waits for another spins for milliseconds, and where
-# processes share cores it keeps the one that it waits for from running.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+def _let_waiting_threads_sleep() -> None:
+    """Load GNU's OpenMP, which gives numba its threads on Linux, set to sleep while waiting.
+
+    By default a thread that waits for another one spins, and where processes share cores
+    it keeps from running the one that it waits for: a step took up to eight times longer.
+    """
+    if {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+        return  # as the user wishes
+    os.environ["GOMP_SPINCOUNT"] = "0"  # read once, when the library is loaded
+    try:
+        with suppress(ImportError):  # no OpenMP here: numba has other ways
+            import_module("numba.np.ufunc.omppool")
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
+
+
+_let_waiting_threads_sleep()
 
 ENOUGH = 1 << 15
 """Numbers read from which on more than one thread pays."""
