@@ -78,7 +78,9 @@ class Communicator:
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
 
-    def run(self, program: RankProgram, report: Callable[[Any], object]) -> Any:
+    def run(
+        self, program: RankProgram, report: Callable[[Any], object], ask: Callable[[], object]
+    ) -> Any:
         """Drive a program to its end, and return its result.
 
         Parameters
@@ -87,6 +89,8 @@ class Communicator:
             Yields requests.
         report
             Is given the event of every `Report`.
+        ask
+            Asks the caller to count up this rank's `heard` when it has heard all events.
         """
         answer: Any = None
         try:
@@ -94,11 +98,24 @@ class Communicator:
                 request = program.send(answer)
                 if isinstance(request, Report):
                     report(request.event)
+                    if request.heard:
+                        self._be_heard(ask)
                     answer = None
                 else:
                     answer = self.perform(request)
         except StopIteration as stop:
             return stop.value
+
+    def _be_heard(self, ask: Callable[[], object]) -> None:
+        """Wait for the caller; if it dies, so does this process, so there is no deadline."""
+        start = self._trace.clock()
+        before = self._status.rows["heard"][self.rank]
+        ask()
+        while self._status.rows["heard"][self.rank] == before:
+            self._bell.acquire(True, NAP)
+            if self._status.aborted:
+                raise Aborted
+        self._trace.add("wait", start, self._trace.clock())
 
     def perform(self, request: Exchange | ReceiveAny) -> int | None:
         """Carry out a request; the peer's rank for `ReceiveAny`, None for `Exchange`.

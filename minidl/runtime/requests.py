@@ -57,9 +57,14 @@ class ReceiveAny:
 
 @dataclass(frozen=True)
 class Report:
-    """Tell the caller's process something; answered at once with None."""
+    """Tell the caller's process something.
+
+    Answered with None: at once, or if `heard`, when the caller has listened to this
+    and to all that the rank told it before.
+    """
 
     event: Any
+    heard: bool = False
 
 
 Request = Exchange | ReceiveAny | Report

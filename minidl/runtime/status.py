@@ -26,6 +26,7 @@ ROW: Final = np.dtype(
         ("checks", "i8"),
         ("pid", "i8"),
         ("arrived", "i8"),
+        ("heard", "i8"),
         ("operation", f"S{OPERATION_BYTES}"),
     ]
 )
@@ -39,6 +40,8 @@ checks
     How often it has found, in this wait, that nothing has arrived.
 arrived
     How many barriers it has reached.
+heard
+    How often the caller, who alone writes this, has heard all that the rank had told it.
 """
 
 

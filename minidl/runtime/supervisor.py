@@ -17,7 +17,7 @@ from minidl.runtime.communicator import WaitedTooLong
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
 from minidl.runtime.status import Status
-from minidl.runtime.worker import GRACE, Done, Events
+from minidl.runtime.worker import GRACE, Asked, Done, Events
 
 LOOK = 0.25
 """Seconds between two looks at the table of what each rank does."""
@@ -94,6 +94,9 @@ class Supervisor:
             case Events(events):
                 for event in events:
                     self._listen(rank, unpack(event))
+            case Asked():
+                self._status.rows["heard"][rank] += 1
+                self._bells[rank].release()
             case Done():
                 self._done[rank] = message
             case Failure():

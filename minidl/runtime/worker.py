@@ -132,6 +132,11 @@ class Events:
     packed: list[bytes]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a worker says that wants to know when all it said before has been heard."""
+
+
 def main(job: Job) -> None:
     """Run a rank to its end, in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -176,7 +181,9 @@ def _run(job: Job, mail: _Mail) -> Done:
     program = make_program(job.program, context)
     try:
         result = communicator.run(
-            program, lambda event: mail.add(pack_small(event, f"an event of {job.name}"))
+            program,
+            report=lambda event: mail.add(pack_small(event, f"an event of {job.name}")),
+            ask=mail.ask,
         )
     finally:
         program.close()
@@ -231,6 +238,10 @@ class _Mail:
         if self._carrier is None:
             self._carrier = threading.Thread(target=self._carry, daemon=True)
             self._carrier.start()
+
+    def ask(self) -> None:
+        """Send all events at once, and ask to be told when they have been heard."""
+        self._send_events(pack_small(Asked(), "a question"))
 
     def close(self, last: Done | Failure | WaitedTooLong) -> None:
         """Send all events, then this."""

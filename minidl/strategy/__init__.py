@@ -6,19 +6,19 @@ from collections.abc import Callable
 
 from minidl.errors import unknown_name
 from minidl.strategy.all_reduce import RingAllReduce
-from minidl.strategy.base import Layout, Strategy
-from minidl.strategy.job import Committed, Evaluated, Event, Job, StepDone, Sums
+from minidl.strategy.base import Layout, Listener, Strategy
+from minidl.strategy.job import EpochDone, Event, Job, StepDone, Sums
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.pipeline import Pipeline
 from minidl.strategy.serial import Serial
 
 __all__ = [
-    "Committed",
-    "Evaluated",
+    "EpochDone",
     "Event",
     "Job",
     "Layout",
+    "Listener",
     "ParameterServer",
     "Pipeline",
     "RingAllReduce",

@@ -17,7 +17,7 @@ from minidl.plans.formulas import ring_bytes
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report, collective
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
-from minidl.strategy.job import Evaluated, Job, StepDone
+from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 
@@ -87,6 +87,5 @@ def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
             replica.update(step)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         if rank == 0:
-            yield Report(epoch.committed(replica))
-        if job.validation is not None:
-            yield Report(Evaluated(epoch.number, evaluate_share(replica, rank, size)))
+            replica.commit()
+        yield epoch.done(evaluate_share(replica, rank, size))

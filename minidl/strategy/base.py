@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -63,7 +64,7 @@ class Strategy(ABC):
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         """By operation, the bytes that each rank sends in this job's training, by formula."""
 
-    def run(self, job: Job, state: np.ndarray, listen: Callable[[int, Event], int]) -> Outcome:
+    def run(self, job: Job, state: np.ndarray, listener: Listener) -> Outcome:
         """Do the job.
 
         Parameters
@@ -71,37 +72,44 @@ class Strategy(ABC):
         job
             What to do. The caller binds the model's parameters anew afterwards.
         state
-            Two copies of the training state, shape (2, rows, `job.length`): row 0
-            holds the parameters, further rows the optimizer's slots. Slot 0 is the
-            initial state; at the end of every epoch the ranks write the slot that
-            their `Committed` event names. The caller's array is kept up to date
-            even if the run fails.
-        listen
-            Called in this process with (rank, event); says how many epochs are now
-            whole. The state at the end of the last of these is never written over.
+            Where training starts, shape (rows, `job.length`): row 0 holds the
+            parameters, further rows the optimizer's slots.
+        listener
+            Is told in this process what the ranks report, and given the state at the
+            end of every epoch.
 
         Raises
         ------
         WorkerError
-            If a rank failed; the state then is the one last committed.
+            If a rank failed.
         """
         layout = self.layout(job)
-        own = {"state": state, "whole": np.zeros(1, np.int64)}
-        with self.runtime.share(own | job.arrays()) as shared:
+        with self.runtime.share({"state": state.copy()} | job.arrays()) as shared:
 
-            def heard(rank: int, event: Event) -> None:
-                shared["whole"][0] = listen(rank, event)
+            def hear(rank: int, event: Event) -> None:
+                whole = listener.hear(rank, event)
+                if whole:
+                    listener.keep(whole, shared["state"].copy())
 
-            try:
-                return self.runtime.launch(
-                    layout.programs,
-                    shared=shared,
-                    channels=layout.channels,
-                    listen=heard,
-                    names=layout.names,
-                )
-            finally:
-                np.copyto(state, shared["state"])
+            return self.runtime.launch(
+                layout.programs,
+                shared=shared,
+                channels=layout.channels,
+                listen=hear,
+                names=layout.names,
+            )
+
+
+class Listener(Protocol):
+    """Somebody who wants to know how a job goes on."""
+
+    def hear(self, rank: int, event: Event) -> int:
+        """Take in what a rank reports; how many epochs are thereby whole, 0 if that is no news."""
+        ...
+
+    def keep(self, epochs: int, state: np.ndarray) -> None:
+        """Take the state at the end of so many epochs."""
+        ...
 
 
 def default_runtime() -> Runtime:

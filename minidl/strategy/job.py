@@ -139,33 +139,25 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """A rank has evaluated its part of the validation data."""
-
-    epoch: int
-    sums: Sums
-
-
-@dataclass(frozen=True)
-class Committed:
-    """A rank has written its part of the state at the end of an epoch.
+class EpochDone:
+    """A rank has trained an epoch, written its part of the state, and evaluated its share.
 
     Parameters
     ----------
     epoch
         The epoch that ended.
-    slot
-        Which of the two copies of the state holds it.
-    parts
-        How many ranks write a part each; the epoch is complete when all have.
+    ranks
+        How many ranks there are; the epoch is whole when all have said so.
     seconds
         How long the rank trained in this epoch, evaluation not counted.
+    validation
+        The sums over the rank's part of the validation data.
     """
 
     epoch: int
-    slot: int
-    parts: int
+    ranks: int
     seconds: float
+    validation: Sums
 
 
-Event = StepDone | Evaluated | Committed
+Event = StepDone | EpochDone

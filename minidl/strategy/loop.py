@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from minidl.runtime.requests import RankContext
-from minidl.strategy.job import Committed, Job
-from minidl.strategy.replica import Replica
+from minidl.runtime.requests import RankContext, Report
+from minidl.strategy.job import EpochDone, Job, Sums
 
 
 @dataclass
@@ -41,6 +40,17 @@ class Epoch:
             yield position, step
         self.seconds = trace.clock() - start
 
-    def committed(self, replica: Replica, parts: int = 1) -> Committed:
-        """Write the rank's part of the state; the event that says so."""
-        return Committed(self.number, replica.commit(self.number), parts, self.seconds)
+    def done(self, validation: Sums) -> Report:
+        """The report with which every rank ends the epoch, before it begins another.
+
+        It is heard before the rank goes on. As no epoch can end before all ranks have
+        begun it, none commits its state before the caller, told by all ranks that the
+        epoch before is done, has fetched that one's.
+
+        Parameters
+        ----------
+        validation
+            The sums over the rank's part of the validation data.
+        """
+        event = EpochDone(self.number, self.context.size, self.seconds, validation)
+        return Report(event, heard=True)

@@ -24,7 +24,7 @@ from minidl.runtime.requests import (
     Report,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
-from minidl.strategy.job import Evaluated, Job, StepDone
+from minidl.strategy.job import Job, StepDone, Sums
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 
@@ -106,7 +106,8 @@ def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
                         for learner in decision.release
                     )
                 )
-        yield Report(epoch.committed(replica))
+        replica.commit()
+        yield epoch.done(Sums())
 
 
 def _learner(job: Job, context: RankContext) -> RankProgram:
@@ -122,5 +123,4 @@ def _learner(job: Job, context: RankContext) -> RankProgram:
             grads[...] = 0
             yield Exchange((Incoming(SERVER, values, "parameters"),))
             yield Report(StepDone(epoch.number, step, batch.size, sums))
-        if job.validation is not None:
-            yield Report(Evaluated(epoch.number, evaluate_share(replica, rank, size)))
+        yield epoch.done(evaluate_share(replica, rank, size))

@@ -38,7 +38,7 @@ from minidl.runtime.requests import (
     Report,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive
-from minidl.strategy.job import Evaluated, Job, StepDone, Sums
+from minidl.strategy.job import Job, StepDone, Sums
 from minidl.strategy.loop import Epochs
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.replica import EVALUATION_BATCH, Replica, non_finite, score
@@ -125,10 +125,9 @@ def _program(
                     yield Exchange(transfers)
             replica.update(step)
             yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
-        yield Report(epoch.committed(replica, parts=context.size))
-        if job.validation is not None:
-            sums = yield from _evaluate(replica, stage, rank, last)
-            yield Report(Evaluated(epoch.number, sums))
+        replica.commit()
+        sums = yield from _evaluate(replica, stage, rank, last)
+        yield epoch.done(sums)
 
 
 class _Flow:
@@ -212,8 +211,9 @@ _OPERATIONS = {Activation: "activations", Gradient: "gradients"}
 def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:
     """Pass the validation data through the stages; the last one returns the sums."""
     validation, dtype = replica.job.validation, replica.job.dtype
-    assert validation is not None
     sums = Sums()
+    if validation is None:
+        return sums
     for start in range(0, len(validation), EVALUATION_BATCH):
         rows = np.arange(start, min(start + EVALUATION_BATCH, len(validation)))
         x, targets = validation.batch(rows, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,8 +25,7 @@ class Replica:
     job
         What is to be trained.
     context
-        The rank. Its shared array ``"state"`` holds the initial state in slot 0, and
-        ``"whole"`` how many epochs the caller knows to be whole.
+        The rank. Its shared array ``"state"`` holds the state that training starts from.
     model
         The part of the job's model that lives on this rank; all of it if None.
     """
@@ -40,9 +38,9 @@ class Replica:
         self.slots = {
             name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
-        self._shared, self._whole = context.shared["state"], context.shared["whole"]
+        self._shared = context.shared["state"]
         for row, mine, theirs in self._places():
-            row[mine] = self._shared[0][theirs]
+            row[mine] = self._shared[theirs]
 
     def _places(self) -> Iterator[tuple[np.ndarray, slice, tuple[int, slice]]]:
         """Where each parameter and its optimizer slots lie here, and in the shared state."""
@@ -53,12 +51,10 @@ class Replica:
                 for row, slot in enumerate(self.slots.values(), start=1):
                     yield slot, mine, (row, theirs)
 
-    def commit(self, epoch: int) -> int:
-        """Write this rank's part of the state; returns the slot, which alternates by epoch.
+    def commit(self) -> None:
+        """Write this rank's part of the state at the end of an epoch.
 
-        The slot of the epoch before stays whole, so a run that is cut off while
-        ranks write can go back to it. The slot written is that of the epoch before
-        that one, to which the caller would go back as long as it knows of no later one.
+        By then the caller has fetched the state that stood there: see `Epoch.done`.
 
         Raises
         ------
@@ -71,13 +67,8 @@ class Replica:
                     f"{name} is not finite after step {self.trace.step}: its update made it NaN "
                     "or infinite. A lower learning rate often helps."
                 )
-        count = epoch - self.job.epochs.start
-        while self._whole[0] < count:
-            time.sleep(0.001)
-        place = (count + 1) % 2
         for row, mine, theirs in self._places():
-            self._shared[place][theirs] = row[mine]
-        return place
+            self._shared[theirs] = row[mine]
 
     def gradients(self, batch: Batch, step: int) -> Sums:
         """Add the gradients of this slice of a batch; returns its losses and metrics."""
@@ -137,7 +128,8 @@ def score(job: Job, outputs: np.ndarray, targets: np.ndarray) -> Sums:
 def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
     """The sums over one of `size` nearly equal shares of the validation data."""
     validation, sums = replica.job.validation, Sums()
-    assert validation is not None
+    if validation is None:
+        return sums
     share = split(len(validation), size)[rank]
     with replica.trace.span("evaluate"):
         for start in range(share.start, share.stop, EVALUATION_BATCH):

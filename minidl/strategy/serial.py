@@ -10,7 +10,7 @@ from minidl.plans import split
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.strategy.base import Layout, Strategy, positive
-from minidl.strategy.job import Evaluated, Job, StepDone, Sums
+from minidl.strategy.job import Job, StepDone, Sums
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 
@@ -62,6 +62,5 @@ def _program(job: Job, micro_batches: int, context: RankContext) -> RankProgram:
                 sums += replica.gradients(batch[part], step)
             replica.update(step)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
-        yield Report(epoch.committed(replica))
-        if job.validation is not None:
-            yield Report(Evaluated(epoch.number, evaluate_share(replica, 0, 1)))
+        replica.commit()
+        yield epoch.done(evaluate_share(replica, 0, 1))

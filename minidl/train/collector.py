@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from minidl.strategy import Committed, Evaluated, Event, Job, StepDone, Sums
+import numpy as np
+
+from minidl.strategy import EpochDone, Event, Job, StepDone, Sums
 from minidl.train.history import EpochRecord
+from minidl.train.progress import Progress
 
 
 @dataclass
@@ -14,13 +17,11 @@ class _Part:
     """What is known of an epoch that is under way."""
 
     train: Sums = field(default_factory=Sums)
-    validation: Sums = field(default_factory=Sums)
-    committed: list[Committed] = field(default_factory=list)
+    done: list[EpochDone] = field(default_factory=list)
 
 
-@dataclass
 class Collector:
-    """Adds up the parts of steps and epochs.
+    """Adds up the parts of steps and epochs, and keeps the state of the last epoch that is whole.
 
     Parameters
     ----------
@@ -28,64 +29,66 @@ class Collector:
         What is being done.
     strategy
         What it is called.
+    shown
+        Is told of steps and epochs as they are complete.
+    state
+        Where training starts.
 
     Attributes
     ----------
     losses
         The mean loss of each complete step.
-    whole
-        The record of each complete epoch, and the slot that holds the state at its end.
+    records
+        The record of each complete epoch.
+    kept
+        How many epochs the state kept has seen, and that state.
     """
 
-    job: Job
-    strategy: str
-
-    def __post_init__(self) -> None:
+    def __init__(self, job: Job, strategy: str, shown: Progress, state: np.ndarray) -> None:
+        self.job, self.strategy, self.shown = job, strategy, shown
         self.losses: dict[int, float] = {}
-        self.whole: list[tuple[EpochRecord, int]] = []
+        self.records: list[EpochRecord] = []
+        self.kept: tuple[int, np.ndarray] = (0, state)
         self._steps: dict[int, Sums] = defaultdict(Sums)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
 
-    def add(self, event: Event) -> tuple[StepDone | None, EpochRecord | None]:
-        """Take in one event; returns the step and the epoch that are thereby complete, if any."""
-        step = None
+    def hear(self, rank: int, event: Event) -> int:
+        """Take in one event; see `Listener`."""
         match event:
             case StepDone():
-                step = self._add_step(event)
-            case Evaluated(epoch, sums):
-                self._epochs[epoch].validation += sums
-            case Committed(epoch):
-                self._epochs[epoch].committed.append(event)
-        return step, self._finish(event.epoch)
+                self._add_step(event)
+                return 0
+            case EpochDone():
+                return self._add_epoch(event)
 
-    def _add_step(self, event: StepDone) -> StepDone | None:
+    def keep(self, epochs: int, state: np.ndarray) -> None:
+        """Take the state at the end of so many epochs; see `Listener`."""
+        self.kept = (epochs, state)  # at once: Ctrl-C may come between any two statements
+
+    def _add_step(self, event: StepDone) -> None:
         self._steps[event.step] += event.sums
         if self._steps[event.step].samples < event.batch_size or event.step in self.losses:
-            return None
+            return
         sums = self._steps.pop(event.step)
         self.losses[event.step] = sums.means()["loss"]
         self._epochs[event.epoch].train += sums
-        return StepDone(event.epoch, event.step, event.batch_size, sums)
+        self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 
-    def _finish(self, epoch: int) -> EpochRecord | None:
-        part, job = self._epochs[epoch], self.job
-        wanted = 0 if job.validation is None else len(job.validation)
-        whole = (
-            part.committed
-            and len(part.committed) == part.committed[0].parts
-            and part.train.samples == len(job.train)
-            and part.validation.samples == wanted
-        )
-        if not whole:
-            return None
-        del self._epochs[epoch]
+    def _add_epoch(self, event: EpochDone) -> int:
+        part = self._epochs[event.epoch]
+        part.done.append(event)
+        if len(part.done) < event.ranks:
+            return 0
+        del self._epochs[event.epoch]
+        validation = sum((done.validation for done in part.done), Sums())
         record = EpochRecord(
-            epoch,
+            event.epoch,
             part.train.means(),
-            part.validation.means() if wanted else None,
-            max(committed.seconds for committed in part.committed),
+            validation.means() if validation.samples else None,
+            max(done.seconds for done in part.done),
             part.train.samples,
             self.strategy,
         )
-        self.whole.append((record, part.committed[0].slot))
-        return record
+        self.records.append(record)
+        self.shown.epoch(record)
+        return len(self.records)

@@ -15,7 +15,7 @@ from minidl.nn import EVALUATE, Layer, Loss, Mode, ParameterBuffer, Shape
 from minidl.nn.settings import whole
 from minidl.optim import Optimizer
 from minidl.runtime.requests import RankContext
-from minidl.strategy import Event, Job, Serial, Strategy, Sums
+from minidl.strategy import Job, Serial, Strategy, Sums
 from minidl.strategy.replica import Replica, score
 from minidl.train import checkpoint as checkpoints
 from minidl.train.collector import Collector
@@ -291,16 +291,6 @@ class Trainer:
         )
 
     def _run(self, job: Job, strategy: Strategy, shown: Progress) -> None:
-        collector = Collector(job, strategy.name)
-
-        def listen(rank: int, event: Event) -> int:
-            step, record = collector.add(event)
-            if step is not None:
-                shown.step(step)
-            if record is not None:
-                shown.epoch(record)
-            return len(collector.whole)
-
         state = self._state()
         shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         with self._lent():
@@ -309,12 +299,13 @@ class Trainer:
             if (took := time.perf_counter() - began) > 1:
                 shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
         shown.stage("training")
+        collector = Collector(job, strategy.name, shown, state)
         with self._lent():
             try:
-                outcome = strategy.run(job, state, listen)
+                outcome = strategy.run(job, state, collector)
                 self.history.traffic, self.history.trace = outcome.traffic, outcome.trace
             finally:
-                self._take_over(job, state, collector)
+                self._take_over(job, collector)
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
@@ -329,27 +320,26 @@ class Trainer:
             buffer.bind(values, grads)
 
     def _state(self) -> np.ndarray:
-        """Two copies of weights and optimizer slots; see `Strategy.run`."""
+        """Weights and optimizer slots; see `Strategy.run`."""
         buffer = self._built()
-        state = np.zeros((2, 1 + len(self._slots), len(buffer)), self.dtype)
-        state[:, 0] = buffer.values
+        state = np.zeros((1 + len(self._slots), len(buffer)), self.dtype)
+        state[0] = buffer.values
         for row, slot in enumerate(self._slots.values(), start=1):
-            state[:, row, : buffer.trainable] = slot
+            state[row, : buffer.trainable] = slot
         return state
 
-    def _take_over(self, job: Job, state: np.ndarray, collector: Collector) -> None:
-        """Go on from the last epoch that is whole."""
-        buffer, done = self._built(), [record for record, _ in collector.whole]
-        place = collector.whole[-1][1] if collector.whole else 0
-        buffer.values[...] = state[place, 0]
+    def _take_over(self, job: Job, collector: Collector) -> None:
+        """Go on from the last epoch whose state was kept."""
+        buffer, (epochs, state) = self._built(), collector.kept
+        buffer.values[...] = state[0]
         for row, slot in enumerate(self._slots.values(), start=1):
-            slot[...] = state[place, row, : buffer.trainable]
-        steps = len(done) * job.loader().steps
+            slot[...] = state[row, : buffer.trainable]
+        steps = epochs * job.loader().steps
         self.history.losses += [
             loss for step, loss in sorted(collector.losses.items()) if step < self.step + steps
         ]
-        self.history.epochs += done
-        self.epoch += len(done)
+        self.history.epochs += collector.records[:epochs]
+        self.epoch += epochs
         self.step += steps
 
 
@@ -358,7 +348,7 @@ def _warm_up(job: Job, state: np.ndarray) -> None:
 
     Otherwise every worker would compile them at the same time.
     """
-    context = RankContext(0, 1, {"state": state, "whole": np.zeros(1, np.int64)})
+    context = RankContext(0, 1, {"state": state})
     replica = Replica(job, context)
     rows = np.arange(min(2, len(job.train)))
     x, targets = job.train.batch(rows, job.dtype)

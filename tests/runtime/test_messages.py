@@ -194,6 +194,25 @@ def test_reports_arrive_in_order_as_they_were_when_made(runtime: Runtime) -> Non
 
 
 @each_runtime
+def test_a_rank_goes_on_when_its_report_has_been_heard(runtime: Runtime) -> None:
+    def make(context: RankContext) -> Program:
+        for k in range(20):
+            yield Report("soon")
+            yield Report(k, heard=True)
+            context.shared["passed"][context.rank] = k + 1
+
+    seen = []
+
+    def listen(rank: int, event: Any) -> None:
+        if event != "soon":
+            seen.append((event, int(shared["passed"][rank])))
+
+    with runtime.share({"passed": np.zeros(2)}) as shared:
+        runtime.launch([make] * 2, shared=shared, channels=[], listen=listen)
+    assert sorted(seen) == [(k, k) for k in range(20) for _ in range(2)]
+
+
+@each_runtime
 def test_shared_arrays_are_seen_by_all(runtime: Runtime) -> None:
     def make(context: RankContext) -> Program:
         context.shared["out"][context.rank] = context.shared["in"].sum() + context.rank
