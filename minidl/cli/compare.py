@@ -183,7 +183,8 @@ def _checked_part(train: Dataset, batch_size: int) -> Dataset:
 
 
 def _difference(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> float:
-    return max(float(np.abs(one[name] - other[name]).max()) for name in one)
+    # np.max, for Python's max may overlook a NaN.
+    return float(np.max([np.abs(one[name] - other[name]).max() for name in one]))
 
 
 def _draw(histories: dict[str, History], out: Path) -> tuple[str, ...]:

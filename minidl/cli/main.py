@@ -37,12 +37,15 @@ def _explained() -> Iterator[None]:
     except MinidlError as error:
         Console(stderr=True).print(f"[red]error:[/red] {_escaped(error)}", highlight=False)
         raise typer.Exit(2) from error
+    except OSError as error:
+        Console(stderr=True).print(f"[red]error:[/red] {_escaped(error)}", highlight=False)
+        raise typer.Exit(2) from error
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         raise typer.Exit(130) from None
 
 
-def _escaped(error: MinidlError) -> str:
+def _escaped(error: Exception) -> str:
     from rich.markup import escape
 
     return escape(str(error))

@@ -66,6 +66,11 @@ class Parameter:
         return array
 
     @property
+    def initialised(self) -> bool:
+        """Whether there are values."""
+        return self._value is not None
+
+    @property
     def size(self) -> int:
         """The number of elements."""
         return int(np.prod(self.shape, dtype=np.int64))
@@ -128,6 +133,17 @@ class ParameterBuffer:
         for name, parameter in self.parameters.items():
             parameter.value = values[self.index[name]].reshape(parameter.shape)
             parameter.grad = grads[self.index[name]].reshape(parameter.shape)
+
+    def reclaim(self) -> None:
+        """Be the home of the parameters again, with the values that they have now.
+
+        Another buffer may have been made for them since this one was.
+        """
+        if all(parameter.value.base is self.values for parameter in self.parameters.values()):
+            return
+        for name, parameter in self.parameters.items():
+            self.values[self.index[name]] = parameter.value.reshape(-1)
+        self.bind(self.values, self.grads)
 
     def draw(self, seed: int) -> None:
         """Set every parameter to its initial value."""

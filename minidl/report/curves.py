@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from minidl.errors import InputError
 from minidl.report.style import SERIES, new_figure, save
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class Record(Protocol):
     def epoch(self) -> int: ...
     @property
     def train(self) -> Mapping[str, float]: ...
+    @property
+    def steps(self) -> int: ...
     @property
     def validation(self) -> Mapping[str, float] | None: ...
 
@@ -49,7 +52,15 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
     Returns
     -------
     matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If a run has no epoch.
     """
+    for name, run in runs.items():
+        if not run.epochs:
+            raise InputError(f"there is nothing to draw of {name or 'this run'}: no epoch is done")
     metrics = sorted(
         {name for run in runs.values() for record in run.epochs for name in record.train}
     )
@@ -63,9 +74,10 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             # Runs that agree hide each other: draw the first ones broad and the last ones thin.
             width = 1.5 + 2.0 * (len(runs) - 1 - number)
             ends = [record.epoch + 1 for record in run.epochs]
-            if metric == "loss" and run.losses and run.epochs:
-                begin = run.epochs[0].epoch
-                where = np.linspace(begin, ends[-1], len(run.losses) + 1)[1:]
+            if metric == "loss":
+                where = np.concatenate(
+                    [r.epoch + np.arange(1, r.steps + 1) / r.steps for r in run.epochs]
+                )
                 axes.plot(where, run.losses, color=colour, alpha=0.25, linewidth=width / 2)
             label = f"{name} " if name else ""
             training = [record.train.get(metric, np.nan) for record in run.epochs]

@@ -87,6 +87,7 @@ class Collector:
             validation.means() if validation.samples else None,
             max(done.seconds for done in part.done),
             part.train.samples,
+            self.job.loader().steps,
             self.strategy,
         )
         self.records.append(record)

@@ -28,8 +28,8 @@ class EpochRecord:
         figures are those met on the way, while the weights moved.
     seconds
         Time spent training, evaluation not counted.
-    samples
-        Training samples seen.
+    samples, steps
+        Training samples seen, and updates made.
     strategy
         What carried it out.
     """
@@ -39,6 +39,7 @@ class EpochRecord:
     validation: Mapping[str, float] | None
     seconds: float
     samples: int
+    steps: int
     strategy: str
 
     @property

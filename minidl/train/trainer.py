@@ -31,7 +31,8 @@ class Trainer:
     Parameters
     ----------
     model
-        The network. Its parameters are made when the first data show their shape.
+        The network. Its parameters are made when the first data show their shape;
+        those that have been trained already keep their values.
     loss
         Compares outputs with targets.
     optimizer
@@ -233,16 +234,26 @@ class Trainer:
     def _prepared(self, sample_shape: Shape) -> Iterator[None]:
         """Build the model for inputs of this shape; draw its weights the first time.
 
+        Parameters that have values by then, from another trainer or `initialise`, keep them.
+
         If the block fails that first time, the model is as if it had never been built,
         so that other data can be tried.
         """
         if self._buffer is not None:
             self.model.build(sample_shape)
+            self._buffer.reclaim()
             yield
             return
+        given = {
+            name: parameter.value.copy()
+            for name, parameter in self.model.parameters().items()
+            if parameter.initialised
+        }
         before = {id(parameter) for parameter in self.model.parameters().values()}
         try:
             self._buffer = self.model.initialise(sample_shape, seed=self.seed, dtype=self.dtype)
+            for name, value in given.items():
+                self._buffer.parameters[name].value[...] = value
             self._slots = {
                 name: np.zeros(self._buffer.trainable, self.dtype) for name in self.optimizer.slots
             }

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from minidl.errors import InputError
 from minidl.report.curves import draw_history
 
 FIGURES = st.floats(1e-6, 100)
@@ -22,6 +23,7 @@ class Record:
     epoch: int
     train: dict[str, float]
     validation: dict[str, float] | None
+    steps: int = 1
 
 
 @dataclass
@@ -32,9 +34,10 @@ class Run:
 
 @st.composite
 def runs(draw: st.DrawFn, metrics: tuple[str, ...] | None = None) -> Run:
-    """A run of some epochs, from any epoch on, of one or more steps each."""
+    """A run of some epochs, from any epoch on, of one or more steps each, not all as many."""
     count, first = draw(st.integers(1, 5)), draw(st.integers(0, 3))
-    steps, validated = draw(st.integers(1, 4)), draw(st.booleans())
+    steps = draw(st.lists(st.integers(1, 4), min_size=count, max_size=count))
+    validated = draw(st.booleans())
     if metrics is None:
         metrics = draw(st.sampled_from([("loss",), ("loss", "accuracy"), ("loss", "top5", "auc")]))
 
@@ -42,10 +45,10 @@ def runs(draw: st.DrawFn, metrics: tuple[str, ...] | None = None) -> Run:
         return {name: draw(FIGURES) for name in metrics}
 
     epochs = [
-        Record(first + number, figures(), figures() if validated else None)
+        Record(first + number, figures(), figures() if validated else None, steps[number])
         for number in range(count)
     ]
-    losses = draw(st.lists(FIGURES, min_size=count * steps, max_size=count * steps))
+    losses = draw(st.lists(FIGURES, min_size=sum(steps), max_size=sum(steps)))
     return Run(epochs, losses)
 
 
@@ -81,9 +84,9 @@ def test_the_steps_of_an_epoch_end_where_its_point_lies(run: Run) -> None:
     (axes,) = draw_history({"": run}).axes
     steps = axes.get_lines()[0]
     np.testing.assert_array_equal(steps.get_ydata(), run.losses)
-    each = len(run.losses) // len(run.epochs)
     where = np.asarray(steps.get_xdata())
-    np.testing.assert_allclose(where[each - 1 :: each], [record.epoch + 1 for record in run.epochs])
+    last = np.cumsum([record.steps for record in run.epochs]) - 1
+    np.testing.assert_allclose(where[last], [record.epoch + 1 for record in run.epochs])
     assert (np.diff(where) > 0).all()
     assert where[0] > run.epochs[0].epoch
 
@@ -113,3 +116,8 @@ def test_a_picture_is_saved_as_its_name_says(suffix: str, tmp_path: Path) -> Non
     draw_history({"": run}, tmp_path / f"curves.{suffix}")
     start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[suffix]
     assert (tmp_path / f"curves.{suffix}").read_bytes().startswith(start)
+
+
+def test_a_run_without_an_epoch_is_refused() -> None:
+    with pytest.raises(InputError, match="no epoch is done"):
+        draw_history({"ring": Run()})

@@ -353,6 +353,17 @@ def test_ctrl_c_ends_the_workers_and_the_next_launch_works() -> None:
     assert gone(pids, 0.1) and gone(session(caller.pid), 2)
 
 
+def test_workers_leave_ctrl_c_to_the_caller() -> None:
+    """The terminal sends it to them too, and the caller may want to go on."""
+
+    def make(context: RankContext) -> Program:
+        os.kill(os.getpid(), signal.SIGINT)
+        yield Report(context.rank)
+        return context.rank
+
+    assert launch(Processes(deadline=10), make, make).results == (0, 1)
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6])
 def test_ctrl_c_at_any_time_leaves_nothing(delay: float) -> None:
     caller = start(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from cases import DISTRIBUTED, State, samples, strategy, trainer
 
 import minidl
 from minidl import nn, optim
-from minidl.errors import WorkerError
+from minidl.errors import SharedMemoryError, WorkerError
 from minidl.nn import Array, Layer, Mode
 from minidl.runtime import Processes
+from minidl.runtime.memory import FOLDER
+from minidl.train import Trainer
 
 EPOCHS, BATCH = 3, 8
 pytestmark = pytest.mark.timeout(60)
@@ -180,6 +184,8 @@ from cases import State, samples, strategy, trainer
 from conftest import segments, workers
 from minidl import nn
 from minidl.runtime import Processes
+from minidl.runtime.memory import FOLDER
+from minidl.train import Trainer
 
 class Slow(nn.Layer):
     "Says, at a step of the second epoch, that it has come so far."
@@ -248,3 +254,19 @@ def test_ctrl_c_can_be_caught_and_the_next_fit_goes_on(names: list[str], tmp_pat
         script.wait()
     assert script.returncode == 0, err
     assert out.splitlines() == [*(f"caught {name}" for name in names), "good"]
+
+
+def test_too_little_shared_memory_is_said_before_anything_starts() -> None:
+    """With both sizes; the data are far larger than this machine's memory, and cost none here."""
+    room = shutil.disk_usage(FOLDER).free
+    rows = room // 1024 + 1
+    inputs = np.broadcast_to(np.zeros((1, 1024), np.uint8), (rows, 1024))
+    labels = np.broadcast_to(np.zeros(1, np.uint8), (rows,))
+    model = nn.Sequential(nn.Linear(2))
+    before = set(os.listdir(FOLDER))
+    with pytest.raises(SharedMemoryError, match=r"are needed, but .* has \d+ bytes .* free"):
+        Trainer(model, nn.CrossEntropy(), optim.SGD(lr=0.1)).fit(
+            (inputs, labels), epochs=1, batch_size=8, strategy=strategy("ring", Processes())
+        )
+    assert set(os.listdir(FOLDER)) == before
+    assert shutil.disk_usage(FOLDER).free >= room - (1 << 20)

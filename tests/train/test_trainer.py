@@ -158,6 +158,22 @@ def initial(key: str) -> np.ndarray:
     return fresh.weights()[key]
 
 
+def test_another_trainer_goes_on_from_the_weights_of_the_model() -> None:
+    """And the first one from those that the other leaves: the model is what is trained."""
+    first = trainer()
+    first.fit(samples(), epochs=1, batch_size=8)
+    second = Trainer(
+        first.model, first.loss, first.optimizer, seed=first.seed + 1, dtype=first.dtype.name
+    )
+    second.evaluate(samples())
+    for name, weights in first.weights().items():
+        np.testing.assert_array_equal(second.weights()[name], weights)
+    second.fit(samples(), epochs=1, batch_size=8)
+    assert first.evaluate(samples()) == second.evaluate(samples())
+    for name, weights in second.weights().items():
+        np.testing.assert_array_equal(first.weights()[name], weights)
+
+
 def test_weights_are_copies() -> None:
     made = trainer()
     with pytest.raises(NotBuiltError):
