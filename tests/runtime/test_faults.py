@@ -353,7 +353,8 @@ def test_ctrl_c_ends_the_workers_and_the_next_launch_works() -> None:
     assert gone(pids, 0.1) and gone(session(caller.pid), 2)
 
 
-def test_workers_leave_ctrl_c_to_the_caller() -> None:
+@pytest.mark.parametrize("context", ["forkserver", "spawn"])
+def test_workers_leave_ctrl_c_to_the_caller(context: str) -> None:
     """The terminal sends it to them too, and the caller may want to go on."""
 
     def make(context: RankContext) -> Program:
@@ -361,7 +362,7 @@ def test_workers_leave_ctrl_c_to_the_caller() -> None:
         yield Report(context.rank)
         return context.rank
 
-    assert launch(Processes(deadline=10), make, make).results == (0, 1)
+    assert launch(Processes(deadline=10, context=context), make, make).results == (0, 1)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6])
