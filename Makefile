@@ -33,9 +33,7 @@ docs: .venv/.docs
 	@echo "docs/_build/html/index.html is ready"
 
 bench: .venv/.core
-	set -e; for file in benchmarks/[a-z]*.py; do \
-	  name=$$(basename $$file .py); echo "== $$name"; $(PYTHON) -m benchmarks.$$name; \
-	done
+	$(PYTHON) -m benchmarks
 
 clean:
 	rm -rf .venv build dist docs/_build docs/jupyter_execute .hypothesis

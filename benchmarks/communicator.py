@@ -8,9 +8,6 @@ Run it with ``python -m benchmarks.communicator [workers]``.
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -21,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import TORCH, machine
 from minidl.plans import ring_all_reduce
 from minidl.runtime import Processes, RankContext, collective
 from minidl.runtime.requests import Request
@@ -96,12 +94,11 @@ def _gloo(rank: int, workers: int, size: int, repeats: int, folder: str) -> None
 def main() -> None:
     """Print what was measured."""
     workers = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    print(f"{platform.processor() or platform.machine()}, {cores} cores, {platform.platform()}")
+    print(machine())
     first, second = launch_time(workers), launch_time(workers)
     print(f"{workers} workers start, and end: first {first:.3f} s, then {second:.3f} s")
     ways: dict[str, Callable[[int, int, int], float]] = {"minidl": ring_seconds}
-    if importlib.util.find_spec("torch"):
+    if TORCH:
         ways["gloo"] = gloo_seconds
     for label, (size, repeats) in SIZES.items():
         times: dict[str, list[float]] = {way: [] for way in ways}

@@ -1,6 +1,6 @@
 """Time the CPU kernels against their definitions and, where it is installed, PyTorch.
 
-Run ``python benchmarks/kernels.py [--threads N] [--seconds S] [WORD ...]``; only cases whose
+Run ``python -m benchmarks.kernels [--threads N] [--seconds S] [WORD ...]``; only cases whose
 names contain a word are run. All contenders use equally many threads and take turns, and
 medians are compared: a ratio above 1 means that minidl is that many times faster. Of
 PyTorch's two memory formats each case counts the faster one.
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import cores, interleaved, machine
 from minidl import kernels
 from minidl.kernels import cpu, reference
 
@@ -160,45 +158,10 @@ def bind(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Run:
     return lambda: function(*arguments)
 
 
-PAUSE = 0.04
-"""Seconds after which the threads of whoever ran before have stopped spinning."""
-
-
-def medians(runs: dict[str, Run], seconds: float) -> dict[str, float]:
-    """Each contender's median time in seconds, taken in turns.
-
-    Each brings its own pool of threads, and those wait for more work in a busy loop: so a
-    turn begins with a pause and with a run that is not counted.
-    """
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for run in runs.values():
-        run()
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times["minidl"]) < 5:
-        for name, run in runs.items():
-            time.sleep(PAUSE)
-            run()
-            for _ in range(5):
-                start = time.perf_counter()
-                run()
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def processor() -> str:
-    """The name of this machine's processor."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
-    except FileNotFoundError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
-
-
 def main() -> None:
     """Print the machine and one line for each case."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=cores())
     parser.add_argument("--seconds", type=float, default=1.0, help="for each case")
     parser.add_argument("words", nargs="*")
     given = parser.parse_args()
@@ -206,17 +169,14 @@ def main() -> None:
     if torch is not None:
         torch.set_num_threads(given.threads)
     features = cpu.products.BYTES * 8
-    print(
-        f"{processor()}, {given.threads} of {os.cpu_count()} cores, {features} bit vectors; "
-        f"numpy {np.__version__}, torch {torch.__version__ if torch else 'not installed'}"
-    )
+    print(f"{machine()}; {given.threads} threads, {features} bit vectors")
     print("to torch   to NumPy      minidl       torch  case")
     for cases in (convolution_cases, product_cases, elementwise_cases):
         for name, runs in cases():
             if given.words and not any(word in name for word in given.words):
                 continue
             with torch.no_grad() if torch is not None else open(os.devnull):
-                took = medians(runs, given.seconds)
+                took = interleaved(runs, given.seconds)
             mine = took.pop("minidl")
             plain = took.pop("reference")
             best = min(took.values(), default=float("nan"))

@@ -37,26 +37,34 @@ def machine() -> str:
     return f"{name}, {cores()} cores, {platform.system()}, {versions}"
 
 
-def interleaved(
-    ways: Mapping[str, Callable[[], object]], *, seconds: float = 2.0, rounds: int = 9
-) -> dict[str, float]:
+PAUSE = 0.04
+"""Seconds after which the threads of whoever ran before have stopped spinning."""
+
+
+def interleaved(ways: Mapping[str, Callable[[], object]], seconds: float = 2.0) -> dict[str, float]:
     """The median time of one call of each way, in seconds.
 
-    The ways take turns, round after round, so that what slows the machine slows
-    them alike. Each round repeats a way often enough to be timed well.
+    The ways take turns, so that what slows the machine slows them alike. Each brings a
+    pool of threads of its own, and those may wait for more work in a busy loop: so a turn
+    begins with a pause and with a call that is not counted.
+
+    Parameters
+    ----------
+    ways
+        What to time, by name.
+    seconds
+        For all of them together, at least.
     """
-    repeats = {}
-    for name, way in ways.items():
-        way()
-        start = time.perf_counter()
-        way()
-        once = max(time.perf_counter() - start, 1e-6)
-        repeats[name] = max(1, int(seconds / len(ways) / rounds / once))
     times: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
+    for way in ways.values():
+        way()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or min(map(len, times.values())) < 15:
         for name, way in ways.items():
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
+            time.sleep(PAUSE)
+            way()
+            for _ in range(5):
+                start = time.perf_counter()
                 way()
-            times[name].append((time.perf_counter() - start) / repeats[name])
+                times[name].append(time.perf_counter() - start)
     return {name: statistics.median(each) for name, each in times.items()}

@@ -239,10 +239,10 @@ def show(comparison: Comparison) -> None:
     )
     console.print(table)
     notes = [
-        f"|Δw| exact: largest difference of a weight from serial after {CHECKED_STEPS} steps in "
-        f"float64; up to {ROUNDING:.0e} is rounding.",
-        "|Δw| float32: the same after the whole run in float32, where rounding has grown.",
-        "MB sent: by each rank in the whole run. Formula in each step, N being the model's size:",
+        f"|Δw| exact: largest difference of a weight from serial after {CHECKED_STEPS} steps",
+        f"  in float64; up to {ROUNDING:.0e} is rounding.",
+        "|Δw| float32: the same after the whole run in float32; rounding has grown.",
+        "MB sent: by each rank in the whole run. Formula for a step, N the model's size:",
         *(f"  {row.strategy}: {row.formula}" for row in comparison.rows if row.formula),
     ]
     console.print("\n" + "\n".join(notes), style="dim", highlight=False)

@@ -58,7 +58,7 @@ class ParameterServer(Strategy):
 
     @property
     def formula(self) -> str:
-        return "N from each of P−1 learners, N(P−1) from the server: 2N(P−1) through it"
+        return "N from each of P−1 learners, N(P−1) from the server"
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)

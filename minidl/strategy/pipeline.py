@@ -77,7 +77,7 @@ class Pipeline(Strategy):
 
     @property
     def formula(self) -> str:
-        return "activations forward, their gradients back, at each border between stages"
+        return "activations forward, their gradients back, between stages"
 
     def check(self, job: Job) -> None:
         self._parts(job)
