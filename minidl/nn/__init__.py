@@ -16,6 +16,7 @@ from minidl.nn.layer import EVALUATE, Layer, Mode
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
+from minidl.nn.pad_channels import PadChannels
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minidl.nn.residual import Residual
@@ -42,6 +43,7 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "Mode",
+    "PadChannels",
     "Parameter",
     "ParameterBuffer",
     "ReLU",

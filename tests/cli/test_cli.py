@@ -76,7 +76,10 @@ def test_nothing_asked_for_shows_the_help() -> None:
     ("words", "message"),
     [
         (["train", "digit"], "unknown data set 'digit'; known: digits, fashion-mnist, fashion-m"),
-        (["train", "digits", "-m", "lenet"], "unknown model 'lenet'; known: digits_cnn, lenet5"),
+        (
+            ["train", "digits", "-m", "lenet"],
+            "unknown model 'lenet'; known: alexnet, digits_cnn, googlenet, lenet5",
+        ),
         (["train", "digits", "-s", "mesh"], "unknown strategy 'mesh'; known: pipeline, ring, se"),
         (["train", "digits", "--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
         (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),

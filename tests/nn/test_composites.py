@@ -98,6 +98,19 @@ def test_concat_refuses_what_cannot_be_joined():
         nn.GlobalAvgPool2d().build((3, 4))
 
 
+@given(h=st.integers(1, 6), w=st.integers(1, 6), stride=st.integers(1, 4), more=st.integers(0, 2))
+def test_pad_channels_is_a_convolution_with_the_identity(h, w, stride, more):
+    pad, conv = nn.PadChannels(2 + more, stride), nn.Conv2d(2 + more, 1, stride)
+    assert pad.build((h, w, 2)) == conv.build((h, w, 2))
+    conv.initialise((h, w, 2), dtype=np.float64)
+    conv.weight.value[...] = np.eye(2, 2 + more)
+    x = np.arange(4.0 * h * w).reshape(2, h, w, 2)
+    y, _ = pad.forward(x, nn.EVALUATE)
+    np.testing.assert_array_equal(y, conv.forward(x, nn.EVALUATE)[0])
+    with pytest.raises(ShapeError, match="at most 1 channels"):
+        nn.PadChannels(1).build((h, w, 2))
+
+
 def test_an_empty_sequential_is_the_identity():
     x = np.arange(6.0).reshape(2, 3)
     network = nn.Sequential()

@@ -106,6 +106,12 @@ def test_residual(shape, width, generator):
     check_layer(projected, generator.normal(size=shape), generator)
 
 
+@given(images(), few, some, seeds)
+def test_pad_channels(shape, more, stride, generator):
+    layer = nn.PadChannels(shape[-1] + more, stride)
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
 @given(shapes(), st.lists(some, max_size=3), seeds)
 def test_concat(shape, widths, generator):
     branches = [nn.Sequential(nn.Linear(width), nn.Tanh()) for width in widths]
