@@ -18,7 +18,7 @@ FLOORS = (
     ("course", "train"),
     ("strategy", "report"),
     ("runtime",),
-    ("plans", "models", "data"),
+    ("plans", "models", "data", "analysis"),
     ("nn", "optim"),
     ("kernels",),
 )
@@ -73,7 +73,7 @@ def run(code: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "what", ["import minidl", "from minidl import data, models, nn, optim, strategy"]
+    "what", ["import minidl", "from minidl import analysis, data, models, nn, optim, strategy"]
 )
 def test_importing_loads_nothing_heavy(what: str, tmp_path: Path) -> None:
     loaded = run(f"import sys\n{what}\nprint(*sys.modules)", tmp_path).split()

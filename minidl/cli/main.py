@@ -1,4 +1,4 @@
-"""The command line: ``minidl train``, ``compare``, ``grade`` and ``doctor``."""
+"""The command line: ``minidl train``, ``compare``, ``summary``, ``grade`` and ``doctor``."""
 
 from __future__ import annotations
 
@@ -118,6 +118,32 @@ def compare(
     else:
         command.show(comparison)
     raise typer.Exit(0 if comparison.agrees else 1)
+
+
+@app.command()
+def summary(
+    model: Annotated[str, typer.Argument(help="A network's name, e.g. resnet50.")],
+    shape: Annotated[
+        str, typer.Option("--input", "-i", help="One sample: height x width x channels.")
+    ] = "224x224x3",
+    batch: Annotated[int, typer.Option("--batch", "-b", help="Samples at a time.")] = 1,
+    classes: Annotated[
+        int | None, typer.Option(help="Outputs.", show_default="the network's own")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Count a network: sizes, parameters, multiply-adds, activations, receptive fields.
+
+    [dim]minidl summary lenet5 --input 28x28x1 --batch 64[/dim]
+    """
+    from minidl.cli import summary as command
+
+    with _explained():
+        counted = command.count(model, shape, batch, classes)
+    if as_json:
+        typer.echo(counted.to_json())
+    else:
+        command.show(model, counted)
 
 
 @app.command()

@@ -7,17 +7,47 @@ from collections.abc import Callable
 from typing import Any
 
 from minidl.errors import InputError, unknown_name
+from minidl.models.alexnet import alexnet
 from minidl.models.digits_cnn import digits_cnn
+from minidl.models.googlenet import googlenet
 from minidl.models.lenet5 import lenet5
 from minidl.models.mlp import mlp
+from minidl.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from minidl.models.resnet_cifar import resnet20, resnet32, resnet56
+from minidl.models.vgg import vgg11, vgg13, vgg16, vgg19
 from minidl.nn.layer import Layer
 
-__all__ = ["digits_cnn", "known", "lenet5", "make", "mlp"]
+__all__ = [
+    "alexnet",
+    "digits_cnn",
+    "googlenet",
+    "known",
+    "lenet5",
+    "make",
+    "mlp",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet152",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+]
+
+_MAKERS: tuple[Callable[..., Layer], ...] = (
+    mlp, lenet5, digits_cnn, alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
+    resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56,
+)  # fmt: skip
 
 
 def known() -> dict[str, Callable[..., Layer]]:
     """The functions that make networks, by name."""
-    return {made.__name__: made for made in (mlp, lenet5, digits_cnn)}
+    return {made.__name__: made for made in _MAKERS}
 
 
 def make(name: str, **settings: Any) -> Layer:

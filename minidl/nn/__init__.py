@@ -6,6 +6,7 @@ from minidl.nn import init
 from minidl.nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
+from minidl.nn.concat import Concat
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
@@ -15,8 +16,9 @@ from minidl.nn.layer import EVALUATE, Layer, Mode
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
+from minidl.nn.pad_channels import PadChannels
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
-from minidl.nn.pooling import AvgPool2d, MaxPool2d
+from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 
@@ -27,11 +29,13 @@ __all__ = [
     "AvgPool2d",
     "BCEWithLogits",
     "BatchNorm",
+    "Concat",
     "Conv2d",
     "CrossEntropy",
     "Dropout",
     "FitImage",
     "Flatten",
+    "GlobalAvgPool2d",
     "Initialiser",
     "Layer",
     "LeakyReLU",
@@ -39,6 +43,7 @@ __all__ = [
     "Loss",
     "MaxPool2d",
     "Mode",
+    "PadChannels",
     "Parameter",
     "ParameterBuffer",
     "ReLU",

@@ -41,7 +41,7 @@ class FitImage(Layer):
         return self.size, self.size, shape[2]
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        factor, top, left = self._place(x.shape)
+        factor, top, left = self.placement(x.shape[1:])
         y = kernels.array_module(x).zeros((len(x), self.size, self.size, x.shape[3]), x.dtype)
         inside = y[:, top : top + factor * x.shape[1], left : left + factor * x.shape[2]]
         inside[...] = x.repeat(factor, axis=1).repeat(factor, axis=2)
@@ -49,12 +49,12 @@ class FitImage(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         n, h, w, c = saved
-        factor, top, left = self._place(saved)
+        factor, top, left = self.placement(saved[1:])
         inside = dy[:, top : top + factor * h, left : left + factor * w]
         return inside.reshape(n, h, factor, w, factor, c).sum(axis=(2, 4))
 
-    def _place(self, shape: Shape) -> tuple[int, int, int]:
-        """The factor, and the first row and column of the enlarged image."""
-        _, h, w, _ = shape
+    def placement(self, shape: Shape) -> tuple[int, int, int]:
+        """The factor, and the first row and column of an enlarged image of this shape."""
+        h, w, _ = shape
         factor = self.size // max(h, w)
         return factor, (self.size - factor * h) // 2, (self.size - factor * w) // 2

@@ -1,11 +1,11 @@
-"""Pooling: each window of an image is replaced by its largest value or by its mean."""
+"""Pooling: each window of an image, or all of it, is replaced by its largest value or its mean."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError
+from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 from minidl.nn.settings import Pair, pair
@@ -76,3 +76,21 @@ class AvgPool2d(Pool2d):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         return kernels.of(dy).avg_pool2d_gradient(dy, saved, self.size, self.stride, self.padding)
+
+
+class GlobalAvgPool2d(Layer):
+    """The mean of each channel over the whole image, (N, H, W, C) to (N, C) (Lin et al. 2014)."""
+
+    def build(self, shape: Shape) -> Shape:
+        if len(shape) != 3 or min(shape) < 1:
+            raise ShapeError(
+                f"{self.describe()} needs images of shape (height, width, channels), not {shape}"
+            )
+        return shape[2:]
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x.mean(axis=(1, 2)), x.shape if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        _, h, w, _ = saved
+        return (dy / (h * w))[:, None, None].repeat(h, axis=1).repeat(w, axis=2)

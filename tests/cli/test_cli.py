@@ -51,9 +51,10 @@ def refused(*words: str | Path) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], ["train", "compare", "grade", "doctor"]),
+        ([], ["train", "compare", "summary", "grade", "doctor"]),
         (["train"], ["--strategy", "--workers", "--resume", "--save", "--json", "digits"]),
         (["compare"], ["--plan", "--workers", "--epochs", "--json", "Exit status 1"]),
+        (["summary"], ["--input", "--batch", "--classes", "--json", "resnet50"]),
         (["grade"], ["--directory", "--results", "hw_ring"]),
         (["doctor"], ["--clear", "--json"]),
     ],
@@ -76,7 +77,10 @@ def test_nothing_asked_for_shows_the_help() -> None:
     ("words", "message"),
     [
         (["train", "digit"], "unknown data set 'digit'; known: digits, fashion-mnist, fashion-m"),
-        (["train", "digits", "-m", "lenet"], "unknown model 'lenet'; known: digits_cnn, lenet5"),
+        (
+            ["train", "digits", "-m", "lenet"],
+            "unknown model 'lenet'; known: alexnet, digits_cnn, googlenet, lenet5",
+        ),
         (["train", "digits", "-s", "mesh"], "unknown strategy 'mesh'; known: pipeline, ring, se"),
         (["train", "digits", "--optimizer", "lion"], "unknown optimizer 'lion'; known: adam, sgd"),
         (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),
@@ -277,3 +281,21 @@ def test_grade_exits_with_1_where_points_are_missing(tmp_path: Path) -> None:
     result = minidl("grade", "hw_ring")
     assert result.exit_code == 1, result.output
     assert "not written yet" in result.stdout
+
+
+def test_summary_counts_without_training_anything() -> None:
+    told = json.loads(minidl("summary", "vgg16", "--json").stdout)
+    assert told["parameters"] == 138_357_544
+    assert told["input_shape"] == [224, 224, 3]
+    table = minidl("summary", "lenet5", "--input", "28x28x1", "--classes", "7", "-b", "64").stdout
+    assert "lenet5 for 64 samples of 28×28×1" in table
+    assert f"{61_706 - 3 * 85:,}" in table
+    assert len(re.findall(r"^\d+ +[A-Z]", table, re.MULTILINE)) == 13
+
+
+def test_summary_refuses_what_cannot_be_counted() -> None:
+    assert "known: alexnet" in refused("summary", "lenet")
+    for text in ("28x28x", "0x28x1", "a", "28,28,1", "-1x2x3"):
+        assert "such as 224x224x3" in refused("summary", "lenet5", "--input", text)
+    assert "at most 32×32" in refused("summary", "lenet5")
+    assert "batch must be" in refused("summary", "mlp", "--batch", "0")

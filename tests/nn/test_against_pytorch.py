@@ -97,6 +97,29 @@ def test_pooling(kind, n, h, w, size, stride, padding, seed):
     close(channels_first(dx), of_x.grad)
 
 
+@given(n=some, h=some, w=some, c=some, widths=st.lists(some, min_size=1, max_size=3), seed=seeds)
+def test_concat_and_global_avg_pool2d(n, h, w, c, widths, seed):
+    generator = np.random.default_rng(seed)
+    branches = [nn.Conv2d(o, (1, 3), padding=(0, 1)) for o in widths]
+    layer = nn.Sequential(nn.Concat(*branches, nn.Sequential()), nn.GlobalAvgPool2d())
+    x = generator.normal(size=(n, h, w, c))
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x = tensor(channels_first(x))
+    of_w = [tensor(branch.weight.value.transpose(3, 2, 0, 1)) for branch in branches]
+    of_b = [tensor(branch.bias.value) for branch in branches]
+    ways = [
+        torch.nn.functional.conv2d(of_x, w, b, padding=(0, 1))
+        for w, b in zip(of_w, of_b, strict=True)
+    ]
+    of_y = torch.nn.functional.adaptive_avg_pool2d(torch.cat([*ways, of_x], 1), 1).flatten(1)
+    of_y.backward(torch.tensor(dy))
+    close(y, of_y)
+    close(channels_first(dx), of_x.grad)
+    for branch, other_w, other_b in zip(branches, of_w, of_b, strict=True):
+        close(branch.weight.grad.transpose(3, 2, 0, 1), other_w.grad)
+        close(branch.bias.grad, other_b.grad)
+
+
 @given(n=st.integers(2, 5), h=some, c=some, momentum=st.floats(0, 1), seed=seeds)
 def test_batch_norm(n, h, c, momentum, seed):
     generator = np.random.default_rng(seed)

@@ -62,6 +62,11 @@ def test_pooling(shape, kind, size, stride, generator):
     check_layer(layer, away_from_ties(generator, shape), generator)
 
 
+@given(images(), seeds)
+def test_global_avg_pool2d(shape, generator):
+    check_layer(nn.GlobalAvgPool2d(), generator.normal(size=shape), generator)
+
+
 @given(shapes(), seeds)
 def test_batch_norm(shape, generator):
     assume(np.prod(shape[:-1]) != 1)
@@ -99,6 +104,24 @@ def test_residual(shape, width, generator):
     check_layer(nn.Residual(body), generator.normal(size=shape), generator)
     projected = nn.Residual(nn.Sequential(nn.Linear(width), nn.Tanh()), nn.Linear(width))
     check_layer(projected, generator.normal(size=shape), generator)
+
+
+@given(images(), few, some, seeds)
+def test_pad_channels(shape, more, stride, generator):
+    layer = nn.PadChannels(shape[-1] + more, stride)
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(shapes(), st.lists(some, max_size=3), seeds)
+def test_concat(shape, widths, generator):
+    branches = [nn.Sequential(nn.Linear(width), nn.Tanh()) for width in widths]
+    check_layer(nn.Concat(*branches, nn.Sequential()), generator.normal(size=shape), generator)
+
+
+@given(images(), some, seeds)
+def test_concat_of_convolutions(shape, width, generator):
+    branches = (nn.Conv2d(width, (3, 1), padding=(1, 0)), nn.AvgPool2d(3, 1, 1), nn.Conv2d(2, 1))
+    check_layer(nn.Concat(*branches), generator.normal(size=shape), generator)
 
 
 @settings(max_examples=10)

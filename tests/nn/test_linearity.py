@@ -13,9 +13,12 @@ LINEAR = {
     "Linear": lambda: nn.Linear(3, bias=False),
     "Conv2d": lambda: nn.Conv2d(2, (3, 2), stride=2, padding=1, bias=False),
     "AvgPool2d": lambda: nn.AvgPool2d(3, stride=2, padding=1),
+    "GlobalAvgPool2d": nn.GlobalAvgPool2d,
+    "PadChannels": lambda: nn.PadChannels(5, stride=2),
     "Flatten": nn.Flatten,
     "FitImage": lambda: nn.FitImage(15),
     "Dropout": lambda: nn.Dropout(0.4),
+    "Concat": lambda: nn.Concat(nn.Linear(2, bias=False), nn.Sequential()),
     "Residual": lambda: nn.Residual(nn.Linear(2, bias=False)),
 }
 

@@ -79,10 +79,12 @@ def image_cases(draw: st.DrawFn) -> Case:
                 [nn.AvgPool2d(2), nn.Dropout(0.3)],
                 [nn.Residual(nn.Conv2d(channels, 3, padding=1)), nn.Tanh()],
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
+                [nn.Concat(nn.Conv2d(2, (1, 3), padding=(0, 1)), nn.Dropout(0.3)), nn.Tanh()],
+                [nn.PadChannels(channels + 1, stride=2)],
             ]
         )
     )
-    layers += [nn.Flatten(), nn.Linear(classes)]
+    layers += [draw(st.sampled_from([nn.Flatten(), nn.GlobalAvgPool2d()])), nn.Linear(classes)]
     return draw(_on_data((5, 4, draw(st.integers(1, 2))), tuple(layers), classes))
 
 

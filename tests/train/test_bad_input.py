@@ -249,7 +249,7 @@ def test_settings_of_strategies() -> None:
     ("make", "name", "known"),
     [
         (data.make, "digit", "unknown data set 'digit'; known: digits, fashion-mnist, fashion-mn"),
-        (models.make, "lenet", "unknown model 'lenet'; known: digits_cnn, lenet5, mlp"),
+        (models.make, "lenet", "unknown model 'lenet'; known: alexnet, digits_cnn"),
         (
             lambda name: strategies.make(name, 2),
             "rings",

@@ -1,0 +1,139 @@
+"""What one layer costs and how it moves receptive fields; a rule for each kind of layer.
+
+A layer of your own is taught by ``multiply_adds.register`` and ``sight.register``,
+which are `functools.singledispatch`. Without a rule, a layer that keeps the shape and has
+nothing to learn is taken for a function of each position alone, which costs nothing.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from minidl import nn
+from minidl.analysis.receptive_field import Sight
+from minidl.errors import InputError
+from minidl.nn.parameters import Shape
+from minidl.nn.pooling import Pool2d
+
+
+@singledispatch
+def multiply_adds(layer: nn.Layer, given: Shape, made: Shape) -> int:
+    """Multiplications, each with an addition, that one sample costs in a forward pass.
+
+    As is usual, only products with weights count: additions of biases,
+    normalisation (which evaluation can fold into the weights before it), pooling
+    and activations are nothing beside them.
+
+    Parameters
+    ----------
+    layer
+        Built, and not made of other layers.
+    given, made
+        The shapes of one sample before and behind it.
+
+    Raises
+    ------
+    InputError
+        If it has parameters and there is no rule for it.
+    """
+    if any(parameter.trainable for parameter in layer.parameters().values()):
+        raise _no_rule("multiply_adds", layer)
+    return 0
+
+
+@multiply_adds.register
+def _(layer: nn.Linear, given: Shape, made: Shape) -> int:
+    return _positions(made) * layer.weight.size
+
+
+@multiply_adds.register
+def _(layer: nn.Conv2d, given: Shape, made: Shape) -> int:
+    return _positions(made) * layer.weight.size
+
+
+@multiply_adds.register
+def _(layer: nn.BatchNorm, given: Shape, made: Shape) -> int:
+    return 0
+
+
+def _positions(made: Shape) -> int:
+    """How often the whole weight is applied."""
+    count = 1
+    for size in made[:-1]:
+        count *= size
+    return count
+
+
+@singledispatch
+def sight(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
+    """The receptive fields behind a layer, from those before it.
+
+    In evaluation, that is: in training, batch normalisation lets every position
+    see the whole image.
+
+    Parameters
+    ----------
+    layer
+        Not made of other layers.
+    seen
+        The fields of the positions that it is given.
+    given, made
+        The shapes of one sample before and behind it.
+
+    Raises
+    ------
+    InputError
+        If it changes the shape of an image and there is no rule for it.
+    """
+    if seen is not None and given[:2] != made[:2]:
+        raise _no_rule("sight", layer)
+    return seen
+
+
+@sight.register
+def _(layer: nn.Conv2d, seen: Sight, given: Shape, made: Shape) -> Sight:
+    if seen is None:
+        return None
+    windows = zip(seen, layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
+    down, across = (field.behind_window(*window) for field, *window in windows)
+    return down, across
+
+
+@sight.register
+def _(layer: Pool2d, seen: Sight, given: Shape, made: Shape) -> Sight:
+    if seen is None:
+        return None
+    windows = zip(seen, layer.size, layer.stride, layer.padding, strict=True)
+    down, across = (field.behind_window(*window) for field, *window in windows)
+    return down, across
+
+
+@sight.register
+def _(layer: nn.PadChannels, seen: Sight, given: Shape, made: Shape) -> Sight:
+    if seen is None:
+        return None
+    down, across = (field.behind_window(1, layer.stride, 0) for field in seen)
+    return down, across
+
+
+@sight.register
+def _(layer: nn.FitImage, seen: Sight, given: Shape, made: Shape) -> Sight:
+    if seen is None:
+        return None
+    factor, top, left = layer.placement(given)
+    down, across = seen
+    return down.enlarged(factor, top), across.enlarged(factor, left)
+
+
+@sight.register(nn.Flatten)
+@sight.register(nn.GlobalAvgPool2d)
+def _(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
+    return None
+
+
+def _no_rule(name: str, layer: nn.Layer) -> InputError:
+    kind = type(layer).__name__
+    return InputError(
+        f"the analysis has no rule for {layer.describe()}; "
+        f"teach it one with analysis.{name}.register({kind})"
+    )

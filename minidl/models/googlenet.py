@@ -1,0 +1,81 @@
+"""GoogLeNet (Szegedy et al. 2015): modules of parallel ways, with 1×1 convolutions to save work."""
+
+from __future__ import annotations
+
+from minidl import nn
+
+
+def googlenet(classes: int = 1000, width: int = 64) -> nn.Sequential:
+    """Nine Inception modules between two convolutions and one full layer.
+
+    6,624,904 parameters for three channels and a thousand classes, as in
+    torchvision, whose form this is: batch normalisation behind each convolution,
+    and 3×3 where the paper's modules have 5×5. The paper's auxiliary outputs,
+    used in training only, are not part of it. Where torchvision rounds a
+    pooling's output size up, the window here is padded on either side instead,
+    which gives the same sizes for images whose side divides by 32.
+
+    Parameters
+    ----------
+    classes
+        The number of outputs.
+    width
+        Filters of the first convolution; all others are in proportion, rounded down to
+        no less than one.
+    """
+
+    def filters(count: int) -> int:
+        return max(1, count * width // 64)
+
+    def module(*counts: int) -> nn.Concat:
+        return inception(*map(filters, counts))
+
+    return nn.Sequential(
+        *_convolution(filters(64), 7, stride=2),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        *_convolution(filters(64), 1),
+        *_convolution(filters(192), 3),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        module(64, 96, 128, 16, 32, 32),
+        module(128, 128, 192, 32, 96, 64),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        module(192, 96, 208, 16, 48, 64),
+        module(160, 112, 224, 24, 64, 64),
+        module(128, 128, 256, 24, 64, 64),
+        module(112, 144, 288, 32, 64, 64),
+        module(256, 160, 320, 32, 128, 128),
+        nn.MaxPool2d(2),
+        module(256, 160, 320, 32, 128, 128),
+        module(384, 192, 384, 48, 128, 128),
+        nn.GlobalAvgPool2d(),
+        nn.Dropout(0.2),
+        nn.Linear(classes, weight_init=nn.init.xavier_uniform),
+    )
+
+
+def inception(
+    ones: int, before_small: int, small: int, before_large: int, large: int, pooled: int
+) -> nn.Concat:
+    """A module of four ways: 1×1; 1×1 then 3×3; 1×1 then 3×3; pooling then 1×1.
+
+    Parameters
+    ----------
+    ones, small, large, pooled
+        Filters at the end of each way; together the module's output channels.
+    before_small, before_large
+        Filters of the 1×1 convolutions that narrow the input of the two 3×3 ones.
+    """
+    return nn.Concat(
+        nn.Sequential(*_convolution(ones, 1)),
+        nn.Sequential(*_convolution(before_small, 1), *_convolution(small, 3)),
+        nn.Sequential(*_convolution(before_large, 1), *_convolution(large, 3)),
+        nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), *_convolution(pooled, 1)),
+    )
+
+
+def _convolution(channels: int, size: int, stride: int = 1) -> list[nn.Layer]:
+    return [
+        nn.Conv2d(channels, size, stride, padding=size // 2, bias=False),
+        nn.BatchNorm(eps=1e-3),
+        nn.ReLU(),
+    ]
