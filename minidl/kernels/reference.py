@@ -220,6 +220,51 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     return dy * y * (1 - y)
 
 
+def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
+    """One step of a long short-term memory, from its gates' arguments.
+
+    ``c_next = f c + i g`` and ``h = o tanh(c_next)``, where i, f and o are sigmoids and g is a
+    tanh of the four quarters of z, in the order i, f, g, o.
+
+    Parameters
+    ----------
+    z
+        (N, 4 H).
+    c
+        (N, H), the cell's memory before the step.
+
+    Returns
+    -------
+    h, c_next : (N, H)
+    gates : (N, 4 H)
+        The values of i, f, g and o, for the gradient.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers et al., "Learning to
+    forget", 2000, for the gate f.
+    """
+    i, f, g, o = np.split(z, 4, axis=1)
+    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    c_next = f * c + i * g
+    return o * np.tanh(c_next), c_next, np.concatenate((i, f, g, o), axis=1)
+
+
+def lstm_cell_gradient(
+    dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array
+) -> tuple[Array, Array]:
+    """The gradients of `lstm_cell` by z and c, from those by h and c_next.
+
+    c_next reaches the loss by two ways: through h, and through the next step.
+    """
+    i, f, g, o = np.split(gates, 4, axis=1)
+    tanh_c = np.tanh(c_next)
+    dc_next = dc_next + dh * o * (1 - tanh_c * tanh_c)
+    di, df, dg, do = dc_next * g, dc_next * c, dc_next * i, dh * tanh_c
+    dz = (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o))
+    return np.concatenate(dz, axis=1), dc_next * f
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """x times `scale` where a random number is at least `threshold`, 0 elsewhere.
 

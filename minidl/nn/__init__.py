@@ -17,11 +17,13 @@ from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
+from minidl.nn.recurrent import LSTM, Recurrent, TakeLast
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 
 __all__ = [
     "EVALUATE",
+    "LSTM",
     "MSE",
     "Array",
     "AvgPool2d",
@@ -42,11 +44,13 @@ __all__ = [
     "Parameter",
     "ParameterBuffer",
     "ReLU",
+    "Recurrent",
     "Residual",
     "RunningMean",
     "Sequential",
     "Shape",
     "Sigmoid",
+    "TakeLast",
     "Tanh",
     "init",
 ]

@@ -36,6 +36,7 @@ from minidl.kernels.cpu.pooling import (
     max_pool2d,
     max_pool2d_gradient,
 )
+from minidl.kernels.cpu.recurrent import lstm_cell, lstm_cell_gradient
 
 __all__ = [
     "adam_step",
@@ -49,6 +50,8 @@ __all__ = [
     "dropout",
     "leaky_relu",
     "leaky_relu_gradient",
+    "lstm_cell",
+    "lstm_cell_gradient",
     "matmul",
     "max_pool2d",
     "max_pool2d_gradient",

@@ -1,0 +1,9 @@
+"""Recurrent layers: a cell applied step after step, and what stacks of such are made of."""
+
+from __future__ import annotations
+
+from minidl.nn.recurrent.lstm import LSTM
+from minidl.nn.recurrent.stack import Recurrent
+from minidl.nn.recurrent.take_last import TakeLast
+
+__all__ = ["LSTM", "Recurrent", "TakeLast"]

@@ -1,0 +1,149 @@
+"""Recurrent layers: gradients by every state, sequences in pieces, and what starts them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from finite_differences import assert_close, check_layer, numerical_gradient, randomise
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl import kernels, nn
+from minidl.errors import InputError, ShapeError
+
+KINDS = [nn.LSTM]
+PARAMETERS = {nn.LSTM: lambda m, n: 4 * (m * n + n * n + n)}
+TRAINING = nn.Mode(training=True)
+
+each_kind = pytest.mark.parametrize("kind", KINDS)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+sizes = st.integers(1, 3)
+sequences = st.tuples(st.integers(0, 3), st.integers(1, 4), sizes)
+
+
+@pytest.fixture(autouse=True, params=kernels.CHOICES)
+def on_each_kernels(request):
+    with kernels.using(request.param):
+        yield
+
+
+def a_state(layer, n, generator):
+    """A random state, or gradient of one."""
+    shape = (n, len(layer.cells), layer.hidden_size)
+    return tuple(generator.normal(size=shape) for _ in range(layer.cell.arrays))
+
+
+@each_kind
+@given(shape=sequences, hidden=sizes, generator=seeds)
+def test_gradients(kind, shape, hidden, generator):
+    check_layer(kind(hidden), generator.normal(size=shape), generator)
+
+
+@given(shape=sequences, generator=seeds)
+def test_gradient_of_the_last_step(shape, generator):
+    check_layer(nn.TakeLast(), generator.normal(size=shape), generator)
+
+
+@each_kind
+@settings(max_examples=15)
+@given(shape=sequences, hidden=sizes, generator=seeds)
+def test_gradients_with_states(kind, shape, hidden, generator):
+    """The first and the last state take part in the gradient, each with random numbers."""
+    layer, x = kind(hidden), generator.normal(size=shape)
+    buffer = layer.initialise(shape[1:], dtype=np.float64)
+    randomise(buffer, generator)
+    buffer.grads[...] = 0
+    state = a_state(layer, len(x), generator)
+    y, _, saved = layer.forward_from(x, state, TRAINING)
+    dy, dstate = generator.normal(size=y.shape), a_state(layer, len(x), generator)
+    dx, dfirst = layer.backward_through(dy, dstate, saved)
+
+    def value() -> float:
+        y, last, _ = layer.forward_from(x, state, TRAINING)
+        return float((y * dy).sum() + sum((a * b).sum() for a, b in zip(last, dstate, strict=True)))
+
+    assert_close(dx, numerical_gradient(value, x), "input")
+    for place, (given_, array) in enumerate(zip(dfirst, state, strict=True)):
+        assert_close(given_, numerical_gradient(value, array), f"state {place}")
+    for name, parameter in buffer.parameters.items():
+        assert_close(parameter.grad, numerical_gradient(value, parameter.value), name)
+
+
+@each_kind
+@given(n=st.integers(0, 3), steps=st.integers(2, 6), cut=st.integers(1, 5), generator=seeds)
+def test_a_sequence_in_pieces_is_the_whole(kind, n, steps, cut, generator):
+    """Outputs, and gradients if they flow through the cut."""
+    cut = min(cut, steps - 1)
+    layer, x = kind(3), generator.normal(size=(n, steps, 2))
+    buffer = layer.initialise(x.shape[1:], dtype=np.float64)
+    y, last, saved = layer.forward_from(x, None, TRAINING)
+    dy, dstate = generator.normal(size=y.shape), a_state(layer, n, generator)
+    dx, dfirst = layer.backward_through(dy, dstate, saved)
+    whole = buffer.grads.copy()
+    buffer.grads[...] = 0
+    y1, state, saved1 = layer.forward_from(x[:, :cut], None, TRAINING)
+    y2, end, saved2 = layer.forward_from(x[:, cut:], state, TRAINING)
+    dx2, dstate = layer.backward_through(dy[:, cut:], dstate, saved2)
+    dx1, dstart = layer.backward_through(dy[:, :cut], dstate, saved1)
+    close = {"rtol": 1e-9, "atol": 1e-11}
+    np.testing.assert_allclose(np.concatenate((y1, y2), axis=1), y, **close)
+    np.testing.assert_allclose(np.concatenate((dx1, dx2), axis=1), dx, **close)
+    np.testing.assert_allclose(end, last, **close)
+    np.testing.assert_allclose(dstart, dfirst, **close)
+    np.testing.assert_allclose(buffer.grads, whole, **close)
+
+
+@each_kind
+@given(m=sizes, n=st.integers(1, 5))
+def test_parameter_counts_are_the_formulas(kind, m, n):
+    layer = kind(n)
+    assert len(layer.initialise((4, m))) == PARAMETERS[kind](m, n)
+
+
+@each_kind
+@given(m=sizes, n=st.integers(1, 5), seed=st.integers(0, 99))
+def test_initial_recurrent_weights_keep_lengths(kind, m, n, seed):
+    layer = kind(n)
+    layer.initialise((4, m), seed=seed, dtype=np.float64)
+    gates = np.split(layer.cells["0"].recurrent.value, layer.cell.gates, axis=1)
+    for u in gates:
+        np.testing.assert_allclose(u.T @ u, np.eye(n), atol=1e-12)
+    assert n == 1 or len({u.tobytes() for u in gates}) == len(gates)
+
+
+def test_a_forget_gate_starts_open():
+    layer = nn.LSTM(2)
+    layer.initialise((3, 1))
+    np.testing.assert_array_equal(layer.cells["0"].bias.value, [0, 0, 1, 1, 0, 0, 0, 0])
+
+
+@each_kind
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_long_and_saturated_sequences_stay_finite(kind, dtype):
+    generator = np.random.default_rng(0)
+    layer = kind(4)
+    buffer = layer.initialise((300, 3), dtype=dtype)
+    x = (generator.choice([-1e4, 0, 1e4], (2, 300, 3))).astype(dtype)
+    y, saved = layer.forward(x, TRAINING)
+    dx = layer.backward(np.ones_like(y), saved)
+    for array in (y, dx, buffer.grads):
+        assert np.isfinite(array).all()
+        assert array.dtype == dtype
+
+
+@each_kind
+def test_what_does_not_fit_is_refused(kind):
+    with pytest.raises(InputError, match="hidden_size must be .* at least 1, not 0"):
+        kind(0)
+    for shape in ((3,), (0, 3), (4, 0), (2, 3, 4)):
+        with pytest.raises(ShapeError, match=r"needs sequences \(steps, features\)"):
+            kind(2).initialise(shape)
+    layer = kind(2)
+    layer.initialise((4, 3))
+    for shape in ((1, 4, 2), (1, 0, 3), (4, 3)):
+        with pytest.raises(ShapeError, match=r"\(N, T, 3\) .* cannot take one of shape"):
+            layer.forward(np.zeros(shape, np.float32), nn.EVALUATE)
+    with pytest.raises(ShapeError, match=r"state of . array\(s\) of shape \(1, 1, 2\), not"):
+        layer.forward_from(np.zeros((1, 4, 3), np.float32), (np.zeros((1, 1, 3)),), nn.EVALUATE)
+    with pytest.raises(ShapeError, match=r"TakeLast needs sequences .* not samples of shape \(3,"):
+        nn.TakeLast().build((3,))
