@@ -215,6 +215,24 @@ def lstm_cell_gradient(
     return cp.concatenate(dz, axis=1), dc_next * f
 
 
+def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
+    """See `reference.gru_cell`."""
+    (xr, xu, xn), (hr, hu, hn) = cp.split(zx, 3, axis=1), cp.split(zh, 3, axis=1)
+    r, u = sigmoid(xr + hr), sigmoid(xu + hu)
+    n = cp.tanh(xn + r * hn)
+    return (1 - u) * n + u * h, cp.concatenate((r, u, n, hn), axis=1)
+
+
+def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
+    """See `reference.gru_cell_gradient`."""
+    r, u, n, hn = cp.split(gates, 4, axis=1)
+    dn = dh_next * (1 - u) * (1 - n * n)
+    du = dh_next * (h - n) * u * (1 - u)
+    dr = dn * hn * r * (1 - r)
+    dzx = cp.concatenate((dr, du, dn), axis=1)
+    return dzx, cp.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """See `reference.dropout`."""
     return cp.where(bits >= threshold, x * x.dtype.type(scale), x.dtype.type(0))

@@ -265,6 +265,47 @@ def lstm_cell_gradient(
     return np.concatenate(dz, axis=1), dc_next * f
 
 
+def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
+    """One step of a gated recurrent unit, from its products with the input and with h.
+
+    With the three thirds of zx and zh, ``r = sigmoid(zx + zh)``, ``u = sigmoid(zx + zh)`` and
+    ``n = tanh(zx + r zh)``; ``h_next = (1 - u) n + u h``.
+
+    Parameters
+    ----------
+    zx, zh
+        (N, 3 H).
+    h
+        (N, H), the state before the step.
+
+    Returns
+    -------
+    h_next : (N, H)
+    gates : (N, 4 H)
+        The values of r, u, n and of zh's last third, for the gradient.
+
+    References
+    ----------
+    Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. There r
+    multiplies h before the product; here, as in cuDNN and PyTorch, what comes out of it, so
+    that one product serves all three.
+    """
+    (xr, xu, xn), (hr, hu, hn) = np.split(zx, 3, axis=1), np.split(zh, 3, axis=1)
+    r, u = sigmoid(xr + hr), sigmoid(xu + hu)
+    n = np.tanh(xn + r * hn)
+    return (1 - u) * n + u * h, np.concatenate((r, u, n, hn), axis=1)
+
+
+def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `gru_cell` by zx, zh and h."""
+    r, u, n, hn = np.split(gates, 4, axis=1)
+    dn = dh_next * (1 - u) * (1 - n * n)
+    du = dh_next * (h - n) * u * (1 - u)
+    dr = dn * hn * r * (1 - r)
+    dzx = np.concatenate((dr, du, dn), axis=1)
+    return dzx, np.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """x times `scale` where a random number is at least `threshold`, 0 elsewhere.
 

@@ -17,14 +17,16 @@ from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
-from minidl.nn.recurrent import LSTM, Recurrent, TakeLast
+from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 
 __all__ = [
     "EVALUATE",
+    "GRU",
     "LSTM",
     "MSE",
+    "RNN",
     "Array",
     "AvgPool2d",
     "BCEWithLogits",

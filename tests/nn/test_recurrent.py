@@ -11,8 +11,12 @@ from hypothesis import strategies as st
 from minidl import kernels, nn
 from minidl.errors import InputError, ShapeError
 
-KINDS = [nn.LSTM]
-PARAMETERS = {nn.LSTM: lambda m, n: 4 * (m * n + n * n + n)}
+KINDS = [nn.RNN, nn.GRU, nn.LSTM]
+PARAMETERS = {
+    nn.RNN: lambda m, n: m * n + n * n + n,
+    nn.GRU: lambda m, n: 3 * (m * n + n * n + n) + n,
+    nn.LSTM: lambda m, n: 4 * (m * n + n * n + n),
+}
 TRAINING = nn.Mode(training=True)
 
 each_kind = pytest.mark.parametrize("kind", KINDS)

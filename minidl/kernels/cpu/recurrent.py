@@ -36,6 +36,22 @@ def lstm_cell_gradient(
     return dz, dc
 
 
+def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
+    """See `reference.gru_cell`."""
+    h_next, gates = np.empty(h.shape, h.dtype), np.empty((len(h), 4 * h.shape[1]), h.dtype)
+    share(_gru_cell, WORK * zx.size, ready(zx), ready(zh), ready(h), h_next, gates)
+    return h_next, gates
+
+
+def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
+    """See `reference.gru_cell_gradient`."""
+    (n, size), dtype = h.shape, h.dtype
+    dzx, dzh, dh = (np.empty((n, columns), dtype) for columns in (3 * size, 3 * size, size))
+    given = (ready(x) for x in (dh_next, gates, h))
+    share(_gru_cell_gradient, 2 * gates.size, *given, dzx, dzh, dh)
+    return dzx, dzh, dh
+
+
 @numba.njit(nogil=True, fastmath={"contract"})
 def _sigmoid(x: Any, one: Any) -> Any:
     e = _exp(-abs(x))
@@ -82,3 +98,34 @@ def _lstm_cell_gradient(
             dz[n, 2 * size + j] = through * i * (one - g * g)
             dz[n, 3 * size + j] = dh[n, j] * tanh_c * o * (one - o)
             dc[n, j] = through * f
+
+
+@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+def _gru_cell(zx: Array, zh: Array, h: Array, h_next: Array, gates: Array) -> None:
+    size, one, border = h.shape[1], h.dtype.type(1), h.dtype.type(0.625)
+    for n in numba.prange(h.shape[0]):
+        for j in range(2 * size):
+            gates[n, j] = _sigmoid(zx[n, j] + zh[n, j], one)
+        for j in range(size):
+            of_state = zh[n, 2 * size + j]
+            new = _tanh(zx[n, 2 * size + j] + gates[n, j] * of_state, one, border)
+            gates[n, 2 * size + j], gates[n, 3 * size + j] = new, of_state
+            kept = gates[n, size + j]
+            h_next[n, j] = (one - kept) * new + kept * h[n, j]
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _gru_cell_gradient(
+    dh_next: Array, gates: Array, h: Array, dzx: Array, dzh: Array, dh: Array
+) -> None:
+    size, one = h.shape[1], h.dtype.type(1)
+    for n in numba.prange(h.shape[0]):
+        for j in range(size):
+            r, u = gates[n, j], gates[n, size + j]
+            new, of_state = gates[n, 2 * size + j], gates[n, 3 * size + j]
+            dnew = dh_next[n, j] * (one - u) * (one - new * new)
+            du = dh_next[n, j] * (h[n, j] - new) * u * (one - u)
+            dr = dnew * of_state * r * (one - r)
+            dzx[n, j], dzx[n, size + j], dzx[n, 2 * size + j] = dr, du, dnew
+            dzh[n, j], dzh[n, size + j], dzh[n, 2 * size + j] = dr, du, dnew * r
+            dh[n, j] = dh_next[n, j] * u

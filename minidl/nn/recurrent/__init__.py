@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from minidl.nn.recurrent.gru import GRU
 from minidl.nn.recurrent.lstm import LSTM
+from minidl.nn.recurrent.rnn import RNN
 from minidl.nn.recurrent.stack import Recurrent
 from minidl.nn.recurrent.take_last import TakeLast
 
-__all__ = ["LSTM", "Recurrent", "TakeLast"]
+__all__ = ["GRU", "LSTM", "RNN", "Recurrent", "TakeLast"]
