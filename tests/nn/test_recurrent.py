@@ -20,6 +20,9 @@ PARAMETERS = {
 TRAINING = nn.Mode(training=True)
 
 each_kind = pytest.mark.parametrize("kind", KINDS)
+shapes_of_stacks = st.fixed_dictionaries(
+    {"layers": st.integers(1, 3), "bidirectional": st.booleans()}
+)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 sizes = st.integers(1, 3)
 sequences = st.tuples(st.integers(0, 3), st.integers(1, 4), sizes)
@@ -38,9 +41,10 @@ def a_state(layer, n, generator):
 
 
 @each_kind
-@given(shape=sequences, hidden=sizes, generator=seeds)
-def test_gradients(kind, shape, hidden, generator):
-    check_layer(kind(hidden), generator.normal(size=shape), generator)
+@given(shape=sequences, hidden=sizes, stack=shapes_of_stacks, generator=seeds)
+def test_gradients(kind, shape, hidden, stack, generator):
+    dropout = 0.3 if stack["layers"] > 1 else 0.0
+    check_layer(kind(hidden, dropout=dropout, **stack), generator.normal(size=shape), generator)
 
 
 @given(shape=sequences, generator=seeds)
@@ -50,10 +54,10 @@ def test_gradient_of_the_last_step(shape, generator):
 
 @each_kind
 @settings(max_examples=15)
-@given(shape=sequences, hidden=sizes, generator=seeds)
-def test_gradients_with_states(kind, shape, hidden, generator):
+@given(shape=sequences, hidden=sizes, stack=shapes_of_stacks, generator=seeds)
+def test_gradients_with_states(kind, shape, hidden, stack, generator):
     """The first and the last state take part in the gradient, each with random numbers."""
-    layer, x = kind(hidden), generator.normal(size=shape)
+    layer, x = kind(hidden, **stack), generator.normal(size=shape)
     buffer = layer.initialise(shape[1:], dtype=np.float64)
     randomise(buffer, generator)
     buffer.grads[...] = 0
@@ -78,7 +82,7 @@ def test_gradients_with_states(kind, shape, hidden, generator):
 def test_a_sequence_in_pieces_is_the_whole(kind, n, steps, cut, generator):
     """Outputs, and gradients if they flow through the cut."""
     cut = min(cut, steps - 1)
-    layer, x = kind(3), generator.normal(size=(n, steps, 2))
+    layer, x = kind(3, layers=2), generator.normal(size=(n, steps, 2))
     buffer = layer.initialise(x.shape[1:], dtype=np.float64)
     y, last, saved = layer.forward_from(x, None, TRAINING)
     dy, dstate = generator.normal(size=y.shape), a_state(layer, n, generator)
@@ -100,8 +104,51 @@ def test_a_sequence_in_pieces_is_the_whole(kind, n, steps, cut, generator):
 @each_kind
 @given(m=sizes, n=st.integers(1, 5))
 def test_parameter_counts_are_the_formulas(kind, m, n):
-    layer = kind(n)
-    assert len(layer.initialise((4, m))) == PARAMETERS[kind](m, n)
+    count = PARAMETERS[kind]
+    assert len(kind(n).initialise((4, m))) == count(m, n)
+    assert len(kind(n, layers=3).initialise((4, m))) == count(m, n) + 2 * count(n, n)
+    both = kind(n, layers=2, bidirectional=True)
+    assert len(both.initialise((4, m))) == 2 * count(m, n) + 2 * count(2 * n, n)
+
+
+@each_kind
+@given(n=st.integers(0, 3), steps=st.integers(1, 4), generator=seeds)
+def test_both_directions_are_one_each_way(kind, n, steps, generator):
+    """With the same weights, the one that goes backwards is the other on the sequence reversed."""
+    layer, x = kind(3, bidirectional=True), generator.normal(size=(n, steps, 2))
+    layer.initialise(x.shape[1:], dtype=np.float64)
+    there, back = layer.cells.values()
+    for parameter, other in zip(
+        there.parameters().values(), back.parameters().values(), strict=True
+    ):
+        other.value[...] = parameter.value
+    assert layer.build((steps, 2)) == (steps, 6)
+    y, last, _ = layer.forward_from(x, None, nn.EVALUATE)
+    y_of_reversed, _ = layer.forward(x[:, ::-1], nn.EVALUATE)
+    np.testing.assert_allclose(y[:, :, 3:], y_of_reversed[:, ::-1, :3], atol=1e-12)
+    np.testing.assert_array_equal(last[0][:, 0], y[:, -1, :3])
+    np.testing.assert_array_equal(last[0][:, 1], y[:, 0, 3:])
+
+
+@each_kind
+@given(n=st.integers(2, 6), cut=st.integers(0, 6), generator=seeds)
+def test_micro_batches_add_up_to_the_whole(kind, n, cut, generator):
+    """Forward stores nothing on the layer, so two batches may be under way; also with dropout."""
+    cut = min(cut, n)
+    layer, x = kind(3, 2, True, 0.4), generator.normal(size=(n, 3, 2))
+    buffer = layer.initialise(x.shape[1:], seed=1, dtype=np.float64)
+    dy = generator.normal(size=(n, 3, 6))
+    y, saved = layer.forward(x, nn.Mode(training=True, seed=3, step=2, batch_size=n))
+    dx = layer.backward(dy, saved)
+    whole = buffer.grads.copy()
+    buffer.grads[...] = 0
+    mode = [nn.Mode(training=True, seed=3, step=2, first=f, batch_size=n) for f in (0, cut)]
+    (y1, saved1), (y2, saved2) = layer.forward(x[:cut], mode[0]), layer.forward(x[cut:], mode[1])
+    dx1, dx2 = layer.backward(dy[:cut], saved1), layer.backward(dy[cut:], saved2)
+    np.testing.assert_allclose(np.concatenate((y1, y2)), y, atol=1e-12)
+    np.testing.assert_allclose(np.concatenate((dx1, dx2)), dx, atol=1e-12)
+    np.testing.assert_allclose(buffer.grads, whole, atol=1e-11)
+    assert layer.forward(x, nn.EVALUATE)[1] is None
 
 
 @each_kind
@@ -139,6 +186,12 @@ def test_long_and_saturated_sequences_stay_finite(kind, dtype):
 def test_what_does_not_fit_is_refused(kind):
     with pytest.raises(InputError, match="hidden_size must be .* at least 1, not 0"):
         kind(0)
+    with pytest.raises(InputError, match="layers must be .* at least 1, not 0"):
+        kind(2, layers=0)
+    with pytest.raises(InputError, match="dropout stands between layers"):
+        kind(2, dropout=0.5)
+    with pytest.raises(InputError, match="rate must be"):
+        kind(2, layers=2, dropout=1.0)
     for shape in ((3,), (0, 3), (4, 0), (2, 3, 4)):
         with pytest.raises(ShapeError, match=r"needs sequences \(steps, features\)"):
             kind(2).initialise(shape)

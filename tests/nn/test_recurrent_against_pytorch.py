@@ -31,7 +31,12 @@ def close(one, other):
 def twin(layer, features):
     """PyTorch's layer with the same weights."""
     other = getattr(torch.nn, type(layer).__name__)(
-        features, layer.hidden_size, batch_first=True, dtype=torch.float64
+        features,
+        layer.hidden_size,
+        layer.layers,
+        bidirectional=layer.bidirectional,
+        batch_first=True,
+        dtype=torch.float64,
     )
     with torch.no_grad():
         for name, value in of_parameters(layer, lambda parameter: parameter.value).items():
@@ -54,10 +59,11 @@ def of_parameters(layer, of):
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @settings(max_examples=20)
-@given(n=few, steps=some, features=few, hidden=some, seed=st.integers(0, 999))
-def test_recurrent(kind, n, steps, features, hidden, seed):
+@given(n=few, steps=some, features=few, hidden=some, layers=few, both=st.booleans(),
+       seed=st.integers(0, 999))  # fmt: skip
+def test_recurrent(kind, n, steps, features, hidden, layers, both, seed):
     generator = np.random.default_rng(seed)
-    layer, x = kind(hidden), generator.normal(size=(n, steps, features))
+    layer, x = kind(hidden, layers, both), generator.normal(size=(n, steps, features))
     buffer = layer.initialise(x.shape[1:], dtype=np.float64)
     buffer.values[...] = generator.normal(size=len(buffer))
     shape = (n, len(layer.cells), hidden)

@@ -33,8 +33,8 @@ class RNN(Recurrent):
     ----------
     hidden_size
         H, the size of a state.
-
-    See `Recurrent` for the other parameters, and for how to pass a state on.
+    layers, bidirectional, dropout
+        As of `Recurrent`, which also says how to pass a state on.
     """
 
     cell = RNNCell

@@ -1,11 +1,12 @@
-"""What RNN, GRU and LSTM have in common: a cell is scanned over a sequence."""
+"""What RNN, GRU and LSTM have in common: cells scanned over a sequence, stacked, both ways."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from minidl import kernels
-from minidl.errors import ShapeError
+from minidl.errors import InputError, ShapeError
+from minidl.nn.dropout import Dropout
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 from minidl.nn.recurrent.cell import Cell, State
@@ -20,12 +21,22 @@ class Recurrent(Layer):
     into pieces, with the gradient flowing through the cut by `backward_through`, or stopped
     there (truncated back-propagation through time).
 
-    A state is a tuple of arrays, each (N, cells, H).
+    Its cells are named by their layer, ``"0"``, ``"1"`` and so on, each followed, if the layer
+    is bidirectional, by the one that goes backwards, ``"0_reverse"``. Upper cells see the
+    outputs of the layer below: H numbers a step, or 2 H. A state is a tuple of arrays, each
+    (N, cells, H), the cells in this order.
 
     Parameters
     ----------
     hidden_size
-        H, the size of a state and of an output.
+        H, the size of a state.
+    layers
+        How many are stacked.
+    bidirectional
+        Whether each layer also reads the sequence from its end. The output is then
+        (N, T, 2 H): what has been read up to a step, and what from there on.
+    dropout
+        The rate of `Dropout` between layers.
 
     Raises
     ------
@@ -35,10 +46,34 @@ class Recurrent(Layer):
 
     cell: ClassVar[type[Cell]]
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(
+        self,
+        hidden_size: int,
+        layers: int = 1,
+        bidirectional: bool = False,
+        dropout: float = 0.0,
+    ) -> None:
         name = type(self).__name__
         self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
-        self.cells = {"0": self.cell(self.hidden_size)}
+        self.layers = whole(f"{name}: layers", layers)
+        self.bidirectional = bidirectional
+        if dropout and layers == 1:
+            raise InputError(
+                f"{name}: dropout stands between layers, and there is only one; "
+                "put nn.Dropout behind it instead"
+            )
+        self.dropouts = [Dropout(dropout) for _ in range(layers - 1)]
+        self.ends = ("", "_reverse") if bidirectional else ("",)
+        self.cells = {
+            f"{layer}{end}": self.cell(self.hidden_size)
+            for layer in range(layers)
+            for end in self.ends
+        }
+
+    @property
+    def out_features(self) -> int:
+        """The size of an output: H, or 2 H if bidirectional."""
+        return self.hidden_size * (2 if self.bidirectional else 1)
 
     def build(self, shape: Shape) -> Shape:
         if len(shape) != 2 or min(shape) < 1:
@@ -46,8 +81,10 @@ class Recurrent(Layer):
                 f"{self.describe()} needs sequences (steps, features) of at least one step with "
                 f"one feature, not samples of shape {shape}"
             )
-        self.cells["0"].declare(shape[1])
-        return shape[0], self.hidden_size
+        for layer in range(self.layers):
+            for cell in self._directions(layer):
+                cell.declare(self.out_features if layer else shape[1])
+        return shape[0], self.out_features
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         y, _, saved = self.forward_from(x, None, mode)
@@ -65,6 +102,7 @@ class Recurrent(Layer):
             (N, T, D); T may differ from call to call.
         state
             The state before the first step: None for zeros, or what another call returned.
+            A cell that goes backwards starts from its part at the end of the sequence.
 
         Raises
         ------
@@ -77,11 +115,22 @@ class Recurrent(Layer):
                 f"{self.describe()} was built for batches (N, T, {features}) with T at least 1 "
                 f"and cannot take one of shape {x.shape}"
             )
-        state = self._checked(state, x)
-        y, last, kept = self.cells["0"].scan(
-            _turned(x), tuple(s[:, 0] for s in state), None, mode.training
-        )
-        return _turned(y), tuple(s[:, None] for s in last), kept
+        xp, pending = kernels.array_module(x), _by_cell(self._checked(state, x))
+        x, lasts, saved = _turned(x), [], []
+        for layer in range(self.layers):
+            dropped = None
+            if layer:
+                x, dropped = self.dropouts[layer - 1].forward(x.swapaxes(0, 1), mode)
+                x = _turned(x)
+            outputs, kept = [], []
+            for way, cell in zip((1, -1), self._directions(layer), strict=False):
+                y, last, of_cell = cell.scan(x[::way], pending.pop(0), None, mode.training)
+                outputs.append(y[::way])
+                lasts.append(last)
+                kept.append(of_cell)
+            x = xp.concatenate(outputs, axis=2) if self.bidirectional else outputs[0]
+            saved.append((dropped, kept))
+        return _turned(x), _by_array(lasts), saved if mode.training else None
 
     def backward_through(self, dy: Array, dstate: State | None, saved: Any) -> tuple[Array, State]:
         """The gradients by x and by the first state; the parameters' are added to theirs.
@@ -89,15 +138,33 @@ class Recurrent(Layer):
         Parameters
         ----------
         dy
-            (N, T, H), the gradient by the outputs.
+            (N, T, H) or (N, T, 2 H), the gradient by the outputs.
         dstate
             That by the last state, beyond what comes through the outputs; None for none.
         saved
             What `forward_from` returned.
         """
-        dstate = self._checked(dstate, dy)
-        dx, dfirst = self.cells["0"].scan_back(_turned(dy), tuple(d[:, 0] for d in dstate), saved)
-        return _turned(dx), tuple(d[:, None] for d in dfirst)
+        xp, pending = kernels.array_module(dy), _by_cell(self._checked(dstate, dy))
+        dy = _turned(dy)
+        dfirsts: list[State] = []
+        for layer in reversed(range(self.layers)):
+            dropped, kept = saved[layer]
+            cells = self._directions(layer)
+            parts = xp.split(dy, len(cells), axis=2)
+            dx: Array = 0
+            for way, cell, d, of_cell in reversed(
+                list(zip((1, -1), cells, parts, kept, strict=False))
+            ):
+                dx_of_cell, dfirst = cell.scan_back(d[::way], pending.pop(), of_cell)
+                dx = dx + dx_of_cell[::way]
+                dfirsts.insert(0, dfirst)
+            dy = dx
+            if layer:
+                dy = _turned(self.dropouts[layer - 1].backward(dy.swapaxes(0, 1), dropped))
+        return _turned(dy), _by_array(dfirsts)
+
+    def _directions(self, layer: int) -> list[Cell]:
+        return [self.cells[f"{layer}{end}"] for end in self.ends]
 
     def _checked(self, state: State | None, like: Array) -> State:
         shape = (len(like), len(self.cells), self.hidden_size)
@@ -110,6 +177,17 @@ class Recurrent(Layer):
                 f"not {[s.shape for s in state]}"
             )
         return state
+
+
+def _by_cell(state: State) -> list[State]:
+    """The states (N, H) of each cell."""
+    return [tuple(s[:, cell] for s in state) for cell in range(state[0].shape[1])]
+
+
+def _by_array(states: list[State]) -> State:
+    """The states of all cells together, (N, cells, H)."""
+    xp = kernels.array_module(states[0][0])
+    return tuple(xp.stack(arrays, axis=1) for arrays in zip(*states, strict=True))
 
 
 def _turned(x: Array) -> Array:
