@@ -17,7 +17,7 @@ from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
-from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast
+from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 
@@ -55,4 +55,5 @@ __all__ = [
     "TakeLast",
     "Tanh",
     "init",
+    "with_mask",
 ]

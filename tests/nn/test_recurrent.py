@@ -47,9 +47,80 @@ def test_gradients(kind, shape, hidden, stack, generator):
     check_layer(kind(hidden, dropout=dropout, **stack), generator.normal(size=shape), generator)
 
 
-@given(shape=sequences, generator=seeds)
-def test_gradient_of_the_last_step(shape, generator):
-    check_layer(nn.TakeLast(), generator.normal(size=shape), generator)
+@given(shape=sequences, both=st.booleans(), generator=seeds)
+def test_gradient_of_the_last_step(shape, both, generator):
+    shape = (*shape[:2], shape[2] * 2)
+    check_layer(nn.TakeLast(both), generator.normal(size=shape), generator)
+
+
+@given(stack=shapes_of_stacks, shape=sequences, generator=seeds)
+def test_the_last_step_is_the_state_of_the_last_layer(stack, shape, generator):
+    """Also after padding, and of both directions."""
+    layer, x = nn.GRU(2, **stack), generator.normal(size=shape)
+    layer.initialise(shape[1:], dtype=np.float64)
+    mask = np.arange(shape[1]) < generator.integers(0, shape[1] + 1, shape[0])[:, None]
+    y, (state,), _ = layer.forward_from(x, None, nn.EVALUATE, mask)
+    last, _ = nn.TakeLast(stack["bidirectional"]).forward(y, nn.EVALUATE)
+    ends = 2 if stack["bidirectional"] else 1
+    np.testing.assert_array_equal(last.reshape(shape[0], ends, 2), state[:, -ends:])
+
+
+@each_kind
+@settings(max_examples=15)
+@given(shape=sequences, stack=shapes_of_stacks, generator=seeds)
+def test_gradients_of_padded_sequences(kind, shape, stack, generator):
+    """By padding and by the mask they are 0; what the output repeats over padding counts."""
+    lengths = generator.integers(0, shape[1] + 1, shape[0])
+    x = nn.with_mask(generator.normal(size=shape), lengths)
+    check_layer(kind(2, masked=True, **stack), x, generator)
+
+
+@each_kind
+@given(shape=sequences, before=st.booleans(), stack=shapes_of_stacks, generator=seeds)
+def test_padding_changes_nothing(kind, shape, before, stack, generator):
+    """Every sequence gives what it gives alone, whatever the padding holds, at either end."""
+    (n, steps, _), layer, close = shape, kind(2, **stack), {"rtol": 1e-9, "atol": 1e-11}
+    x, lengths = generator.normal(size=shape), generator.integers(1, steps + 1, n)
+    mask = np.arange(steps) < lengths[:, None]
+    mask = mask[:, ::-1] if before else mask
+    x[~mask] = generator.choice([np.nan, np.inf, 1e300], (~mask).sum())[:, None]
+    buffer = layer.initialise(shape[1:], dtype=np.float64)
+    state, dstate = a_state(layer, n, generator), a_state(layer, n, generator)
+    y, last, saved = layer.forward_from(x, state, TRAINING, mask)
+    dy = generator.normal(size=y.shape) * mask[:, :, None]
+    dx, dfirst = layer.backward_through(dy, dstate, saved)
+    whole = buffer.grads.copy()
+    assert (dx[~mask] == 0).all()
+    buffer.grads[...] = 0
+    for i in range(n):
+        real, one = mask[i], slice(i, i + 1)
+        of_one = [tuple(a[one] for a in arrays) for arrays in (state, dstate)]
+        y1, last1, saved1 = layer.forward_from(x[one, real], of_one[0], TRAINING)
+        dx1, dfirst1 = layer.backward_through(dy[one, real], of_one[1], saved1)
+        np.testing.assert_allclose(y[one, real], y1, **close)
+        np.testing.assert_allclose(dx[one, real], dx1, **close)
+        for many, alone in ((last, last1), (dfirst, dfirst1)):
+            np.testing.assert_allclose([a[one] for a in many], alone, **close)
+    np.testing.assert_allclose(whole, buffer.grads, **close)
+
+
+def test_masks_that_do_not_fit_are_refused():
+    x = np.zeros((2, 4, 3), np.float32)
+    for lengths in ([1, 5], [-1, 2], [1.0, 2.0]):
+        with pytest.raises(InputError, match="whole numbers from 0 to 4, not"):
+            nn.with_mask(x, lengths)
+    with pytest.raises(ShapeError, match=r"not shapes \(2, 4, 3\) and \(3,\)"):
+        nn.with_mask(x, [1, 2, 3])
+    layer = nn.LSTM(2, masked=True)
+    with pytest.raises(ShapeError, match=r"one feature and the mask, not .* \(4, 1\)"):
+        layer.initialise((4, 1))
+    layer.initialise((4, 4))
+    with pytest.raises(ShapeError, match="built for samples with 4 on the last axis"):
+        layer.forward(x, nn.EVALUATE)
+    with pytest.raises(ShapeError, match=r"mask of shape \(2, 4\), not \(2, 3\)"):
+        layer.forward_from(x, None, nn.EVALUATE, np.ones((2, 3), bool))
+    with pytest.raises(ShapeError, match="even number of features, half from each .*, not 3"):
+        nn.TakeLast(bidirectional=True).build((4, 3))
 
 
 @each_kind

@@ -49,7 +49,7 @@ class GRU(Recurrent):
     ----------
     hidden_size
         H, the size of a state.
-    layers, bidirectional, dropout
+    layers, bidirectional, dropout, masked
         As of `Recurrent`, which also says how to pass a state on.
     """
 

@@ -48,7 +48,7 @@ class LSTM(Recurrent):
     ----------
     hidden_size
         H, the size of a state.
-    layers, bidirectional, dropout
+    layers, bidirectional, dropout, masked
         As of `Recurrent`, which also says how to pass a state on.
     """
 

@@ -33,7 +33,7 @@ class RNN(Recurrent):
     ----------
     hidden_size
         H, the size of a state.
-    layers, bidirectional, dropout
+    layers, bidirectional, dropout, masked
         As of `Recurrent`, which also says how to pass a state on.
     """
 

@@ -26,6 +26,10 @@ class Recurrent(Layer):
     outputs of the layer below: H numbers a step, or 2 H. A state is a tuple of arrays, each
     (N, cells, H), the cells in this order.
 
+    Sequences of different lengths are padded to one, and a mask says which steps exist
+    (`with_mask`). A step that does not exist leaves every state as it is, whatever stands
+    there; the output repeats the state. So padding changes nothing, at whichever end it is.
+
     Parameters
     ----------
     hidden_size
@@ -37,6 +41,9 @@ class Recurrent(Layer):
         (N, T, 2 H): what has been read up to a step, and what from there on.
     dropout
         The rate of `Dropout` between layers.
+    masked
+        Whether the last feature of the input is no feature but the mask: above 0.5 where a
+        step exists. Its gradient is 0.
 
     Raises
     ------
@@ -52,11 +59,13 @@ class Recurrent(Layer):
         layers: int = 1,
         bidirectional: bool = False,
         dropout: float = 0.0,
+        masked: bool = False,
     ) -> None:
         name = type(self).__name__
         self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
         self.layers = whole(f"{name}: layers", layers)
         self.bidirectional = bidirectional
+        self.masked = masked
         if dropout and layers == 1:
             raise InputError(
                 f"{name}: dropout stands between layers, and there is only one; "
@@ -76,24 +85,35 @@ class Recurrent(Layer):
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     def build(self, shape: Shape) -> Shape:
-        if len(shape) != 2 or min(shape) < 1:
+        features = shape[-1] - self.masked if shape else 0
+        if len(shape) != 2 or shape[0] < 1 or features < 1:
             raise ShapeError(
                 f"{self.describe()} needs sequences (steps, features) of at least one step with "
-                f"one feature, not samples of shape {shape}"
+                f"one feature{' and the mask' if self.masked else ''}, not samples of shape {shape}"
             )
         for layer in range(self.layers):
             for cell in self._directions(layer):
-                cell.declare(self.out_features if layer else shape[1])
+                cell.declare(self.out_features if layer else features)
         return shape[0], self.out_features
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        y, _, saved = self.forward_from(x, None, mode)
+        mask = None
+        if self.masked:
+            self.expect_features(x, self.cells["0"].weight.value.shape[0] + 1)
+            x, mask = x[..., :-1], x[..., -1] > 0.5
+        y, _, saved = self.forward_from(x, None, mode, mask)
         return y, saved
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        return self.backward_through(dy, None, saved)[0]
+        dx, _ = self.backward_through(dy, None, saved)
+        if not self.masked:
+            return dx
+        xp = kernels.array_module(dx)
+        return xp.concatenate((dx, xp.zeros((*dx.shape[:2], 1), dx.dtype)), axis=2)
 
-    def forward_from(self, x: Array, state: State | None, mode: Mode) -> tuple[Array, State, Any]:
+    def forward_from(
+        self, x: Array, state: State | None, mode: Mode, mask: Array | None = None
+    ) -> tuple[Array, State, Any]:
         """The outputs, the state after the last step, and what `backward_through` needs.
 
         Parameters
@@ -103,11 +123,14 @@ class Recurrent(Layer):
         state
             The state before the first step: None for zeros, or what another call returned.
             A cell that goes backwards starts from its part at the end of the sequence.
+        mask
+            (N, T), true where a step exists; None if all do. It stands beside x here, whether
+            or not the layer is `masked`.
 
         Raises
         ------
         ShapeError
-            If either has another shape.
+            If one of them has another shape.
         """
         features = self.cells["0"].weight.value.shape[0]
         if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != features:
@@ -115,8 +138,15 @@ class Recurrent(Layer):
                 f"{self.describe()} was built for batches (N, T, {features}) with T at least 1 "
                 f"and cannot take one of shape {x.shape}"
             )
+        if mask is not None and mask.shape != x.shape[:2]:
+            raise ShapeError(
+                f"{self.describe()} needs a mask of shape {x.shape[:2]}, not {mask.shape}"
+            )
         xp, pending = kernels.array_module(x), _by_cell(self._checked(state, x))
         x, lasts, saved = _turned(x), [], []
+        if mask is not None:
+            mask = _turned(mask)[:, :, None]
+            x = xp.where(mask, x, x.dtype.type(0))  # padding may be NaN, and NaN times 0 is too
         for layer in range(self.layers):
             dropped = None
             if layer:
@@ -124,7 +154,8 @@ class Recurrent(Layer):
                 x = _turned(x)
             outputs, kept = [], []
             for way, cell in zip((1, -1), self._directions(layer), strict=False):
-                y, last, of_cell = cell.scan(x[::way], pending.pop(0), None, mode.training)
+                exists = None if mask is None else mask[::way]
+                y, last, of_cell = cell.scan(x[::way], pending.pop(0), exists, mode.training)
                 outputs.append(y[::way])
                 lasts.append(last)
                 kept.append(of_cell)
