@@ -195,6 +195,44 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     return dy * y * (1 - y)
 
 
+def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
+    """See `reference.lstm_cell`."""
+    i, f, g, o = cp.split(z, 4, axis=1)
+    i, f, g, o = sigmoid(i), sigmoid(f), cp.tanh(g), sigmoid(o)
+    c_next = f * c + i * g
+    return o * cp.tanh(c_next), c_next, cp.concatenate((i, f, g, o), axis=1)
+
+
+def lstm_cell_gradient(
+    dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array
+) -> tuple[Array, Array]:
+    """See `reference.lstm_cell_gradient`."""
+    i, f, g, o = cp.split(gates, 4, axis=1)
+    tanh_c = cp.tanh(c_next)
+    dc_next = dc_next + dh * o * (1 - tanh_c * tanh_c)
+    di, df, dg, do = dc_next * g, dc_next * c, dc_next * i, dh * tanh_c
+    dz = (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o))
+    return cp.concatenate(dz, axis=1), dc_next * f
+
+
+def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
+    """See `reference.gru_cell`."""
+    (xr, xu, xn), (hr, hu, hn) = cp.split(zx, 3, axis=1), cp.split(zh, 3, axis=1)
+    r, u = sigmoid(xr + hr), sigmoid(xu + hu)
+    n = cp.tanh(xn + r * hn)
+    return (1 - u) * n + u * h, cp.concatenate((r, u, n, hn), axis=1)
+
+
+def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
+    """See `reference.gru_cell_gradient`."""
+    r, u, n, hn = cp.split(gates, 4, axis=1)
+    dn = dh_next * (1 - u) * (1 - n * n)
+    du = dh_next * (h - n) * u * (1 - u)
+    dr = dn * hn * r * (1 - r)
+    dzx = cp.concatenate((dr, du, dn), axis=1)
+    return dzx, cp.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """See `reference.dropout`."""
     return cp.where(bits >= threshold, x * x.dtype.type(scale), x.dtype.type(0))

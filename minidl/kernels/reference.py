@@ -220,6 +220,92 @@ def sigmoid_gradient(dy: Array, y: Array) -> Array:
     return dy * y * (1 - y)
 
 
+def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
+    """One step of a long short-term memory, from its gates' arguments.
+
+    ``c_next = f c + i g`` and ``h = o tanh(c_next)``, where i, f and o are sigmoids and g is a
+    tanh of the four quarters of z, in the order i, f, g, o.
+
+    Parameters
+    ----------
+    z
+        (N, 4 H).
+    c
+        (N, H), the cell's memory before the step.
+
+    Returns
+    -------
+    h, c_next : (N, H)
+    gates : (N, 4 H)
+        The values of i, f, g and o, for the gradient.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers et al., "Learning to
+    forget", 2000, for the gate f.
+    """
+    i, f, g, o = np.split(z, 4, axis=1)
+    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    c_next = f * c + i * g
+    return o * np.tanh(c_next), c_next, np.concatenate((i, f, g, o), axis=1)
+
+
+def lstm_cell_gradient(
+    dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array
+) -> tuple[Array, Array]:
+    """The gradients of `lstm_cell` by z and c, from those by h and c_next.
+
+    c_next reaches the loss by two ways: through h, and through the next step.
+    """
+    i, f, g, o = np.split(gates, 4, axis=1)
+    tanh_c = np.tanh(c_next)
+    dc_next = dc_next + dh * o * (1 - tanh_c * tanh_c)
+    di, df, dg, do = dc_next * g, dc_next * c, dc_next * i, dh * tanh_c
+    dz = (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o))
+    return np.concatenate(dz, axis=1), dc_next * f
+
+
+def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
+    """One step of a gated recurrent unit, from its products with the input and with h.
+
+    With the three thirds of zx and zh, ``r = sigmoid(zx + zh)``, ``u = sigmoid(zx + zh)`` and
+    ``n = tanh(zx + r zh)``; ``h_next = (1 - u) n + u h``.
+
+    Parameters
+    ----------
+    zx, zh
+        (N, 3 H).
+    h
+        (N, H), the state before the step.
+
+    Returns
+    -------
+    h_next : (N, H)
+    gates : (N, 4 H)
+        The values of r, u, n and of zh's last third, for the gradient.
+
+    References
+    ----------
+    Cho et al., "Learning phrase representations using RNN encoder-decoder", 2014. There r
+    multiplies h before the product; here, as in cuDNN and PyTorch, what comes out of it, so
+    that one product serves all three.
+    """
+    (xr, xu, xn), (hr, hu, hn) = np.split(zx, 3, axis=1), np.split(zh, 3, axis=1)
+    r, u = sigmoid(xr + hr), sigmoid(xu + hu)
+    n = np.tanh(xn + r * hn)
+    return (1 - u) * n + u * h, np.concatenate((r, u, n, hn), axis=1)
+
+
+def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
+    """The gradients of `gru_cell` by zx, zh and h."""
+    r, u, n, hn = np.split(gates, 4, axis=1)
+    dn = dh_next * (1 - u) * (1 - n * n)
+    du = dh_next * (h - n) * u * (1 - u)
+    dr = dn * hn * r * (1 - r)
+    dzx = np.concatenate((dr, du, dn), axis=1)
+    return dzx, np.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """x times `scale` where a random number is at least `threshold`, 0 elsewhere.
 

@@ -19,12 +19,16 @@ from minidl.nn.mse import MSE
 from minidl.nn.pad_channels import PadChannels
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 
 __all__ = [
     "EVALUATE",
+    "GRU",
+    "LSTM",
     "MSE",
+    "RNN",
     "Array",
     "AvgPool2d",
     "BCEWithLogits",
@@ -47,11 +51,14 @@ __all__ = [
     "Parameter",
     "ParameterBuffer",
     "ReLU",
+    "Recurrent",
     "Residual",
     "RunningMean",
     "Sequential",
     "Shape",
     "Sigmoid",
+    "TakeLast",
     "Tanh",
     "init",
+    "with_mask",
 ]

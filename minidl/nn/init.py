@@ -3,6 +3,7 @@
 Xavier: Glorot and Bengio 2010, for tanh and sigmoid. He: He et al. 2015, for
 ReLU. Both keep the variance of what passes through a layer from growing or
 shrinking with depth; they differ in how much of it the activation lets pass.
+Orthogonal: Saxe et al. 2014, for weights that are applied over and over again.
 """
 
 from __future__ import annotations
@@ -61,6 +62,30 @@ def he_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
 def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Normal, of variance 2 / fan_in."""
     return generator.normal(0, sqrt(2 / max(1, fans(shape)[0])), shape)
+
+
+def orthogonal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """Uniform among the matrices that keep lengths: orthonormal columns, or rows if fewer."""
+    fans(shape)
+    rows, columns = prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(generator.normal(size=(max(rows, columns), min(rows, columns))))
+    q *= np.where(np.diagonal(r) < 0, -1, 1)  # else QR's own choice of signs is not uniform
+    return (q if rows >= columns else q.T).reshape(shape)
+
+
+def blocks(*inits: Initialiser) -> Initialiser:
+    """An initialiser that draws equal parts of the last axis, each with its own of `inits`."""
+    return partial(_blocks, inits)
+
+
+def _blocks(
+    inits: tuple[Initialiser, ...], generator: np.random.Generator, shape: Shape
+) -> np.ndarray:
+    *outer, columns = shape
+    if columns % len(inits):
+        raise ShapeError(f"a last axis of {columns} cannot be drawn in {len(inits)} equal parts")
+    part = (*outer, columns // len(inits))
+    return np.concatenate([draw(generator, part) for draw in inits], axis=-1)
 
 
 def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:

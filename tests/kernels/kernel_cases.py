@@ -216,6 +216,39 @@ def _dropout(draw: Draw) -> tuple[Any, ...]:
     return an_array(draw, shape, draw(DTYPES)), bits, threshold, draw(st.sampled_from([1.0, 1.6]))
 
 
+def _gates(draw: Draw, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return np.tanh(an_array(draw, shape, dtype))
+
+
+@st.composite
+def _lstm_cell(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(BATCH), draw(CHANNELS)), draw(DTYPES)
+    scale = dtype(draw(st.sampled_from([1, 1e-4, 30, 1e4])))
+    return an_array(draw, (n, 4 * h), dtype) * scale, an_array(draw, (n, h), dtype)
+
+
+@st.composite
+def _lstm_cell_gradient(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(BATCH), draw(CHANNELS)), draw(DTYPES)
+    dh, dc, c, c_next = (an_array(draw, (n, h), dtype) for _ in range(4))
+    return dh, dc, _gates(draw, (n, 4 * h), dtype), c, c_next
+
+
+@st.composite
+def _gru_cell(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(BATCH), draw(CHANNELS)), draw(DTYPES)
+    scale = dtype(draw(st.sampled_from([1, 1e-4, 30, 1e4])))
+    zx, zh = (an_array(draw, (n, 3 * h), dtype) * scale for _ in range(2))
+    return zx, zh, an_array(draw, (n, h), dtype)
+
+
+@st.composite
+def _gru_cell_gradient(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(BATCH), draw(CHANNELS)), draw(DTYPES)
+    dh_next, before = (an_array(draw, (n, h), dtype) for _ in range(2))
+    return dh_next, _gates(draw, (n, 4 * h), dtype), before
+
+
 PARAMETERS = st.sampled_from([0, 1, 3, 100])
 DECAY = st.sampled_from([0.0, 0.01])
 
@@ -260,6 +293,10 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "tanh_gradient": _activation_gradient(),
     "sigmoid": _elementwise(1),
     "sigmoid_gradient": _activation_gradient(),
+    "lstm_cell": _lstm_cell(),
+    "lstm_cell_gradient": _lstm_cell_gradient(),
+    "gru_cell": _gru_cell(),
+    "gru_cell_gradient": _gru_cell_gradient(),
     "dropout": _dropout(),
     "sgd_step": _sgd_step(),
     "adam_step": _adam_step(),

@@ -45,6 +45,29 @@ def test_mean_and_variance(draw, window, inputs, outputs, seed):
         assert abs(x).max() <= np.sqrt(3 * variance)
 
 
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 99))
+def test_orthogonal_matrices_keep_lengths(rows, columns, seed):
+    w = init.orthogonal(np.random.default_rng(seed), (rows, columns))
+    assert w.shape == (rows, columns)
+    product = w.T @ w if rows >= columns else w @ w.T
+    np.testing.assert_allclose(product, np.eye(min(rows, columns)), atol=1e-12)
+
+
+def test_orthogonal_matrices_are_uniform():
+    """QR alone would give most of them one sign on the diagonal."""
+    drawn = [init.orthogonal(np.random.default_rng(seed), (2, 2)) for seed in range(400)]
+    assert abs(np.mean(drawn, axis=0)).max() < 0.15
+
+
+@given(st.integers(1, 4), st.integers(1, 4))
+def test_blocks_draw_each_part_of_the_last_axis(rows, columns):
+    generator = np.random.default_rng(0)
+    x = init.blocks(init.zeros, init.ones)(generator, (rows, 2 * columns))
+    np.testing.assert_array_equal(x, np.repeat([[0, 1]] * rows, columns, axis=1))
+    with pytest.raises(ShapeError, match="last axis of 3 cannot be drawn in 2 equal parts"):
+        init.blocks(init.zeros, init.ones)(generator, (rows, 3))
+
+
 @drawing
 def test_a_vector_has_no_fans(draw):
     with pytest.raises(ShapeError, match=r"two axes or more, not one of shape \(3,\)"):

@@ -89,6 +89,21 @@ def image_cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def sequence_cases(draw: st.DrawFn) -> Case:
+    """Small recurrent networks, which hand on sequences (steps, features) or the last step."""
+    features, hidden, classes = (draw(st.integers(low, 3)) for low in (2, 1, 2))
+    layers = (
+        draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]))(
+            hidden, *draw(st.sampled_from([(), (2, False, 0.3), (1, True), (1, False, 0.0, True)]))
+        ),
+        draw(st.sampled_from([nn.Dropout(0.3), nn.Tanh(), nn.Linear(2)])),
+        draw(st.sampled_from([nn.TakeLast(), nn.Flatten()])),
+        nn.Linear(classes),
+    )
+    return draw(_on_data((draw(st.integers(1, 4)), features), layers, classes))
+
+
+@st.composite
 def _on_data(
     draw: st.DrawFn, shape: tuple[int, ...], layers: tuple[nn.Layer, ...], classes: int
 ) -> Case:

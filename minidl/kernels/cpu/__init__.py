@@ -36,6 +36,7 @@ from minidl.kernels.cpu.pooling import (
     max_pool2d,
     max_pool2d_gradient,
 )
+from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell, lstm_cell_gradient
 
 __all__ = [
     "adam_step",
@@ -47,8 +48,12 @@ __all__ = [
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
     "dropout",
+    "gru_cell",
+    "gru_cell_gradient",
     "leaky_relu",
     "leaky_relu_gradient",
+    "lstm_cell",
+    "lstm_cell_gradient",
     "matmul",
     "max_pool2d",
     "max_pool2d_gradient",

@@ -1,0 +1,146 @@
+"""The scan under every recurrent layer: one cell, step after step, and back again.
+
+Only the product with the state has to wait for the step before. So the inputs of all
+steps are multiplied at once, as are, on the way back, all that the parameters get.
+Within, the steps are axis 0: what a step needs then lies together in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, NamedTuple
+
+from minidl import kernels
+from minidl.nn import init
+from minidl.nn.layer import Layer
+from minidl.nn.parameters import Array, Initialiser, Parameter
+
+State = tuple[Array, ...]
+"""What passes from step to step; the first array, (N, H), is also the step's output."""
+
+
+class Kept(NamedTuple):
+    """What a scan keeps for its way back."""
+
+    x: Array
+    """(T, N, D)"""
+    states: Array
+    """(T + 1, N, H): the output before each step, and after the last."""
+    steps: list[Any]
+    """What each step keeps."""
+    mask: Array | None
+    """(T, N, 1), true where a step exists."""
+
+
+class Cell(Layer):
+    """One direction of one layer, with the parameters of all its gates side by side.
+
+    Parameters
+    ----------
+    hidden_size
+        H, the size of the state.
+    """
+
+    gates: ClassVar[int] = 1
+    """How many sizes H the product with the input has."""
+    arrays: ClassVar[int] = 1
+    """How many arrays a state has."""
+    separate: ClassVar[bool] = False
+    """Whether the products with input and state have gradients of their own."""
+
+    weight: Parameter
+    recurrent: Parameter
+    bias: Parameter
+
+    def __init__(self, hidden_size: int) -> None:
+        self.hidden_size = hidden_size
+
+    def declare(self, features: int) -> None:
+        """Declare the parameters for inputs with this many features."""
+        k, h = self.gates, self.hidden_size
+        self.parameter("weight", (features, k * h), init.blocks(*k * [init.xavier_uniform]))
+        self.parameter("recurrent", (h, k * h), init.blocks(*k * [init.orthogonal]))
+        self.parameter("bias", (k * h,), self.bias_init())
+
+    def bias_init(self) -> Initialiser:
+        """What draws the bias."""
+        return init.zeros
+
+    def step(self, zx: Array, zh: Array, state: State) -> tuple[State, Any]:
+        """The state after a step, and what the step keeps.
+
+        Parameters
+        ----------
+        zx, zh
+            (N, k H), the products with the input and with the state; `zh` may be overwritten.
+        state
+            Before the step.
+        """
+        raise TypeError(f"{type(self).__name__} defines no step")
+
+    def step_back(self, dstate: State, kept: Any) -> tuple[Array, Array, tuple[Any, ...]]:
+        """The gradients by `zx`, `zh` and the state before; of the latter, 0 for none.
+
+        What the state before gets through `zh` is not for the step to know.
+        """
+        raise TypeError(f"{type(self).__name__} defines no step back")
+
+    def scan(
+        self, x: Array, state: State, mask: Array | None, keep: bool
+    ) -> tuple[Array, State, Kept | None]:
+        """The outputs of all steps (T, N, H), the state after the last, what `scan_back` needs."""
+        k, xp = kernels.of(x), kernels.array_module(x)
+        u, (count, n, features) = self.recurrent.value, x.shape
+        zx = k.matmul(x.reshape(count * n, features), self.weight.value)
+        zx += self.bias.value
+        zx = zx.reshape(count, n, zx.shape[1])
+        states = xp.empty((count + 1, n, self.hidden_size), x.dtype)
+        states[0] = state[0]
+        steps = []
+        for t in range(count):
+            new, kept = self.step(zx[t], k.matmul(state[0], u), state)
+            if mask is not None:
+                new = tuple(xp.where(mask[t], a, b) for a, b in zip(new, state, strict=True))
+            state = new
+            states[t + 1] = state[0]
+            if keep:
+                steps.append(kept)
+        return states[1:], state, Kept(x, states, steps, mask) if keep else None
+
+    def scan_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, State]:
+        """The gradients by x and by the first state; the parameters' are added to theirs.
+
+        Parameters
+        ----------
+        dy
+            (T, N, H), what each output gets from outside of the layer.
+        dstate
+            What the last state gets beyond that.
+        """
+        k, xp = kernels.of(dy), kernels.array_module(dy)
+        x, states, steps, mask = kept
+        count, n, features = x.shape
+        columns = self.gates * self.hidden_size
+        back = xp.ascontiguousarray(self.recurrent.value.T)
+        dzx = xp.empty((count, n, columns), dy.dtype)
+        dzh = xp.empty_like(dzx) if self.separate else dzx
+        for t in reversed(range(count)):
+            dstate = (dstate[0] + dy[t], *dstate[1:])
+            through = dstate if mask is None else tuple(xp.where(mask[t], d, 0) for d in dstate)
+            dzx[t], dzh_t, before = self.step_back(through, steps[t])
+            if self.separate:
+                dzh[t] = dzh_t
+            before = (k.matmul(dzh_t, back) + before[0], *before[1:])
+            if mask is not None:
+                before = tuple(
+                    b + xp.where(mask[t], 0, d) for b, d in zip(before, dstate, strict=True)
+                )
+            dstate = before
+        dzx, dzh = dzx.reshape(count * n, columns), dzh.reshape(count * n, columns)
+        self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
+        self.recurrent.grad += k.matmul(states[:-1].reshape(count * n, self.hidden_size).T, dzh)
+        self.bias.grad += dzx.sum(axis=0)
+        self.collect(dzh)
+        return k.matmul(dzx, self.weight.value.T).reshape(x.shape), dstate
+
+    def collect(self, dzh: Array) -> None:
+        """Add to the gradients of parameters that only this kind of cell has."""

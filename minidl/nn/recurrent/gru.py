@@ -1,0 +1,56 @@
+"""The gated recurrent unit (Cho et al. 2014): one state that is kept or renewed, gate by gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minidl import kernels
+from minidl.nn import init
+from minidl.nn.parameters import Array, Parameter
+from minidl.nn.recurrent.cell import Cell, State
+from minidl.nn.recurrent.stack import Recurrent
+
+
+class GRUCell(Cell):
+    """r, u = sigmoid(zx + zh), n = tanh(zx + r zh); h' = (1 - u) n + u h."""
+
+    gates = 3
+    separate = True
+
+    candidate_bias: Parameter
+
+    def declare(self, features: int) -> None:
+        super().declare(features)
+        self.parameter("candidate_bias", (self.hidden_size,), init.zeros)
+
+    def step(self, zx: Array, zh: Array, state: State) -> tuple[State, Any]:
+        zh[:, 2 * self.hidden_size :] += self.candidate_bias.value
+        (h,) = state
+        h_next, gates = kernels.of(zx).gru_cell(zx, zh, h)
+        return (h_next,), (gates, h)
+
+    def step_back(self, dstate: State, kept: Any) -> tuple[Array, Array, tuple[Any, ...]]:
+        dzx, dzh, dh = kernels.of(dstate[0]).gru_cell_gradient(dstate[0], *kept)
+        return dzx, dzh, (dh,)
+
+    def collect(self, dzh: Array) -> None:
+        self.candidate_bias.grad += dzh[:, 2 * self.hidden_size :].sum(axis=0)
+
+
+class GRU(Recurrent):
+    """The gated recurrent unit: (N, T, D) to (N, T, H).
+
+    A cell's `weight` is (D, 3 H), its `recurrent` weight (H, 3 H) and its `bias` (3 H,), each
+    three equal parts for the gates r and u and the candidate n. The gate r weighs what the
+    candidate gets from the state, and that part has a bias of its own, `candidate_bias` (H,),
+    as in cuDNN and PyTorch: 3 (D H + H² + H) + H parameters. A state is one array, (h,).
+
+    Parameters
+    ----------
+    hidden_size
+        H, the size of a state.
+    layers, bidirectional, dropout, masked
+        As of `Recurrent`, which also says how to pass a state on.
+    """
+
+    cell = GRUCell
