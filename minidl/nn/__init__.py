@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minidl.nn import init
-from minidl.nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.conv2d import Conv2d
@@ -11,6 +11,7 @@ from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
 from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
+from minidl.nn.gelu import GELU
 from minidl.nn.layer import EVALUATE, Layer, Mode
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
@@ -19,9 +20,12 @@ from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer,
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
+from minidl.nn.softmax import Softmax
 
 __all__ = [
+    "ELU",
     "EVALUATE",
+    "GELU",
     "MSE",
     "Array",
     "AvgPool2d",
@@ -46,7 +50,10 @@ __all__ = [
     "RunningMean",
     "Sequential",
     "Shape",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
     "Tanh",
     "init",
 ]

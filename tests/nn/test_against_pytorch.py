@@ -126,6 +126,12 @@ def test_batch_norm(n, h, c, momentum, seed):
         (nn.Tanh(), torch.tanh),
         (nn.Sigmoid(), torch.sigmoid),
         (nn.LeakyReLU(0.2), lambda x: torch.nn.functional.leaky_relu(x, 0.2)),
+        (nn.ELU(), torch.nn.functional.elu),
+        (nn.ELU(0.4), lambda x: torch.nn.functional.elu(x, 0.4)),
+        (nn.GELU(), torch.nn.functional.gelu),
+        (nn.SiLU(), torch.nn.functional.silu),
+        (nn.Softplus(), torch.nn.functional.softplus),
+        (nn.Softmax(), lambda x: torch.softmax(x, dim=-1)),
     ],
 )
 @given(shape=st.lists(some, min_size=2, max_size=4), seed=seeds)

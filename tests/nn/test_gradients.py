@@ -75,7 +75,21 @@ def test_dropout(shape, rate, generator):
 
 @given(
     shapes(),
-    st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.LeakyReLU(-0.5), nn.Tanh(), nn.Sigmoid()]),
+    st.sampled_from(
+        [
+            nn.ReLU(),
+            nn.LeakyReLU(0.1),
+            nn.LeakyReLU(-0.5),
+            nn.Tanh(),
+            nn.Sigmoid(),
+            nn.ELU(),
+            nn.ELU(0.3),
+            nn.GELU(),
+            nn.SiLU(),
+            nn.Softplus(),
+            nn.Softmax(),
+        ]
+    ),
     seeds,
 )
 def test_activations(shape, layer, generator):

@@ -45,6 +45,7 @@ def dense_layer(width: int) -> st.SearchStrategy[nn.Layer]:
         st.builds(lambda: nn.Linear(width, bias=False)),
         st.just(nn.Tanh()),
         st.just(nn.Sigmoid()),
+        st.sampled_from([nn.ELU(), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Softmax()]),
         st.builds(nn.LeakyReLU, st.sampled_from([0.1, 0.3])),
         st.builds(nn.Dropout, st.sampled_from([0.0, 0.2, 0.5])),
         st.builds(
