@@ -12,7 +12,9 @@ from minidl.nn.dropout import Dropout
 from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
 from minidl.nn.gelu import GELU
+from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import EVALUATE, Layer, Mode
+from minidl.nn.layer_norm import LayerNorm
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
@@ -36,8 +38,10 @@ __all__ = [
     "Dropout",
     "FitImage",
     "Flatten",
+    "GroupNorm",
     "Initialiser",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",

@@ -119,6 +119,35 @@ def test_batch_norm(n, h, c, momentum, seed):
     close(channels_first(layer.forward(x, nn.EVALUATE)[0]), other.eval()(of_x))
 
 
+@given(shape=st.lists(some, min_size=2, max_size=4), eps=st.sampled_from([1e-5, 0.1]), seed=seeds)
+def test_layer_norm(shape, eps, seed):
+    generator = np.random.default_rng(seed)
+    layer, x = nn.LayerNorm(eps), generator.normal(2, 3, shape)
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x, of_w, of_b = tensor(x), tensor(layer.gamma.value), tensor(layer.beta.value)
+    of_y = torch.nn.functional.layer_norm(of_x, shape[-1:], of_w, of_b, eps)
+    of_y.backward(torch.tensor(dy))
+    for one, other in (
+        (y, of_y), (dx, of_x.grad), (layer.gamma.grad, of_w.grad), (layer.beta.grad, of_b.grad)
+    ):  # fmt: skip
+        close(one, other)
+
+
+@given(n=some, middle=st.lists(some, max_size=2), groups=some, each=some, seed=seeds)
+def test_group_norm(n, middle, groups, each, seed):
+    generator = np.random.default_rng(seed)
+    layer, x = nn.GroupNorm(groups), generator.normal(2, 3, (n, *middle, groups * each))
+    assume(x[0].size > groups)  # PyTorch refuses to normalise one number alone
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x, of_w, of_b = (tensor(a) for a in (channels_first(x), layer.gamma.value, layer.beta.value))
+    of_y = torch.nn.functional.group_norm(of_x, groups, of_w, of_b)
+    of_y.backward(torch.tensor(channels_first(dy).copy()))
+    close(channels_first(y), of_y)
+    close(channels_first(dx), of_x.grad)
+    close(layer.gamma.grad, of_w.grad)
+    close(layer.beta.grad, of_b.grad)
+
+
 @pytest.mark.parametrize(
     ("layer", "other"),
     [

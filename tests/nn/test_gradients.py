@@ -68,6 +68,17 @@ def test_batch_norm(shape, generator):
     check_layer(nn.BatchNorm(), away_from_ties(generator, shape), generator)
 
 
+@given(shapes(), seeds)
+def test_layer_norm(shape, generator):
+    check_layer(nn.LayerNorm(eps=0.01), generator.normal(size=shape), generator)
+
+
+@given(shapes(), st.integers(1, 3), seeds)
+def test_group_norm(shape, groups, generator):
+    shape = (*shape[:-1], groups * shape[-1])
+    check_layer(nn.GroupNorm(groups, eps=0.01), generator.normal(size=shape), generator)
+
+
 @given(shapes(), st.floats(0, 0.95), seeds)
 def test_dropout(shape, rate, generator):
     check_layer(nn.Dropout(rate), generator.normal(size=shape), generator)

@@ -47,6 +47,8 @@ def dense_layer(width: int) -> st.SearchStrategy[nn.Layer]:
         st.just(nn.Sigmoid()),
         st.sampled_from([nn.ELU(), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Softmax()]),
         st.builds(nn.LeakyReLU, st.sampled_from([0.1, 0.3])),
+        st.builds(nn.LayerNorm),
+        st.builds(lambda: nn.GroupNorm(width)),
         st.builds(nn.Dropout, st.sampled_from([0.0, 0.2, 0.5])),
         st.builds(
             lambda inner: nn.Residual(nn.Sequential(*inner)),
@@ -78,6 +80,7 @@ def image_cases(draw: st.DrawFn) -> Case:
             [
                 [nn.MaxPool2d(2)],
                 [nn.AvgPool2d(2), nn.Dropout(0.3)],
+                [nn.GroupNorm(channels), nn.GELU()],
                 [nn.Residual(nn.Conv2d(channels, 3, padding=1)), nn.Tanh()],
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
             ]
