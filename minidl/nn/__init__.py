@@ -9,6 +9,7 @@ from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
+from minidl.nn.embedding import Embedding
 from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
 from minidl.nn.gelu import GELU
@@ -36,6 +37,7 @@ __all__ = [
     "Conv2d",
     "CrossEntropy",
     "Dropout",
+    "Embedding",
     "FitImage",
     "Flatten",
     "GroupNorm",

@@ -63,6 +63,11 @@ def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     return generator.normal(0, sqrt(2 / max(1, fans(shape)[0])), shape)
 
 
+def normal(deviation: float = 1.0) -> Initialiser:
+    """An initialiser that draws normal numbers of this standard deviation, whatever the shape."""
+    return partial(_normal, deviation)
+
+
 def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All zero."""
     return np.zeros(shape)
@@ -76,6 +81,10 @@ def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
 def constant(value: float) -> Initialiser:
     """An initialiser that sets every element to `value`."""
     return partial(_full, value)
+
+
+def _normal(deviation: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return generator.normal(0, deviation, shape)
 
 
 def _full(value: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:

@@ -216,6 +216,13 @@ def _dropout(draw: Draw) -> tuple[Any, ...]:
     return an_array(draw, shape, draw(DTYPES)), bits, threshold, draw(st.sampled_from([1.0, 1.6]))
 
 
+@st.composite
+def _embedding_gradient(draw: Draw) -> tuple[Any, ...]:
+    count, vocabulary = draw(BATCH | st.just(70)), draw(SIZE)
+    dy = an_array(draw, (count, draw(CHANNELS)), draw(DTYPES))
+    return dy, draw(LAYOUTS)(_labels(draw, (count, vocabulary))), vocabulary
+
+
 PARAMETERS = st.sampled_from([0, 1, 3, 100])
 DECAY = st.sampled_from([0.0, 0.01])
 
@@ -260,6 +267,7 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "tanh_gradient": _activation_gradient(),
     "sigmoid": _elementwise(1),
     "sigmoid_gradient": _activation_gradient(),
+    "embedding_gradient": _embedding_gradient(),
     "dropout": _dropout(),
     "sgd_step": _sgd_step(),
     "adam_step": _adam_step(),

@@ -148,6 +148,18 @@ def test_group_norm(n, middle, groups, each, seed):
     close(layer.beta.grad, of_b.grad)
 
 
+@given(shape=st.lists(some, min_size=1, max_size=3), words=some, features=some, seed=seeds)
+def test_embedding(shape, words, features, seed):
+    generator = np.random.default_rng(seed)
+    layer, x = nn.Embedding(words, features), generator.integers(0, words, shape)
+    y, dy, _, _ = ours(layer, x, generator)
+    of_w = tensor(layer.weight.value)
+    of_y = torch.nn.functional.embedding(torch.tensor(x), of_w)
+    of_y.backward(torch.tensor(dy))
+    close(y, of_y)
+    close(layer.weight.grad, of_w.grad)
+
+
 @pytest.mark.parametrize(
     ("layer", "other"),
     [

@@ -91,12 +91,27 @@ def image_cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def token_cases(draw: st.DrawFn) -> Case:
+    """Networks that look up whole numbers first."""
+    width, classes, words = (draw(st.integers(1, 4)) for _ in range(3))
+    body = draw(st.lists(dense_layer(width), max_size=3))
+    layers = (nn.Embedding(words, width), *body, nn.Flatten(), nn.Linear(classes + 1))
+    return draw(_on_data((draw(st.integers(1, 3)),), layers, classes + 1, words))
+
+
+@st.composite
 def _on_data(
-    draw: st.DrawFn, shape: tuple[int, ...], layers: tuple[nn.Layer, ...], classes: int
+    draw: st.DrawFn,
+    shape: tuple[int, ...],
+    layers: tuple[nn.Layer, ...],
+    classes: int,
+    words: int = 0,
 ) -> Case:
     samples, seed = draw(st.integers(4, 13)), draw(st.integers(0, 1000))
     numbers = rng.stream(seed, "test data")
     inputs = numbers.normal(size=(samples, *shape))
+    if words:
+        inputs = numbers.integers(0, words, inputs.shape)
     if draw(st.booleans()):
         loss: nn.Loss = nn.CrossEntropy(label_smoothing=draw(st.sampled_from([0.0, 0.1])))
         targets = numbers.integers(0, classes, samples)
