@@ -14,6 +14,9 @@ from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
 from minidl.nn.gelu import GELU
 from minidl.nn.group_norm import GroupNorm
+from minidl.nn.hinge import Hinge
+from minidl.nn.huber import Huber
+from minidl.nn.l1 import L1
 from minidl.nn.layer import EVALUATE, Layer, Mode
 from minidl.nn.layer_norm import LayerNorm
 from minidl.nn.linear import Linear
@@ -29,6 +32,7 @@ __all__ = [
     "ELU",
     "EVALUATE",
     "GELU",
+    "L1",
     "MSE",
     "Array",
     "AvgPool2d",
@@ -41,6 +45,8 @@ __all__ = [
     "FitImage",
     "Flatten",
     "GroupNorm",
+    "Hinge",
+    "Huber",
     "Initialiser",
     "Layer",
     "LayerNorm",

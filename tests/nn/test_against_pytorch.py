@@ -203,8 +203,45 @@ def test_cross_entropy(n, middle, c, smoothing, scale, seed):
     close(channels_first(gradient), of_z.grad)
 
 
+@given(n=some, c=some, scale=st.sampled_from([1.0, 1e4]), seed=seeds)
+def test_hinge(n, c, scale, seed):
+    generator = np.random.default_rng(seed)
+    z, labels = scale * generator.normal(size=(n, c)), generator.integers(0, c, n)
+    losses, saved = nn.Hinge().forward(z, labels)
+    of_z = tensor(z)
+    mean = torch.nn.functional.multi_margin_loss(of_z, torch.tensor(labels))
+    mean.backward()
+    close(losses.mean(), mean)
+    close(nn.Hinge().backward(np.full(n, 1 / n), saved), of_z.grad)
+
+
+@given(n=some, t=some, c=some, smoothing=st.floats(0, 0.9), seed=seeds)
+def test_an_ignored_label(n, t, c, smoothing, seed):
+    """PyTorch's mean over all positions of a sample alone is ours."""
+    generator = np.random.default_rng(seed)
+    z, labels = generator.normal(size=(n, t, c)), generator.integers(0, c, (n, t))
+    labels[:, 1:][generator.random((n, t - 1)) < 0.4] = -100
+    loss = nn.CrossEntropy(smoothing, ignore_index=-100)
+    losses, saved = loss.forward(z, labels)
+    of_z = tensor(z)
+    each = [
+        torch.nn.functional.cross_entropy(one, torch.tensor(wanted), label_smoothing=smoothing)
+        for one, wanted in zip(of_z, labels, strict=True)
+    ]
+    mean = sum(each) / n
+    mean.backward()
+    close(losses.mean(), mean)
+    close(loss.backward(np.full(n, 1 / n), saved), of_z.grad)
+
+
 @pytest.mark.parametrize(
-    ("loss", "name"), [(nn.MSE(), "mse_loss"), (nn.BCEWithLogits(), None)], ids=["mse", "bce"]
+    ("loss", "name"),
+    [
+        (nn.MSE(), "mse_loss"),
+        (nn.L1(), "l1_loss"),
+        (nn.Huber(), "huber_loss"),
+        (nn.BCEWithLogits(), "binary_cross_entropy_with_logits"),
+    ],
 )
 @given(shape=st.lists(some, min_size=1, max_size=3), scale=st.sampled_from([1.0, 1e4]), seed=seeds)
 def test_elementwise_losses(loss, name, shape, scale, seed):
@@ -212,9 +249,7 @@ def test_elementwise_losses(loss, name, shape, scale, seed):
     z, t = scale * generator.normal(size=shape), generator.uniform(size=shape)
     losses, saved = loss.forward(z, t)
     of_z = tensor(z)
-    mean = getattr(torch.nn.functional, name or "binary_cross_entropy_with_logits")(
-        of_z, torch.tensor(t)
-    )
+    mean = getattr(torch.nn.functional, name)(of_z, torch.tensor(t))
     mean.backward()
     close(losses.mean(), mean)
     close(loss.backward(np.full(len(z), 1 / len(z)), saved), of_z.grad)

@@ -156,6 +156,27 @@ def test_cross_entropy(shape, smoothing, generator):
     check_loss(nn.CrossEntropy(smoothing), 3 * generator.normal(size=shape), labels, generator)
 
 
+@given(shapes(), st.floats(0, 0.9), seeds)
+def test_cross_entropy_with_an_ignored_label(shape, smoothing, generator):
+    labels = generator.integers(0, shape[-1] + 1, shape[:-1])
+    labels[labels == shape[-1]] = -100
+    loss = nn.CrossEntropy(smoothing, ignore_index=-100)
+    check_loss(loss, 3 * generator.normal(size=shape), labels, generator)
+
+
+@given(shapes(), seeds)
+def test_hinge(shape, generator):
+    labels = generator.integers(0, shape[-1], shape[:-1])
+    z = 0.97 * away_from_ties(generator, shape)  # no two differ by 1, where the margin begins
+    check_loss(nn.Hinge(), z, labels, generator)
+
+
+@given(shapes(), st.sampled_from([nn.L1(), nn.Huber(), nn.Huber(0.3)]), seeds)
+def test_l1_and_huber(shape, loss, generator):
+    targets = generator.choice([-4.0, 0, 4], shape)
+    check_loss(loss, targets + away_from_ties(generator, shape), targets, generator)
+
+
 @given(shapes(), seeds)
 def test_mse(shape, generator):
     targets = generator.normal(size=shape)

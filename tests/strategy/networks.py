@@ -113,10 +113,15 @@ def _on_data(
     if words:
         inputs = numbers.integers(0, words, inputs.shape)
     if draw(st.booleans()):
-        loss: nn.Loss = nn.CrossEntropy(label_smoothing=draw(st.sampled_from([0.0, 0.1])))
+        loss: nn.Loss = draw(
+            st.sampled_from(
+                [nn.CrossEntropy(), nn.CrossEntropy(0.1), nn.CrossEntropy(0.1, 0), nn.Hinge()]
+            )
+        )
         targets = numbers.integers(0, classes, samples)
     else:
-        loss, targets = nn.MSE(), numbers.normal(size=(samples, classes))
+        loss = draw(st.sampled_from([nn.MSE(), nn.L1(), nn.Huber(0.5)]))
+        targets = numbers.normal(size=(samples, classes))
     optimizer: optim.Optimizer = draw(
         st.sampled_from(
             [
