@@ -24,9 +24,11 @@ from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, MaxPool2d
+from minidl.nn.reshape import Reshape
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
 from minidl.nn.softmax import Softmax
+from minidl.nn.upsample import Upsample
 
 __all__ = [
     "ELU",
@@ -58,6 +60,7 @@ __all__ = [
     "Parameter",
     "ParameterBuffer",
     "ReLU",
+    "Reshape",
     "Residual",
     "RunningMean",
     "Sequential",
@@ -67,5 +70,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Upsample",
     "init",
 ]

@@ -3,6 +3,7 @@
 Xavier: Glorot and Bengio 2010, for tanh and sigmoid. He: He et al. 2015, for
 ReLU. Both keep the variance of what passes through a layer from growing or
 shrinking with depth; they differ in how much of it the activation lets pass.
+Orthogonal: keeps even the length of each single vector.
 """
 
 from __future__ import annotations
@@ -61,6 +62,19 @@ def he_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
 def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Normal, of variance 2 / fan_in."""
     return generator.normal(0, sqrt(2 / max(1, fans(shape)[0])), shape)
+
+
+def orthogonal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    """A random rotation: rows or columns, whichever are fewer, are orthonormal (Saxe et al. 2014).
+
+    A weight with more than two axes is one of (fan_in, outputs). Every rotation is as
+    likely as any other.
+    """
+    fan_in, outputs = fans(shape)[0], shape[-1]
+    long, short = max(fan_in, outputs), min(fan_in, outputs)
+    q, r = np.linalg.qr(generator.normal(size=(long, short)))
+    q *= np.where(np.diag(r) < 0, -1, 1)  # else some rotations would come up more often
+    return (q if fan_in >= outputs else q.T).reshape(shape)
 
 
 def normal(deviation: float = 1.0) -> Initialiser:

@@ -97,6 +97,17 @@ def test_pooling(kind, n, h, w, size, stride, padding, seed):
     close(channels_first(dx), of_x.grad)
 
 
+@given(n=some, h=some, w=some, c=some, scale=some, seed=seeds)
+def test_upsample(n, h, w, c, scale, seed):
+    generator = np.random.default_rng(seed)
+    y, dy, dx, _ = ours(nn.Upsample(scale), generator.normal(size=(n, h, w, c)), generator)
+    of_x = tensor(channels_first(y[:, ::scale, ::scale]))
+    of_y = torch.nn.functional.interpolate(of_x, scale_factor=scale, mode="nearest")
+    of_y.backward(torch.tensor(channels_first(dy).copy()))
+    close(channels_first(y), of_y)
+    close(channels_first(dx), of_x.grad)
+
+
 @given(n=st.integers(2, 5), h=some, c=some, momentum=st.floats(0, 1), seed=seeds)
 def test_batch_norm(n, h, c, momentum, seed):
     generator = np.random.default_rng(seed)

@@ -112,6 +112,17 @@ def test_flatten(shape, generator):
     check_layer(nn.Flatten(), generator.normal(size=shape), generator)
 
 
+@given(images(), seeds)
+def test_reshape(shape, generator):
+    height, width, channels = shape[1:]
+    check_layer(nn.Reshape(channels, height * width), generator.normal(size=shape), generator)
+
+
+@given(images(), pairs, seeds)
+def test_upsample(shape, scale, generator):
+    check_layer(nn.Upsample(scale), generator.normal(size=shape), generator)
+
+
 @given(images(), st.integers(1, 13), seeds)
 def test_fit_image(shape, size, generator):
     assume(max(shape[1:3]) <= size)

@@ -14,6 +14,7 @@ LINEAR = {
     "Conv2d": lambda: nn.Conv2d(2, (3, 2), stride=2, padding=1, bias=False),
     "AvgPool2d": lambda: nn.AvgPool2d(3, stride=2, padding=1),
     "Flatten": nn.Flatten,
+    "Upsample": lambda: nn.Upsample((2, 3)),
     "FitImage": lambda: nn.FitImage(15),
     "Dropout": lambda: nn.Dropout(0.4),
     "Residual": lambda: nn.Residual(nn.Linear(2, bias=False)),

@@ -81,6 +81,7 @@ def image_cases(draw: st.DrawFn) -> Case:
                 [nn.MaxPool2d(2)],
                 [nn.AvgPool2d(2), nn.Dropout(0.3)],
                 [nn.GroupNorm(channels), nn.GELU()],
+                [nn.Upsample((1, 2)), nn.Reshape(8, 5, channels), nn.MaxPool2d(2)],
                 [nn.Residual(nn.Conv2d(channels, 3, padding=1)), nn.Tanh()],
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
             ]
