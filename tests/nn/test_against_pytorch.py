@@ -66,6 +66,22 @@ def test_conv2d(n, h, w, c, o, size, stride, padding, dilation, seed):
     close(layer.bias.grad, of_b.grad)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+@given(n=some, h=st.integers(1, 7), w=st.integers(1, 7), c=some, size=st.tuples(some, some),
+       dilation=pairs, seed=seeds)  # fmt: skip
+def test_same_convolution(n, h, w, c, size, dilation, seed):
+    generator = np.random.default_rng(seed)
+    layer, x = nn.Conv2d(2, size, 1, "same", dilation), generator.normal(size=(n, h, w, c))
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x = tensor(channels_first(x))
+    of_w, of_b = tensor(layer.weight.value.transpose(3, 2, 0, 1)), tensor(layer.bias.value)
+    of_y = torch.nn.functional.conv2d(of_x, of_w, of_b, 1, "same", dilation)
+    of_y.backward(torch.tensor(channels_first(dy).copy()))
+    close(channels_first(y), of_y)
+    close(channels_first(dx), of_x.grad)
+    close(layer.weight.grad.transpose(3, 2, 0, 1), of_w.grad)
+
+
 @given(shape=st.lists(some, min_size=2, max_size=4), o=some, seed=seeds)
 def test_linear(shape, o, seed):
     generator = np.random.default_rng(seed)

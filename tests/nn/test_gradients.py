@@ -62,6 +62,17 @@ def test_pooling(shape, kind, size, stride, generator):
     check_layer(layer, away_from_ties(generator, shape), generator)
 
 
+@given(images(), some, pairs, pairs, pairs, seeds)
+def test_same_convolution(shape, out_channels, size, stride, dilation, generator):
+    layer = nn.Conv2d(out_channels, size, stride, "same", dilation)
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(images(), st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), pairs, pairs, seeds)
+def test_same_pooling(shape, kind, size, stride, generator):
+    check_layer(kind(size, stride, "same"), away_from_ties(generator, shape), generator)
+
+
 @given(shapes(), seeds)
 def test_batch_norm(shape, generator):
     assume(np.prod(shape[:-1]) != 1)

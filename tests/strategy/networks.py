@@ -79,6 +79,8 @@ def image_cases(draw: st.DrawFn) -> Case:
         st.sampled_from(
             [
                 [nn.MaxPool2d(2)],
+                [nn.Conv2d(2, 2, 2, padding="same"), nn.MaxPool2d(2, 1, "same")],
+                [nn.AvgPool2d((2, 3), 2, "same")],
                 [nn.AvgPool2d(2), nn.Dropout(0.3)],
                 [nn.GroupNorm(channels), nn.GELU()],
                 [nn.Upsample((1, 2)), nn.Reshape(8, 5, channels), nn.MaxPool2d(2)],
