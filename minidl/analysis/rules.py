@@ -14,6 +14,7 @@ from minidl.analysis.receptive_field import Sight
 from minidl.errors import InputError
 from minidl.nn.parameters import Shape
 from minidl.nn.pooling import Pool2d
+from minidl.nn.windows import around
 
 
 @singledispatch
@@ -52,7 +53,16 @@ def _(layer: nn.Conv2d, given: Shape, made: Shape) -> int:
 
 
 @multiply_adds.register
-def _(layer: nn.BatchNorm, given: Shape, made: Shape) -> int:
+def _(layer: nn.Recurrent, given: Shape, made: Shape) -> int:
+    steps = given[0]
+    return steps * sum(cell.weight.size + cell.recurrent.size for cell in layer.cells.values())
+
+
+@multiply_adds.register(nn.BatchNorm)
+@multiply_adds.register(nn.LayerNorm)
+@multiply_adds.register(nn.GroupNorm)
+@multiply_adds.register(nn.Embedding)  # a row is looked up, nothing is multiplied
+def _(layer: nn.Layer, given: Shape, made: Shape) -> int:
     return 0
 
 
@@ -94,7 +104,9 @@ def sight(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
 def _(layer: nn.Conv2d, seen: Sight, given: Shape, made: Shape) -> Sight:
     if seen is None:
         return None
-    windows = zip(seen, layer.kernel_size, layer.stride, layer.padding, layer.dilation, strict=True)
+    window = (layer.kernel_size, layer.stride)
+    before, _ = around(layer.padding, given, *window, layer.dilation)
+    windows = zip(seen, *window, before, layer.dilation, strict=True)
     down, across = (field.behind_window(*window) for field, *window in windows)
     return down, across
 
@@ -103,7 +115,8 @@ def _(layer: nn.Conv2d, seen: Sight, given: Shape, made: Shape) -> Sight:
 def _(layer: Pool2d, seen: Sight, given: Shape, made: Shape) -> Sight:
     if seen is None:
         return None
-    windows = zip(seen, layer.size, layer.stride, layer.padding, strict=True)
+    before, _ = around(layer.padding, given, layer.size, layer.stride)
+    windows = zip(seen, layer.size, layer.stride, before, strict=True)
     down, across = (field.behind_window(*window) for field, *window in windows)
     return down, across
 
@@ -126,6 +139,8 @@ def _(layer: nn.FitImage, seen: Sight, given: Shape, made: Shape) -> Sight:
 
 
 @sight.register(nn.Flatten)
+@sight.register(nn.Reshape)
+@sight.register(nn.Upsample)  # neighbours may be copies of one position: no single step joins them
 @sight.register(nn.GlobalAvgPool2d)
 def _(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
     return None

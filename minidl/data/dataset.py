@@ -31,12 +31,15 @@ class Dataset:
         The labels' names in the order of the labels, or None.
     scale, offset
         Applied to every number of the inputs.
+    keep_integers
+        Whether `batch` gives the inputs as they are, for a network that begins with
+        an `Embedding`; see `with_integers`.
 
     Raises
     ------
     InputError
         If the arrays differ in length, are empty, hold NaN or infinity, or have
-        a dtype that is not numeric.
+        a dtype that is not numeric; if integers shall be kept where there are none.
     """
 
     inputs: np.ndarray
@@ -45,6 +48,7 @@ class Dataset:
     classes: tuple[str, ...] | None = None
     scale: float = 1.0
     offset: float = 0.0
+    keep_integers: bool = False
 
     def __post_init__(self) -> None:
         inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)
@@ -69,6 +73,12 @@ class Dataset:
             raise InputError(
                 f"{self.name}: scale {self.scale} and offset {self.offset} must be finite"
             )
+        if self.keep_integers and (inputs.dtype.kind not in "iu" or self._rescaled):
+            raise InputError(
+                f"{self.name}: a network that begins with an embedding needs integers as they are; "
+                f"these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
+                f"{self.offset}"
+            )
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
 
@@ -90,16 +100,25 @@ class Dataset:
         indices
             Which samples, in the order wanted.
         dtype
-            Of the inputs, and of targets that are floats; labels keep theirs.
+            Of the inputs, and of targets that are floats; labels keep theirs, and so do
+            inputs that are to stay integers.
         """
         kind = np.dtype(dtype)
-        x = self.inputs[indices].astype(kind)
+        x = self.inputs[indices].astype(self.inputs.dtype if self.keep_integers else kind)
         if self.scale != 1.0:
             x *= self.scale
         if self.offset != 0.0:
             x += self.offset
         targets = self.targets[indices]
         return x, targets.astype(kind if targets.dtype.kind == "f" else targets.dtype)
+
+    def with_integers(self) -> Dataset:
+        """The data set whose inputs stay integers; an InputError if they are floats or scaled."""
+        return replace(self, keep_integers=True)
+
+    @property
+    def _rescaled(self) -> bool:
+        return self.scale != 1.0 or self.offset != 0.0
 
     def take(self, indices: Indices) -> Dataset:
         """The data set of these samples only."""

@@ -22,6 +22,8 @@ except ImportError as error:
 
 Array = Any
 Pair = tuple[int, int]
+ONE_HOT = 1 << 24
+"""Elements of the largest table of zeros and ones that may be made at once."""
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -231,6 +233,17 @@ def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Ar
     dr = dn * hn * r * (1 - r)
     dzx = cp.concatenate((dr, du, dn), axis=1)
     return dzx, cp.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
+def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:
+    """See `reference.embedding_gradient`."""
+    dw = cp.zeros((vocabulary, dy.shape[1]), dy.dtype)
+    rows = cp.arange(vocabulary)[:, None]
+    part = max(1, ONE_HOT // vocabulary)
+    for start in range(0, len(dy), part):
+        looked_up = rows == indices[start : start + part]
+        dw += looked_up.astype(dy.dtype) @ dy[start : start + part]
+    return dw
 
 
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:

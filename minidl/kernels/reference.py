@@ -306,6 +306,23 @@ def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Ar
     return dzx, np.concatenate((dr, du, dn * r), axis=1), dh_next * u
 
 
+def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:
+    """The gradient of ``w[indices]`` by w: each row gathers from wherever it was looked up.
+
+    Parameters
+    ----------
+    dy
+        (M, C).
+    indices
+        (M,), whole numbers from 0 to vocabulary - 1.
+    vocabulary
+        The number of rows of w.
+    """
+    dw = np.zeros((vocabulary, dy.shape[1]), dy.dtype)
+    np.add.at(dw, indices, dy)
+    return dw
+
+
 def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     """x times `scale` where a random number is at least `threshold`, 0 elsewhere.
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from minidl.nn import init
-from minidl.nn.activations import LeakyReLU, ReLU, Sigmoid, Tanh
+from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
+from minidl.nn.embedding import Embedding
 from minidl.nn.fit_image import FitImage
 from minidl.nn.flatten import Flatten
+from minidl.nn.gelu import GELU
+from minidl.nn.group_norm import GroupNorm
+from minidl.nn.hinge import Hinge
+from minidl.nn.huber import Huber
+from minidl.nn.l1 import L1
 from minidl.nn.layer import EVALUATE, Layer, Mode
+from minidl.nn.layer_norm import LayerNorm
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
@@ -20,12 +27,18 @@ from minidl.nn.pad_channels import PadChannels
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
+from minidl.nn.reshape import Reshape
 from minidl.nn.residual import Residual
 from minidl.nn.sequential import Sequential
+from minidl.nn.softmax import Softmax
+from minidl.nn.upsample import Upsample
 
 __all__ = [
+    "ELU",
     "EVALUATE",
+    "GELU",
     "GRU",
+    "L1",
     "LSTM",
     "MSE",
     "RNN",
@@ -37,11 +50,16 @@ __all__ = [
     "Conv2d",
     "CrossEntropy",
     "Dropout",
+    "Embedding",
     "FitImage",
     "Flatten",
     "GlobalAvgPool2d",
+    "GroupNorm",
+    "Hinge",
+    "Huber",
     "Initialiser",
     "Layer",
+    "LayerNorm",
     "LeakyReLU",
     "Linear",
     "Loss",
@@ -52,13 +70,18 @@ __all__ = [
     "ParameterBuffer",
     "ReLU",
     "Recurrent",
+    "Reshape",
     "Residual",
     "RunningMean",
     "Sequential",
     "Shape",
+    "SiLU",
     "Sigmoid",
+    "Softmax",
+    "Softplus",
     "TakeLast",
     "Tanh",
+    "Upsample",
     "init",
     "with_mask",
 ]

@@ -43,6 +43,30 @@ class LeakyReLU(Layer):
         return kernels.of(dy).leaky_relu_gradient(dy, saved, self.slope)
 
 
+class ELU(Layer):
+    """x where positive, else alpha · (exp(x) - 1) (Clevert et al. 2016).
+
+    Parameters
+    ----------
+    alpha
+        What the output tends to, with the other sign, far on the negative side; positive.
+    """
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        if not (isfinite(alpha) and alpha > 0):
+            raise InputError(f"ELU: alpha must be positive and finite, not {alpha}")
+        self.alpha = alpha
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        xp = kernels.array_module(x)
+        y = xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
+        return y, y if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        y = saved
+        return kernels.array_module(y).where(y > 0, dy, dy * (y + self.alpha))
+
+
 class Tanh(Layer):
     """The hyperbolic tangent; its derivative is 1 - y²."""
 
@@ -63,3 +87,29 @@ class Sigmoid(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         return kernels.of(dy).sigmoid_gradient(dy, saved)
+
+
+class SiLU(Layer):
+    """x · sigmoid(x), also called swish (Hendrycks and Gimpel 2016)."""
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x * kernels.of(x).sigmoid(x), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, s = saved, kernels.of(saved).sigmoid(saved)
+        return dy * s * (1 + x * (1 - s))
+
+
+class Softplus(Layer):
+    """log(1 + exp(x)), a smooth max(0, x); its derivative is sigmoid(x).
+
+    Written as ``max(x, 0) + log(1 + exp(-|x|))``, which overflows for no x.
+    """
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        xp = kernels.array_module(x)
+        y = xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))
+        return y, x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        return dy * kernels.of(saved).sigmoid(saved)

@@ -9,7 +9,7 @@ from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Initialiser, Parameter, Shape
 from minidl.nn.settings import Pair, pair, whole
-from minidl.nn.windows import positions
+from minidl.nn.windows import Padding, around, checked_padding, extended, positions
 
 
 class Conv2d(Layer):
@@ -23,7 +23,8 @@ class Conv2d(Layer):
         The number of filters.
     kernel_size, stride, padding, dilation
         A number for both axes, or (vertical, horizontal). Padding is with zeros
-        on either side.
+        on either side; "same" makes H' = ceil(H / stride), with the odd zero, if
+        there is one, at the lower or right end.
     bias
         Whether each filter adds a learnt number.
     weight_init
@@ -46,7 +47,7 @@ class Conv2d(Layer):
         out_channels: int,
         kernel_size: int | Pair,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Padding = 0,
         dilation: int | Pair = 1,
         bias: bool = True,
         *,
@@ -56,7 +57,7 @@ class Conv2d(Layer):
         self.out_channels = whole("Conv2d: out_channels", out_channels)
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
         self.stride = pair("Conv2d: stride", stride)
-        self.padding = pair("Conv2d: padding", padding, least=0)
+        self.padding = checked_padding("Conv2d: padding", padding)
         self.dilation = pair("Conv2d: dilation", dilation)
         self.has_bias = bias
         self.weight_init = weight_init
@@ -75,13 +76,23 @@ class Conv2d(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         w, b = self.weight.value, self.bias.value if self.has_bias else None
         self.expect_features(x, w.shape[2])
-        y = kernels.of(x).conv2d(x, w, b, self.stride, self.padding, self.dilation)
+        further, window = self._window(x)
+        y = kernels.of(x).conv2d(extended(x, further), w, b, *window)
         return y, x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, k = saved, self.weight.value, kernels.of(saved)
-        window = (self.stride, self.padding, self.dilation)
+        further, window = self._window(x)
+        height, width = x.shape[1:3]
+        x = extended(x, further)
         self.weight.grad += k.conv2d_weight_gradient(dy, x, w.shape, *window)
         if self.has_bias:
             self.bias.grad += dy.sum(axis=(0, 1, 2))
-        return k.conv2d_input_gradient(dy, w, x.shape, *window)
+        return k.conv2d_input_gradient(dy, w, x.shape, *window)[:, :height, :width]
+
+    def _window(self, x: Array) -> tuple[Pair, tuple[Pair, Pair, Pair]]:
+        """What `extended` adds to x, and the stride, padding and dilation for the result."""
+        sides, further = around(
+            self.padding, x.shape[1:], self.kernel_size, self.stride, self.dilation
+        )
+        return further, (self.stride, sides, self.dilation)

@@ -4,6 +4,7 @@ Xavier: Glorot and Bengio 2010, for tanh and sigmoid. He: He et al. 2015, for
 ReLU. Both keep the variance of what passes through a layer from growing or
 shrinking with depth; they differ in how much of it the activation lets pass.
 Orthogonal: Saxe et al. 2014, for weights that are applied over and over again.
+Orthogonal: keeps even the length of each single vector.
 """
 
 from __future__ import annotations
@@ -65,12 +66,16 @@ def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def orthogonal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
-    """Uniform among the matrices that keep lengths: orthonormal columns, or rows if fewer."""
-    fans(shape)
-    rows, columns = prod(shape[:-1]), shape[-1]
-    q, r = np.linalg.qr(generator.normal(size=(max(rows, columns), min(rows, columns))))
-    q *= np.where(np.diagonal(r) < 0, -1, 1)  # else QR's own choice of signs is not uniform
-    return (q if rows >= columns else q.T).reshape(shape)
+    """A random rotation: rows or columns, whichever are fewer, are orthonormal (Saxe et al. 2014).
+
+    A weight with more than two axes is one of (fan_in, outputs). Every rotation is as
+    likely as any other.
+    """
+    fan_in, outputs = fans(shape)[0], shape[-1]
+    long, short = max(fan_in, outputs), min(fan_in, outputs)
+    q, r = np.linalg.qr(generator.normal(size=(long, short)))
+    q *= np.where(np.diag(r) < 0, -1, 1)  # else some rotations would come up more often
+    return (q if fan_in >= outputs else q.T).reshape(shape)
 
 
 def blocks(*inits: Initialiser) -> Initialiser:
@@ -88,6 +93,11 @@ def _blocks(
     return np.concatenate([draw(generator, part) for draw in inits], axis=-1)
 
 
+def normal(deviation: float = 1.0) -> Initialiser:
+    """An initialiser that draws normal numbers of this standard deviation, whatever the shape."""
+    return partial(_normal, deviation)
+
+
 def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All zero."""
     return np.zeros(shape)
@@ -101,6 +111,10 @@ def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
 def constant(value: float) -> Initialiser:
     """An initialiser that sets every element to `value`."""
     return partial(_full, value)
+
+
+def _normal(deviation: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+    return generator.normal(0, deviation, shape)
 
 
 def _full(value: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:

@@ -57,6 +57,17 @@ class Layer:
     passes through is the batch; the last axis holds features or channels.
     """
 
+    @property
+    def takes_integers(self) -> bool:
+        """Whether inputs are whole numbers that stand for something, not numbers to compute with.
+
+        A layer that hands its input to an `Embedding` says so by overriding this.
+        """
+        return False
+
+    def check_integers(self, x: Array) -> None:
+        """Raise an InputError if these inputs are not whole numbers that the layer knows."""
+
     def build(self, shape: Shape) -> Shape:
         """Declare the parameters for inputs of this shape.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from minidl import kernels
@@ -9,7 +10,7 @@ from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 from minidl.nn.settings import Pair, pair
-from minidl.nn.windows import positions
+from minidl.nn.windows import Padding, around, checked_padding, extended, positions
 
 
 class Pool2d(Layer):
@@ -22,7 +23,8 @@ class Pool2d(Layer):
     stride
         From window to window; the window's own size if not given.
     padding
-        On either side, at most half the window.
+        On either side, at most half the window. "same" makes H' = ceil(H / stride),
+        with the odd cell, if there is one, at the lower or right end.
 
     Raises
     ------
@@ -31,19 +33,26 @@ class Pool2d(Layer):
     """
 
     def __init__(
-        self, size: int | Pair, stride: int | Pair | None = None, padding: int | Pair = 0
+        self, size: int | Pair, stride: int | Pair | None = None, padding: int | Padding = 0
     ) -> None:
         kind = type(self).__name__
         self.size = pair(f"{kind}: size", size)
         self.stride = self.size if stride is None else pair(f"{kind}: stride", stride)
-        self.padding = pair(f"{kind}: padding", padding, least=0)
-        if any(2 * p > k for p, k in zip(self.padding, self.size, strict=True)):
+        self.padding = checked_padding(f"{kind}: padding", padding)
+        if self.padding != "same" and any(
+            2 * p > k for p, k in zip(self.padding, self.size, strict=True)
+        ):
             raise InputError(
                 f"{kind}: padding may be at most half the window {self.size}, not {self.padding}"
             )
 
     def build(self, shape: Shape) -> Shape:
         return (*positions(self, shape, self.size, self.stride, self.padding), shape[-1])
+
+    def _window(self, x_shape: Shape) -> tuple[Pair, tuple[Pair, Pair, Pair]]:
+        """What `extended` adds to x, and the size, stride and padding for the result."""
+        sides, further = around(self.padding, x_shape[1:], self.size, self.stride)
+        return further, (self.size, self.stride, sides)
 
 
 class MaxPool2d(Pool2d):
@@ -54,14 +63,16 @@ class MaxPool2d(Pool2d):
     """
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        y, argmax = kernels.of(x).max_pool2d(x, self.size, self.stride, self.padding)
+        further, window = self._window(x.shape)
+        y, argmax = kernels.of(x).max_pool2d(extended(x, further, -inf), *window)
         return y, (argmax, x.shape) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         argmax, x_shape = saved
-        return kernels.of(dy).max_pool2d_gradient(
-            dy, argmax, x_shape, self.size, self.stride, self.padding
-        )
+        further, window = self._window(x_shape)
+        n, h, w, c = x_shape
+        whole = (n, h + further[0], w + further[1], c)
+        return kernels.of(dy).max_pool2d_gradient(dy, argmax, whole, *window)[:, :h, :w]
 
 
 class AvgPool2d(Pool2d):
@@ -71,11 +82,15 @@ class AvgPool2d(Pool2d):
     """
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        y = kernels.of(x).avg_pool2d(x, self.size, self.stride, self.padding)
+        further, window = self._window(x.shape)
+        y = kernels.of(x).avg_pool2d(extended(x, further), *window)
         return y, x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        return kernels.of(dy).avg_pool2d_gradient(dy, saved, self.size, self.stride, self.padding)
+        further, window = self._window(saved)
+        n, h, w, c = saved
+        whole = (n, h + further[0], w + further[1], c)
+        return kernels.of(dy).avg_pool2d_gradient(dy, whole, *window)[:, :h, :w]
 
 
 class GlobalAvgPool2d(Layer):

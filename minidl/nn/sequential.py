@@ -67,6 +67,15 @@ class Sequential(Layer):
         part.__dict__["_path"] = self.path
         return part
 
+    @property
+    def takes_integers(self) -> bool:
+        """Whether the first layer does."""
+        return bool(self.layers and self.layers[0].takes_integers)
+
+    def check_integers(self, x: Array) -> None:
+        if self.layers:
+            self.layers[0].check_integers(x)
+
     def build(self, shape: Shape) -> Shape:
         for layer in self.layers:
             shape = layer.build(shape)

@@ -2,14 +2,56 @@
 
 from __future__ import annotations
 
-from minidl.errors import ShapeError
+from typing import Literal
+
+from minidl import kernels
+from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer
-from minidl.nn.parameters import Shape
-from minidl.nn.settings import Pair
+from minidl.nn.parameters import Array, Shape
+from minidl.nn.settings import Pair, pair
+
+Padding = Pair | Literal["same"]
+"""Cells on either side of an image, or as many as make ceil(size / stride) windows fit."""
+
+
+def checked_padding(name: str, value: int | Padding) -> Padding:
+    """`value`, or an InputError; see `settings.pair`."""
+    if value == "same":
+        return "same"
+    if isinstance(value, str):
+        raise InputError(f'{name} must be "same", a whole number or a pair of such, not {value!r}')
+    return pair(name, value, least=0)
+
+
+def around(
+    padding: Padding, shape: Shape, size: Pair, stride: Pair, dilation: Pair = (1, 1)
+) -> tuple[Pair, Pair]:
+    """Cells on either side of an image, and those added at its lower and right end beyond them.
+
+    The latter are 0 or 1, and only for "same" where an odd number of cells is needed, as
+    TensorFlow has it. Parameters as for `positions`.
+    """
+    if padding != "same" or len(shape) != 3:
+        return (0, 0) if padding == "same" else padding, (0, 0)
+    down, across = [
+        max(0, (-(-length // step) - 1) * step + d * (k - 1) + 1 - length)
+        for length, k, step, d in zip(shape[:2], size, stride, dilation, strict=True)
+    ]
+    return (down // 2, across // 2), (down % 2, across % 2)
+
+
+def extended(x: Array, further: Pair, value: float = 0) -> Array:
+    """Images (N, H, W, C) with so many more rows and columns of `value` at their ends."""
+    if further == (0, 0):
+        return x
+    n, h, w, c = x.shape
+    y = kernels.array_module(x).full((n, h + further[0], w + further[1], c), value, x.dtype)
+    y[:, :h, :w] = x
+    return y
 
 
 def positions(
-    layer: Layer, shape: Shape, size: Pair, stride: Pair, padding: Pair, dilation: Pair = (1, 1)
+    layer: Layer, shape: Shape, size: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
 ) -> Pair:
     """At how many places, down and across, a window fits on an image.
 
@@ -20,7 +62,7 @@ def positions(
     shape
         The image's shape, (H, W, C).
     size, stride, padding, dilation
-        The window's, each (vertical, horizontal).
+        The window's, each (vertical, horizontal); the padding may be "same".
 
     Raises
     ------
@@ -32,7 +74,8 @@ def positions(
             f"{layer.describe()} needs images of shape (height, width, channels), not {shape}"
         )
     spans = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
-    rooms = [length + 2 * p for length, p in zip(shape[:2], padding, strict=True)]
+    sides, further = around(padding, shape, size, stride, dilation)
+    rooms = [length + 2 * p + f for length, p, f in zip(shape[:2], sides, further, strict=True)]
     if spans[0] > rooms[0] or spans[1] > rooms[1]:
         raise ShapeError(
             f"{layer.describe()} has a window of {spans[0]}×{spans[1]} and cannot take an image "

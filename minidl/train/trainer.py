@@ -128,7 +128,8 @@ class Trainer:
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
         epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
-        data, test = as_dataset(train), None if validation is None else as_dataset(validation)
+        data = self._taken(as_dataset(train))
+        test = None if validation is None else self._taken(as_dataset(validation))
         with self._prepared(data.sample_shape):
             for part in (data,) if test is None else (data, test):
                 self._check(part)
@@ -142,7 +143,7 @@ class Trainer:
 
     def evaluate(self, data: Data) -> dict[str, float]:
         """The mean loss and metrics over a data set, computed in this process."""
-        dataset = as_dataset(data)
+        dataset = self._taken(as_dataset(data))
         with self._prepared(dataset.sample_shape):
             self._check(dataset)
         sums = Sums()
@@ -159,7 +160,7 @@ class Trainer:
         inputs
             A data set, whose targets are not looked at, or an array of shape (N, ...).
         """
-        data = unlabelled(inputs)
+        data = self._taken(unlabelled(inputs))
         with self._prepared(data.sample_shape):
             parts = [self.model.forward(x, EVALUATE)[0] for x, _ in batches(data, self.dtype)]
         return np.concatenate(parts)
@@ -175,7 +176,7 @@ class Trainer:
 
         `History.bytes_sent` of the fit itself is what was counted.
         """
-        data = as_dataset(train)
+        data = self._taken(as_dataset(train))
         with self._prepared(data.sample_shape):
             return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
 
@@ -280,6 +281,14 @@ class Trainer:
                 for slot, values in self._slots.items():
                     tensors[f"optimizer.{slot}.{name}"] = values[buffer.index[name]]
         return tensors
+
+    def _taken(self, dataset: Dataset) -> Dataset:
+        """The data set as the model takes it: with integers if it begins with an embedding."""
+        if not self.model.takes_integers:
+            return dataset
+        dataset = dataset.with_integers()
+        self.model.check_integers(dataset.inputs)
+        return dataset
 
     def _check(self, dataset: Dataset) -> None:
         self.loss.check(self.model.build(dataset.sample_shape), dataset.targets)

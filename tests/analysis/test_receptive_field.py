@@ -29,7 +29,7 @@ def windows(draw: st.DrawFn) -> nn.Layer:
     if draw(st.booleans()):
         padding = tuple(draw(st.integers(0, k // 2)) for k in size)
         return nn.AvgPool2d(size, stride, padding)
-    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
+    padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)) | st.just("same"))
     return nn.Conv2d(2, size, stride, padding, draw(steps))
 
 

@@ -126,6 +126,16 @@ def test_rows_are_what_a_forward_pass_makes(side, widths, batch, dtype):
     assert counted.multiply_adds == batch * single.multiply_adds
 
 
+def test_sequences_cost_their_weights_at_every_step():
+    """An LSTM of m inputs and n units: 4(mn + n²) products a step, and 4n biases to learn."""
+    steps, words, m, n = 7, 11, 5, 3
+    network = nn.Sequential(nn.Embedding(words, m), nn.LSTM(n), nn.LayerNorm(), nn.TakeLast())
+    counted = summary(network, (steps,))
+    assert counted.multiply_adds == steps * 4 * (m * n + n * n)
+    assert counted.parameters == words * m + 4 * (m * n + n * n + n) + 2 * n
+    assert counted.rows[-1].shape == (n,)
+
+
 def test_what_is_shared_or_built_counts_once_and_stays():
     shared = nn.Linear(3)
     network = nn.Sequential(shared, nn.Residual(shared), nn.Concat(shared, nn.ReLU()))

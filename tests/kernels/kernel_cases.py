@@ -249,6 +249,13 @@ def _gru_cell_gradient(draw: Draw) -> tuple[Any, ...]:
     return dh_next, _gates(draw, (n, 4 * h), dtype), before
 
 
+@st.composite
+def _embedding_gradient(draw: Draw) -> tuple[Any, ...]:
+    count, vocabulary = draw(BATCH | st.just(70)), draw(SIZE)
+    dy = an_array(draw, (count, draw(CHANNELS)), draw(DTYPES))
+    return dy, draw(LAYOUTS)(_labels(draw, (count, vocabulary))), vocabulary
+
+
 PARAMETERS = st.sampled_from([0, 1, 3, 100])
 DECAY = st.sampled_from([0.0, 0.01])
 
@@ -297,6 +304,7 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "lstm_cell_gradient": _lstm_cell_gradient(),
     "gru_cell": _gru_cell(),
     "gru_cell_gradient": _gru_cell_gradient(),
+    "embedding_gradient": _embedding_gradient(),
     "dropout": _dropout(),
     "sgd_step": _sgd_step(),
     "adam_step": _adam_step(),

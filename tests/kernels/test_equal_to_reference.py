@@ -101,6 +101,14 @@ def test_equals_the_definition(fast: ModuleType, name: str, data: st.DataObject)
     check(fast, name, data.draw(CASES[name]))
 
 
+@given(data=st.data(), room=st.integers(0, 40))
+def test_an_embedding_gradient_in_parts_is_that_of_the_whole(data: st.DataObject, room: int):
+    with pytest.MonkeyPatch.context() as patch:
+        on_numpy = _gpu_on_numpy()
+        patch.setattr(on_numpy, "ONE_HOT", room)
+        check(on_numpy, "embedding_gradient", data.draw(CASES["embedding_gradient"]))
+
+
 def _signatures(module_file: Path) -> dict[str, str]:
     """A module's public functions and their parameters, without importing it."""
     functions = {}

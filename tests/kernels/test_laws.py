@@ -155,6 +155,16 @@ def test_activation_gradients_are_derivatives(
     assert_derivative(lambda x: f(x, *more), x, dy, dx, generator)
 
 
+@given(generator=generators, m=st.integers(0, 9), rows=st.integers(1, 4), c=st.integers(1, 3))
+def test_the_embedding_gradient_is_the_adjoint_of_looking_up(
+    k: ModuleType, generator: np.random.Generator, m: int, rows: int, c: int
+):
+    w, dy = generator.normal(size=(rows, c)), generator.normal(size=(m, c))
+    indices = generator.integers(0, rows, m)
+    dw = k.embedding_gradient(dy, indices, rows)
+    np.testing.assert_allclose((dw * w).sum(), (dy * w[indices]).sum(), atol=1e-12)
+
+
 @given(m=st.integers(0, 3), c=st.integers(1, 9), level=st.sampled_from([0.0, 1e4, -1e4]))
 def test_equal_logits_mean_equal_probabilities(k: ModuleType, m: int, c: int, level: float):
     for dtype in (np.float32, np.float64):

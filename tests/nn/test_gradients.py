@@ -67,10 +67,32 @@ def test_global_avg_pool2d(shape, generator):
     check_layer(nn.GlobalAvgPool2d(), generator.normal(size=shape), generator)
 
 
+@given(images(), some, pairs, pairs, pairs, seeds)
+def test_same_convolution(shape, out_channels, size, stride, dilation, generator):
+    layer = nn.Conv2d(out_channels, size, stride, "same", dilation)
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(images(), st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), pairs, pairs, seeds)
+def test_same_pooling(shape, kind, size, stride, generator):
+    check_layer(kind(size, stride, "same"), away_from_ties(generator, shape), generator)
+
+
 @given(shapes(), seeds)
 def test_batch_norm(shape, generator):
     assume(np.prod(shape[:-1]) != 1)
     check_layer(nn.BatchNorm(), away_from_ties(generator, shape), generator)
+
+
+@given(shapes(), seeds)
+def test_layer_norm(shape, generator):
+    check_layer(nn.LayerNorm(eps=0.01), generator.normal(size=shape), generator)
+
+
+@given(shapes(), st.integers(1, 3), seeds)
+def test_group_norm(shape, groups, generator):
+    shape = (*shape[:-1], groups * shape[-1])
+    check_layer(nn.GroupNorm(groups, eps=0.01), generator.normal(size=shape), generator)
 
 
 @given(shapes(), st.floats(0, 0.95), seeds)
@@ -80,7 +102,21 @@ def test_dropout(shape, rate, generator):
 
 @given(
     shapes(),
-    st.sampled_from([nn.ReLU(), nn.LeakyReLU(0.1), nn.LeakyReLU(-0.5), nn.Tanh(), nn.Sigmoid()]),
+    st.sampled_from(
+        [
+            nn.ReLU(),
+            nn.LeakyReLU(0.1),
+            nn.LeakyReLU(-0.5),
+            nn.Tanh(),
+            nn.Sigmoid(),
+            nn.ELU(),
+            nn.ELU(0.3),
+            nn.GELU(),
+            nn.SiLU(),
+            nn.Softplus(),
+            nn.Softmax(),
+        ]
+    ),
     seeds,
 )
 def test_activations(shape, layer, generator):
@@ -90,6 +126,17 @@ def test_activations(shape, layer, generator):
 @given(shapes(), seeds)
 def test_flatten(shape, generator):
     check_layer(nn.Flatten(), generator.normal(size=shape), generator)
+
+
+@given(images(), seeds)
+def test_reshape(shape, generator):
+    height, width, channels = shape[1:]
+    check_layer(nn.Reshape(channels, height * width), generator.normal(size=shape), generator)
+
+
+@given(images(), pairs, seeds)
+def test_upsample(shape, scale, generator):
+    check_layer(nn.Upsample(scale), generator.normal(size=shape), generator)
 
 
 @given(images(), st.integers(1, 13), seeds)
@@ -152,6 +199,27 @@ def test_a_layer_used_twice_adds_up_both_uses(generator, width):
 def test_cross_entropy(shape, smoothing, generator):
     labels = generator.integers(0, shape[-1], shape[:-1])
     check_loss(nn.CrossEntropy(smoothing), 3 * generator.normal(size=shape), labels, generator)
+
+
+@given(shapes(), st.floats(0, 0.9), seeds)
+def test_cross_entropy_with_an_ignored_label(shape, smoothing, generator):
+    labels = generator.integers(0, shape[-1] + 1, shape[:-1])
+    labels[labels == shape[-1]] = -100
+    loss = nn.CrossEntropy(smoothing, ignore_index=-100)
+    check_loss(loss, 3 * generator.normal(size=shape), labels, generator)
+
+
+@given(shapes(), seeds)
+def test_hinge(shape, generator):
+    labels = generator.integers(0, shape[-1], shape[:-1])
+    z = 0.97 * away_from_ties(generator, shape)  # no two differ by 1, where the margin begins
+    check_loss(nn.Hinge(), z, labels, generator)
+
+
+@given(shapes(), st.sampled_from([nn.L1(), nn.Huber(), nn.Huber(0.3)]), seeds)
+def test_l1_and_huber(shape, loss, generator):
+    targets = generator.choice([-4.0, 0, 4], shape)
+    check_loss(loss, targets + away_from_ties(generator, shape), targets, generator)
 
 
 @given(shapes(), seeds)

@@ -68,6 +68,35 @@ def test_blocks_draw_each_part_of_the_last_axis(rows, columns):
         init.blocks(init.zeros, init.ones)(generator, (rows, 3))
 
 
+@given(
+    window=st.sampled_from([(), (3,), (2, 2)]),
+    inputs=st.integers(1, 12),
+    outputs=st.integers(1, 12),
+    seed=st.integers(0, 99),
+)
+def test_an_orthogonal_weight_keeps_lengths(window, inputs, outputs, seed):
+    w = init.orthogonal(np.random.default_rng(seed), (*window, inputs, outputs))
+    assert w.shape == (*window, inputs, outputs)
+    flat = w.reshape(-1, outputs)
+    few = flat.T @ flat if len(flat) >= outputs else flat @ flat.T
+    np.testing.assert_allclose(few, np.eye(len(few)), atol=1e-12)
+
+
+def test_no_rotation_is_preferred():
+    """By symmetry each element has mean 0 and, of 3 in a row, variance 1 / 3."""
+    generator = np.random.default_rng(0)
+    drawn = np.array([init.orthogonal(generator, (3, 3)) for _ in range(2000)])
+    np.testing.assert_allclose(drawn.mean(axis=0), 0, atol=0.06)
+    np.testing.assert_allclose(drawn.var(axis=0), 1 / 3, atol=0.06)
+
+
+@given(st.floats(0.01, 10), st.integers(0, 9))
+def test_normal_numbers_of_any_deviation(deviation, seed):
+    x = init.normal(deviation)(np.random.default_rng(seed), (4000,))
+    assert abs(x.std() - deviation) <= 0.1 * deviation
+    assert abs(x.mean()) <= 0.1 * deviation
+
+
 @drawing
 def test_a_vector_has_no_fans(draw):
     with pytest.raises(ShapeError, match=r"two axes or more, not one of shape \(3,\)"):

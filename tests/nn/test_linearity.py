@@ -16,6 +16,7 @@ LINEAR = {
     "GlobalAvgPool2d": nn.GlobalAvgPool2d,
     "PadChannels": lambda: nn.PadChannels(5, stride=2),
     "Flatten": nn.Flatten,
+    "Upsample": lambda: nn.Upsample((2, 3)),
     "FitImage": lambda: nn.FitImage(15),
     "Dropout": lambda: nn.Dropout(0.4),
     "Concat": lambda: nn.Concat(nn.Linear(2, bias=False), nn.Sequential()),

@@ -10,7 +10,10 @@ from hypothesis import strategies as st
 from minidl import kernels, nn
 from minidl.errors import InputError, ShapeError
 
-ALL = [nn.CrossEntropy(), nn.CrossEntropy(0.1), nn.MSE(), nn.BCEWithLogits()]
+ALL = [
+    nn.CrossEntropy(), nn.CrossEntropy(0.1), nn.CrossEntropy(ignore_index=0), nn.Hinge(),
+    nn.MSE(), nn.L1(), nn.Huber(), nn.Huber(0.1), nn.BCEWithLogits(),
+]  # fmt: skip
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
@@ -22,7 +25,7 @@ def on_the_definitions():
 
 def example(loss, shape, generator, dtype=np.float64):
     outputs = generator.normal(size=shape).astype(dtype)
-    if isinstance(loss, nn.CrossEntropy):
+    if isinstance(loss, nn.CrossEntropy | nn.Hinge):
         return outputs, generator.integers(0, shape[-1], shape[:-1])
     return outputs, generator.integers(0, 2, shape)
 
@@ -43,6 +46,9 @@ def test_one_number_a_sample_that_depends_on_that_sample_alone(loss, n, middle, 
     assert losses.shape == (n,)
     assert losses.dtype == dtype
     gradient = loss.backward(np.full(n, 0.5, dtype), saved)
+    assert gradient.dtype == dtype
+    for metric in loss.metrics(outputs, targets).values():
+        assert metric.shape == (n,)
     assert gradient.shape == shape
     assert gradient.dtype == dtype
     measured = loss.metrics(outputs, targets)
@@ -55,7 +61,7 @@ def test_one_number_a_sample_that_depends_on_that_sample_alone(loss, n, middle, 
         )
 
 
-@pytest.mark.parametrize("loss", [nn.CrossEntropy(), nn.CrossEntropy(0.2), nn.BCEWithLogits()])
+@pytest.mark.parametrize("loss", ALL)
 @given(dtype=dtypes, seed=st.integers(0, 99), size=st.sampled_from([1e2, 1e4]))
 def test_huge_logits_are_safe(loss, dtype, seed, size):
     generator = np.random.default_rng(seed)
@@ -67,6 +73,60 @@ def test_huge_logits_are_safe(loss, dtype, seed, size):
     assert np.isfinite(losses).all()
     assert (losses >= 0).all()
     assert np.isfinite(gradient).all()
+
+
+@given(
+    n=st.integers(1, 4), t=st.integers(0, 4), c=st.integers(1, 4), pads=st.integers(1, 3),
+    smoothing=st.floats(0, 0.9), ignored=st.sampled_from([-1, -100, 7]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_ignored_positions_change_nothing_wherever_they_stand(
+    n, t, c, pads, smoothing, ignored, seed
+):
+    generator = np.random.default_rng(seed)
+    loss, plain = nn.CrossEntropy(smoothing, ignored), nn.CrossEntropy(smoothing)
+    z, labels = generator.normal(size=(n, t, c)), generator.integers(0, c, (n, t))
+    places = np.sort(generator.permutation(t + pads)[:t])
+    padded, padded_labels = generator.normal(size=(n, t + pads, c)), np.full((n, t + pads), ignored)
+    padded[:, places], padded_labels[:, places] = z, labels
+    loss.check((t + pads, c), padded_labels)
+    (losses, saved), (expected, kept) = (
+        loss.forward(padded, padded_labels),
+        plain.forward(z, labels),
+    )
+    np.testing.assert_allclose(losses, expected)
+    dlosses = generator.normal(size=n)
+    gradient = loss.backward(dlosses, saved)
+    np.testing.assert_allclose(gradient[:, places], plain.backward(dlosses, kept))
+    gradient[:, places] = 0
+    assert not gradient.any()
+    np.testing.assert_allclose(
+        loss.metrics(padded, padded_labels)["accuracy"], plain.metrics(z, labels)["accuracy"]
+    )
+
+
+def test_known_margins():
+    z, labels = np.array([[1.0, 0.5, -3], [0, 0, 0], [0, 9, 0]]), np.array([0, 2, 1])
+    losses, _ = nn.Hinge().forward(z, labels)
+    np.testing.assert_allclose(losses, [0.5 / 3, 2 / 3, 0])
+
+
+@given(seed=st.integers(0, 99), n=st.integers(1, 6))
+def test_huber_is_half_the_square_near_and_the_distance_far(seed, n):
+    t, z = np.random.default_rng(seed).normal(size=(2, n, 3))
+    square, distance = nn.MSE().forward(z, t)[0], nn.L1().forward(z, t)[0]
+    np.testing.assert_allclose(nn.Huber(1e3).forward(z, t)[0], square / 2)
+    np.testing.assert_allclose(nn.Huber(1e-6).forward(z, t)[0], 1e-6 * distance, rtol=1e-3)
+
+
+@pytest.mark.parametrize("delta", [0, -1, float("nan"), float("inf")])
+def test_a_bad_delta_is_refused(delta):
+    with pytest.raises(InputError, match="delta must be positive and finite"):
+        nn.Huber(delta)
+
+
+def test_a_bad_ignored_label_is_refused():
+    with pytest.raises(InputError, match="ignore_index must be a whole number or None"):
+        nn.CrossEntropy(ignore_index=0.5)
 
 
 @given(n=st.integers(1, 4), c=st.integers(1, 5), smoothing=st.floats(0, 0.9))
@@ -103,6 +163,11 @@ def test_mse_of_a_known_difference():
         (nn.CrossEntropy(), (3,), np.array([-1, 2]), InputError, "from 0 to 2 .* from -1 to 2"),
         (nn.CrossEntropy(), (3,), np.array([[0, 1]]), ShapeError, r"shape \(\), not \(2,\)"),
         (nn.CrossEntropy(), (5, 3), np.array([0, 1]), ShapeError, r"shape \(5,\), not \(\)"),
+        (nn.CrossEntropy(ignore_index=-1), (3,), np.array([-1, 3]), InputError, "or -1, which is"),
+        (nn.CrossEntropy(ignore_index=-1), (3,), np.array([-2, 0]), InputError, "from -2 to 0"),
+        (nn.Hinge(), (3,), np.array([0, 3]), InputError, "Hinge: labels .* from 0 to 2 .*to 3"),
+        (nn.L1(), (3,), np.zeros((4, 2)), ShapeError, r"L1: .*\(3,\) .* \(2,\)"),
+        (nn.Huber(), (1,), np.array([[np.nan]]), InputError, "Huber: targets must be finite"),
         (nn.MSE(), (3,), np.zeros((4, 2)), ShapeError, r"\(3,\) .* \(2,\)"),
         (nn.MSE(), (1,), np.array([[np.nan]]), InputError, "finite"),
         (nn.MSE(), (1,), np.array([["a"]]), InputError, "real numbers"),

@@ -45,7 +45,10 @@ def dense_layer(width: int) -> st.SearchStrategy[nn.Layer]:
         st.builds(lambda: nn.Linear(width, bias=False)),
         st.just(nn.Tanh()),
         st.just(nn.Sigmoid()),
+        st.sampled_from([nn.ELU(), nn.GELU(), nn.SiLU(), nn.Softplus(), nn.Softmax()]),
         st.builds(nn.LeakyReLU, st.sampled_from([0.1, 0.3])),
+        st.builds(nn.LayerNorm),
+        st.builds(lambda: nn.GroupNorm(width)),
         st.builds(nn.Dropout, st.sampled_from([0.0, 0.2, 0.5])),
         st.builds(
             lambda inner: nn.Residual(nn.Sequential(*inner)),
@@ -76,7 +79,11 @@ def image_cases(draw: st.DrawFn) -> Case:
         st.sampled_from(
             [
                 [nn.MaxPool2d(2)],
+                [nn.Conv2d(2, 2, 2, padding="same"), nn.MaxPool2d(2, 1, "same")],
+                [nn.AvgPool2d((2, 3), 2, "same")],
                 [nn.AvgPool2d(2), nn.Dropout(0.3)],
+                [nn.GroupNorm(channels), nn.GELU()],
+                [nn.Upsample((1, 2)), nn.Reshape(8, 5, channels), nn.MaxPool2d(2)],
                 [nn.Residual(nn.Conv2d(channels, 3, padding=1)), nn.Tanh()],
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
                 [nn.Concat(nn.Conv2d(2, (1, 3), padding=(0, 1)), nn.Dropout(0.3)), nn.Tanh()],
@@ -104,17 +111,37 @@ def sequence_cases(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def token_cases(draw: st.DrawFn) -> Case:
+    """Networks that look up whole numbers first."""
+    width, classes, words = (draw(st.integers(1, 4)) for _ in range(3))
+    body = draw(st.lists(dense_layer(width), max_size=3))
+    layers = (nn.Embedding(words, width), *body, nn.Flatten(), nn.Linear(classes + 1))
+    return draw(_on_data((draw(st.integers(1, 3)),), layers, classes + 1, words))
+
+
+@st.composite
 def _on_data(
-    draw: st.DrawFn, shape: tuple[int, ...], layers: tuple[nn.Layer, ...], classes: int
+    draw: st.DrawFn,
+    shape: tuple[int, ...],
+    layers: tuple[nn.Layer, ...],
+    classes: int,
+    words: int = 0,
 ) -> Case:
     samples, seed = draw(st.integers(4, 13)), draw(st.integers(0, 1000))
     numbers = rng.stream(seed, "test data")
     inputs = numbers.normal(size=(samples, *shape))
+    if words:
+        inputs = numbers.integers(0, words, inputs.shape)
     if draw(st.booleans()):
-        loss: nn.Loss = nn.CrossEntropy(label_smoothing=draw(st.sampled_from([0.0, 0.1])))
+        loss: nn.Loss = draw(
+            st.sampled_from(
+                [nn.CrossEntropy(), nn.CrossEntropy(0.1), nn.CrossEntropy(0.1, 0), nn.Hinge()]
+            )
+        )
         targets = numbers.integers(0, classes, samples)
     else:
-        loss, targets = nn.MSE(), numbers.normal(size=(samples, classes))
+        loss = draw(st.sampled_from([nn.MSE(), nn.L1(), nn.Huber(0.5)]))
+        targets = numbers.normal(size=(samples, classes))
     optimizer: optim.Optimizer = draw(
         st.sampled_from(
             [

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import Case, assert_same_weights, dense_cases, image_cases, sequence_cases
+from networks import (
+    Case,
+    assert_same_weights,
+    dense_cases,
+    image_cases,
+    sequence_cases,
+    token_cases,
+)
 
 from minidl import strategy
 from minidl.runtime import Virtual
@@ -17,7 +24,7 @@ ORDERS = st.builds(
     buffering=st.sampled_from(["none", "unlimited"]),
     seed=st.none() | st.integers(0, 99),
 )
-CASES = dense_cases() | image_cases() | sequence_cases()
+CASES = dense_cases() | image_cases() | sequence_cases() | token_cases()
 
 
 @given(case=CASES, workers=st.integers(1, 4), runtime=ORDERS)

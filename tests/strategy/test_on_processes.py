@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Case, assert_same_weights, dense_cases, image_cases
+from networks import Case, assert_same_weights, dense_cases, image_cases, token_cases
 
 from minidl import data, models, nn, optim, strategy
 from minidl.runtime import Processes, Virtual
@@ -16,7 +16,11 @@ RUNTIME = Processes(deadline=20)
 
 
 @settings(max_examples=6)
-@given(case=dense_cases() | image_cases(), workers=st.integers(1, 4), kind=st.integers(0, 2))
+@given(
+    case=dense_cases() | image_cases() | token_cases(),
+    workers=st.integers(1, 4),
+    kind=st.integers(0, 2),
+)
 def test_processes_equal_serial_and_the_virtual_run_bit_for_bit(
     case: Case, workers: int, kind: int
 ) -> None:

@@ -20,6 +20,7 @@ from minidl.kernels.cpu.elementwise import (
     relu,
     relu_gradient,
 )
+from minidl.kernels.cpu.embedding import embedding_gradient
 from minidl.kernels.cpu.exponentials import (
     sigmoid,
     sigmoid_gradient,
@@ -48,6 +49,7 @@ __all__ = [
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
     "dropout",
+    "embedding_gradient",
     "gru_cell",
     "gru_cell_gradient",
     "leaky_relu",

@@ -1,0 +1,41 @@
+"""The hinge loss for several classes (Weston and Watkins 1999): margins, not probabilities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.nn.labels import check_labels
+from minidl.nn.loss import Loss, mean_per_sample, share_per_sample
+from minidl.nn.parameters import Array, Shape
+
+
+class Hinge(Loss):
+    """Σ max(0, 1 - z_label + z_c) / C over the other classes c, for outputs z.
+
+    Outputs have shape (N, ..., C), whole-number labels (N, ...). The sum is divided
+    by the number C of classes, as in PyTorch's `MultiMarginLoss`. Its metric is
+    ``"accuracy"``.
+    """
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = kernels.array_module(outputs)
+        labels = targets[..., None].astype(np.int64)
+        of_label = xp.take_along_axis(outputs, labels, axis=-1)
+        others = xp.arange(outputs.shape[-1]) != labels
+        margins = xp.where(others, xp.maximum(1 - of_label + outputs, 0), 0)
+        return mean_per_sample(margins), (margins > 0, others)
+
+    def backward(self, dlosses: Array, saved: Any) -> Array:
+        short, others = saved
+        count = short.sum(axis=-1, keepdims=True)
+        signs = kernels.array_module(short).where(others, short, -count)
+        return signs.astype(dlosses.dtype) * share_per_sample(dlosses, short.shape)
+
+    def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        return {"accuracy": mean_per_sample(outputs.argmax(axis=-1) == targets)}
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        check_labels(self, outputs_shape, targets)

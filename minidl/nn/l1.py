@@ -1,0 +1,30 @@
+"""The mean absolute error, for regression that is not to be led by outliers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl import kernels
+from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.parameters import Array, Shape
+
+
+class L1(Loss):
+    """|outputs - targets|, for outputs and targets of one shape (N, ...).
+
+    Where they are equal the gradient is taken to be 0.
+    """
+
+    def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        xp = kernels.array_module(outputs)
+        error = outputs - xp.asarray(targets, dtype=outputs.dtype)
+        return mean_per_sample(abs(error)), error
+
+    def backward(self, dlosses: Array, saved: Any) -> Array:
+        xp = kernels.array_module(saved)
+        return xp.sign(saved) * share_per_sample(dlosses, saved.shape)
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        same_shape(self, outputs_shape, targets)

@@ -1,0 +1,35 @@
+"""Numbers shifted and scaled to zero mean and unit variance along some axes, and the gradient."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from minidl import kernels
+from minidl.errors import InputError
+from minidl.nn.parameters import Array
+
+Axes = tuple[int, ...]
+
+
+def standardise(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
+    """(x - mean) / sqrt(variance + eps), both taken along `axes`, and the divisor's inverse."""
+    off = x - x.mean(axis=axes, keepdims=True)
+    variance = (off * off).mean(axis=axes, keepdims=True)
+    inv_std = 1 / kernels.array_module(x).sqrt(variance + eps)
+    return off * inv_std, inv_std
+
+
+def standardise_gradient(dy: Array, y: Array, inv_std: Array, axes: Axes) -> Array:
+    """The gradient of `standardise` by x.
+
+    Mean and variance depend on x too: so dx has neither a mean nor a part along y.
+    """
+    along = (dy * y).mean(axis=axes, keepdims=True)
+    return inv_std * (dy - dy.mean(axis=axes, keepdims=True) - y * along)
+
+
+def checked_eps(name: str, eps: float) -> float:
+    """`eps`, which must be positive and finite; else an InputError."""
+    if not (isfinite(eps) and eps > 0):
+        raise InputError(f"{name}: eps must be positive and finite, not {eps}")
+    return eps
