@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Real
 
-from minidl.errors import InputError
 from minidl.nn.parameters import Array
+from minidl.optim.schedules import Schedule
+from minidl.optim.settings import require
 
 
 @dataclass(frozen=True)
@@ -72,10 +71,15 @@ class Optimizer:
         InputError
             If it is not.
         """
-        value = getattr(self, name)
-        number = float(value) if isinstance(value, Real) else float("nan")
-        fits = isfinite(number) and least <= number < below
-        if not fits or (strict and number == least):
-            low = f"greater than {least}" if strict else f"at least {least}"
-            high = f" and less than {below}" if isfinite(below) else " and finite"
-            raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value!r}")
+        require(self, name, least, below, strict=strict)
+
+    def require_rate(self) -> None:
+        """Check that `lr` is a finite number greater than 0, or a schedule.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        if not isinstance(vars(self)["lr"], Schedule):
+            self.require("lr", 0, strict=True)

@@ -105,6 +105,9 @@ def _on_data(
                 optim.SGD(lr=0.002, momentum=0.9, weight_decay=0.01),
                 optim.SGD(lr=0.002, momentum=0.8, nesterov=True),
                 optim.Adam(lr=0.001),
+                optim.SGD(
+                    optim.Composed((optim.LinearWarmup(0.01, 2), optim.Cosine(0.01, 4)), (2,))
+                ),
             ]
         )
     )
