@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from minidl.optim.adagrad import Adagrad
 from minidl.optim.adam import Adam
+from minidl.optim.adamw import AdamW
+from minidl.optim.lars import LARS
 from minidl.optim.optimizer import Optimizer
+from minidl.optim.rmsprop import RMSprop
 from minidl.optim.schedules import (
     Composed,
     Constant,
@@ -18,8 +22,11 @@ from minidl.optim.schedules import (
 from minidl.optim.sgd import SGD
 
 __all__ = [
+    "LARS",
     "SGD",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Composed",
     "Constant",
     "Cosine",
@@ -28,6 +35,7 @@ __all__ = [
     "LinearWarmup",
     "Optimizer",
     "Polynomial",
+    "RMSprop",
     "Schedule",
     "StepDecay",
 ]

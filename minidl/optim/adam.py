@@ -47,7 +47,8 @@ class Adam(Optimizer):
         betas = self.betas if isinstance(self.betas, list | tuple) else ()
         if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
             raise InputError(
-                f"Adam: betas must be two numbers of at least 0 and less than 1, not {self.betas}"
+                f"{type(self).__name__}: betas must be two numbers of at least 0 and less than 1, "
+                f"not {self.betas}"
             )
         self.require("eps", 0, strict=True)
         self.require("weight_decay", 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from minidl.nn.parameters import Array
@@ -32,7 +33,9 @@ class Optimizer:
     ...         slots["sum_of_squares"] += grads**2
     ...         values -= self.lr * grads / (slots["sum_of_squares"] ** 0.5 + 1e-10)
 
-    The rule must treat every element by itself: a vector may be updated in parts.
+    Such a rule must treat every element by itself: a vector may be updated in parts.
+    One that must know which elements are a parameter's defines `update` too, which
+    is what a training step calls.
     """
 
     @property
@@ -53,6 +56,35 @@ class Optimizer:
             How many steps came before; 0 in the first.
         """
         raise TypeError(f"{type(self).__name__} defines no step")
+
+    def update(
+        self,
+        values: Array,
+        grads: Array,
+        slots: dict[str, Array],
+        step: int,
+        places: Mapping[str, slice],
+    ) -> None:
+        """Move all weights that one rank holds, in place; by default, with one `step`.
+
+        A rank holds a parameter as a whole or not at all.
+
+        Parameters
+        ----------
+        values, grads, slots, step
+            As for `step`.
+        places
+            Where each parameter lies in the vectors, by name; one after the other,
+            without gaps.
+        """
+        self.step(values, grads, slots, step)
+
+    def step_in(
+        self, place: slice, values: Array, grads: Array, slots: dict[str, Array], step: int
+    ) -> None:
+        """Do a `step` in one place of the vectors only."""
+        own = {name: slots[name][place] for name in self.slots}
+        self.step(values[place], grads[place], own, step)
 
     def require(
         self, name: str, least: float, below: float = float("inf"), *, strict: bool = False

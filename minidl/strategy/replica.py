@@ -103,8 +103,12 @@ class Replica:
         """One optimizer step with the gradients gathered, which are then cleared."""
         with self.trace.span("update"):
             learnt = slice(0, self.buffer.trainable)
-            self.job.optimizer.step(
-                self.buffer.values[learnt], self.buffer.grads[learnt], self.slots, step
+            self.job.optimizer.update(
+                self.buffer.values[learnt],
+                self.buffer.grads[learnt],
+                self.slots,
+                step,
+                self.buffer.places,
             )
             self.buffer.follow_means()
             self.buffer.grads[...] = 0

@@ -54,6 +54,30 @@ def test_adam(lr, betas, eps, decay, steps, size, seed):
     )
 
 
+@given(lr=rates, betas=st.tuples(fractions, fractions), eps=st.floats(1e-8, 1e-2), decay=fractions,
+       steps=st.integers(1, 6), size=st.integers(1, 9), seed=st.integers(0, 99))  # fmt: skip
+def test_adamw(lr, betas, eps, decay, steps, size, seed):
+    settings = {"betas": betas, "eps": eps, "weight_decay": decay}
+    ours, theirs = optim.AdamW(lr, **settings), lambda w: torch.optim.AdamW(w, lr, **settings)
+    assert_same_steps(ours, theirs, steps, size, seed)
+
+
+@given(lr=rates, eps=st.floats(1e-8, 1e-2), decay=fractions,
+       steps=st.integers(1, 6), size=st.integers(1, 9), seed=st.integers(0, 99))  # fmt: skip
+def test_adagrad(lr, eps, decay, steps, size, seed):
+    settings = {"eps": eps, "weight_decay": decay}
+    ours, theirs = optim.Adagrad(lr, **settings), lambda w: torch.optim.Adagrad(w, lr, **settings)
+    assert_same_steps(ours, theirs, steps, size, seed)
+
+
+@given(lr=rates, alpha=fractions, momentum=fractions, eps=st.floats(1e-8, 1e-2), decay=fractions,
+       steps=st.integers(1, 6), size=st.integers(1, 9), seed=st.integers(0, 99))  # fmt: skip
+def test_rmsprop(lr, alpha, momentum, eps, decay, steps, size, seed):
+    settings = {"alpha": alpha, "momentum": momentum, "eps": eps, "weight_decay": decay}
+    ours, theirs = optim.RMSprop(lr, **settings), lambda w: torch.optim.RMSprop(w, lr, **settings)
+    assert_same_steps(ours, theirs, steps, size, seed)
+
+
 @given(lr=rates, factor=st.floats(1e-3, 0.99), length=st.integers(1, 9))
 def test_schedules(lr, factor, length):
     def torchs(name, *arguments, **settings):

@@ -35,6 +35,7 @@ def test_falling_schedules_go_from_lr_to_their_end_and_stay(lr, end, length, lat
     assert optim.Cosine(lr, 2 * length, end)(length) == pytest.approx((lr + end) / 2)
     line = optim.Polynomial(lr, 2 * length, end=end)
     assert line(length) == pytest.approx((lr + end) / 2)
+    assert optim.Polynomial(lr, 2 * length, power=3)(length) == pytest.approx(lr / 8)
 
 
 @given(lr=rates, factor=st.floats(0.1, 1.2), every=st.integers(1, 9), step=st.integers(0, 99))
@@ -86,7 +87,7 @@ def test_composed_parts_follow_each_other_and_count_from_their_own_start(lengths
 def test_a_rule_takes_each_steps_rate_by_its_number(schedule):
     """So it does not matter who takes a step, nor what came before it."""
     for step in range(9):
-        for make in (optim.SGD, optim.Adam):
+        for make in (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad, optim.RMSprop, optim.LARS):
             results = []
             for lr in (schedule, schedule(step) or 1e-300):
                 rule, w = make(lr=lr), np.array([1.0, -2.0])

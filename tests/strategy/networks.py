@@ -105,6 +105,10 @@ def _on_data(
                 optim.SGD(lr=0.002, momentum=0.9, weight_decay=0.01),
                 optim.SGD(lr=0.002, momentum=0.8, nesterov=True),
                 optim.Adam(lr=0.001),
+                optim.AdamW(lr=0.001),
+                optim.Adagrad(lr=0.005, eps=1e-3),
+                optim.RMSprop(lr=0.001, momentum=0.5, eps=1e-3),
+                optim.LARS(lr=1.0, weight_decay=0.01),
                 optim.SGD(
                     optim.Composed((optim.LinearWarmup(0.01, 2), optim.Cosine(0.01, 4)), (2,))
                 ),

@@ -29,7 +29,15 @@ from minidl.kernels.cpu.exponentials import (
     tanh_gradient,
 )
 from minidl.kernels.cpu.normalisation import batch_norm, batch_norm_gradient
-from minidl.kernels.cpu.optimizers import adam_step, sgd_step
+from minidl.kernels.cpu.optimizers import (
+    adagrad_step,
+    adam_step,
+    adamw_step,
+    lars_step,
+    rmsprop_step,
+    sgd_step,
+    sum_of_squares,
+)
 from minidl.kernels.cpu.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
@@ -38,7 +46,9 @@ from minidl.kernels.cpu.pooling import (
 )
 
 __all__ = [
+    "adagrad_step",
     "adam_step",
+    "adamw_step",
     "avg_pool2d",
     "avg_pool2d_gradient",
     "batch_norm",
@@ -47,6 +57,7 @@ __all__ = [
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
     "dropout",
+    "lars_step",
     "leaky_relu",
     "leaky_relu_gradient",
     "matmul",
@@ -54,11 +65,13 @@ __all__ = [
     "max_pool2d_gradient",
     "relu",
     "relu_gradient",
+    "rmsprop_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_gradient",
     "softmax_cross_entropy",
     "softmax_cross_entropy_gradient",
+    "sum_of_squares",
     "tanh",
     "tanh_gradient",
 ]
