@@ -5,6 +5,7 @@ from __future__ import annotations
 from minidl.optim.adagrad import Adagrad
 from minidl.optim.adam import Adam
 from minidl.optim.adamw import AdamW
+from minidl.optim.clipping import Clipped
 from minidl.optim.lars import LARS
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.rmsprop import RMSprop
@@ -27,6 +28,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Clipped",
     "Composed",
     "Constant",
     "Cosine",

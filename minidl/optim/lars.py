@@ -71,6 +71,7 @@ class LARS(Optimizer):
         slots: dict[str, Array],
         step: int,
         places: Mapping[str, slice],
+        norm: float,
     ) -> None:
         for place in places.values():
             self.step_in(place, values, grads, slots, step)

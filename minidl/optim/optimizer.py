@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from minidl.nn.parameters import Array
@@ -43,6 +43,25 @@ class Optimizer:
         """Names of the state vectors that `step` needs."""
         return ()
 
+    @property
+    def needs_norm(self) -> bool:
+        """Whether `update` must be told how long the whole gradient is."""
+        return False
+
+    def check(self, names: Iterable[str]) -> None:
+        """See, before training, that the rule suits a model.
+
+        Parameters
+        ----------
+        names
+            Of all parameters that are learnt.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
+
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, in place.
 
@@ -64,6 +83,7 @@ class Optimizer:
         slots: dict[str, Array],
         step: int,
         places: Mapping[str, slice],
+        norm: float,
     ) -> None:
         """Move all weights that one rank holds, in place; by default, with one `step`.
 
@@ -76,6 +96,9 @@ class Optimizer:
         places
             Where each parameter lies in the vectors, by name; one after the other,
             without gaps.
+        norm
+            The length of the gradient of the whole model, of which this rank may hold
+            a part. Told only if `needs_norm`; otherwise NaN.
         """
         self.step(values, grads, slots, step)
 

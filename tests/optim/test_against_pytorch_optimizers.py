@@ -78,6 +78,23 @@ def test_rmsprop(lr, alpha, momentum, eps, decay, steps, size, seed):
     assert_same_steps(ours, theirs, steps, size, seed)
 
 
+@given(limit=st.floats(0.1, 5), sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+       seed=st.integers(0, 99))  # fmt: skip
+def test_clipping(limit, sizes, seed):
+    gradients = np.random.default_rng(seed).normal(size=sum(sizes))
+    for name, how in (
+        ("norm", torch.nn.utils.clip_grad_norm_),
+        ("value", torch.nn.utils.clip_grad_value_),
+    ):
+        weights = [torch.zeros(size, dtype=torch.float64) for size in sizes]
+        for weight, part in zip(weights, torch.tensor(gradients).split(sizes), strict=True):
+            weight.grad = part.clone()
+        how(weights, limit)
+        w = np.zeros(sum(sizes))
+        optim.Clipped(optim.SGD(1.0), **{name: limit}).step(w, gradients, {}, 0)
+        np.testing.assert_allclose(-w, torch.cat([weight.grad for weight in weights]), rtol=1e-9)
+
+
 @given(lr=rates, factor=st.floats(1e-3, 0.99), length=st.integers(1, 9))
 def test_schedules(lr, factor, length):
     def torchs(name, *arguments, **settings):

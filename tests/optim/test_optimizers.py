@@ -168,7 +168,7 @@ def test_lars_takes_steps_as_long_as_a_part_of_each_parameter(seed, steps, decay
     moved, slots = w.astype(dtype), {"velocity": np.zeros(len(w), dtype)}
     velocity = np.zeros(len(w))
     for step, g in enumerate(gradients):
-        rule.update(moved, g.astype(dtype), slots, step, places)
+        rule.update(moved, g.astype(dtype), slots, step, places, np.nan)
         for place in places.values():
             part, slope = w[place], g[place]
             lengths = np.linalg.norm(part), np.linalg.norm(slope)
@@ -187,7 +187,7 @@ def test_lars_leaves_zero_by_a_plain_step():
 
 def test_rules_that_know_no_parameters_make_one_step_of_them_all():
     w = np.array([1.0, 2.0, 3.0])
-    optim.SGD(0.1).update(w, np.ones(3), {}, 0, {"a": slice(0, 1), "b": slice(1, 3)})
+    optim.SGD(0.1).update(w, np.ones(3), {}, 0, {"a": slice(0, 1), "b": slice(1, 3)}, 0)
     np.testing.assert_allclose(w, [0.9, 1.9, 2.9])
 
 

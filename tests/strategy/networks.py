@@ -109,6 +109,8 @@ def _on_data(
                 optim.Adagrad(lr=0.005, eps=1e-3),
                 optim.RMSprop(lr=0.001, momentum=0.5, eps=1e-3),
                 optim.LARS(lr=1.0, weight_decay=0.01),
+                optim.Clipped(optim.SGD(lr=0.01, momentum=0.9), norm=0.1),
+                optim.Clipped(optim.Adam(lr=0.001), value=0.02),
                 optim.SGD(
                     optim.Composed((optim.LinearWarmup(0.01, 2), optim.Cosine(0.01, 4)), (2,))
                 ),

@@ -29,6 +29,7 @@ OPTIMIZERS: dict[str, optim.Optimizer] = {
     "adamw": optim.AdamW(lr=0.01),
     "adagrad": optim.Adagrad(lr=0.05),
     "rmsprop": optim.RMSprop(lr=0.005, momentum=0.5),
+    "clipped": optim.Clipped(optim.SGD(lr=0.05, momentum=0.9), norm=0.3),
     "scheduled": optim.SGD(lr=optim.Cosine(0.05, 20), momentum=0.9),
 }
 
