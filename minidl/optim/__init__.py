@@ -6,6 +6,7 @@ from minidl.optim.adagrad import Adagrad
 from minidl.optim.adam import Adam
 from minidl.optim.adamw import AdamW
 from minidl.optim.clipping import Clipped
+from minidl.optim.groups import Groups, without_decay
 from minidl.optim.lars import LARS
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.rmsprop import RMSprop
@@ -33,6 +34,7 @@ __all__ = [
     "Constant",
     "Cosine",
     "Exponential",
+    "Groups",
     "LinearScaling",
     "LinearWarmup",
     "Optimizer",
@@ -40,4 +42,5 @@ __all__ = [
     "RMSprop",
     "Schedule",
     "StepDecay",
+    "without_decay",
 ]
