@@ -22,7 +22,7 @@ class Optimizer:
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
-    ... class Adagrad(Optimizer):
+    ... class MyAdagrad(Optimizer):
     ...     lr: float = 0.01
     ...
     ...     @property
