@@ -163,7 +163,7 @@ class _Walk:
                 yield from self._ways(layer, name, [layer.body, layer.shortcut or nn.Sequential()])
             case nn.Concat():
                 yield from self._ways(layer, name, layer.branches)
-            case _ if any(layer.children()):
+            case _ if any(layer.children()) and not isinstance(layer, nn.Recurrent):
                 raise InputError(
                     f"summary does not know in which order {layer.describe()} runs its parts; "
                     "it knows Sequential, Residual and Concat"
@@ -186,7 +186,7 @@ class _Walk:
         yield self._row(layer, name, 0)
 
     def _row(self, layer: nn.Layer, name: str, cost: int) -> Row:
-        own = [p for p in vars(layer).values() if isinstance(p, nn.Parameter) and p.trainable]
+        own = [p for p in layer.parameters().values() if p.trainable]
         fresh = [parameter for parameter in own if id(parameter) not in self.counted]
         self.counted.update(map(id, fresh))
         size = 0 if isinstance(layer, nn.Flatten) else prod(self.shape)

@@ -61,9 +61,14 @@ def train(
     workers: Workers = 2,
     epochs: Epochs = 5,
     batch_size: BatchSize = 64,
-    optimizer: Annotated[str, typer.Option(help="sgd (momentum 0.9) or adam.")] = "sgd",
+    optimizer: Annotated[
+        str, typer.Option(help="sgd (momentum 0.9), adagrad, adam, adamw, lars or rmsprop.")
+    ] = "sgd",
     lr: Annotated[
-        float | None, typer.Option(help="Learning rate.", show_default="0.05; adam 0.001")
+        float | None,
+        typer.Option(
+            help="Learning rate.", show_default="0.05; adagrad 0.01, lars 5, others 0.001"
+        ),
     ] = None,
     seed: Seed = 0,
     resume: Annotated[Path | None, typer.Option(help="Continue from this checkpoint.")] = None,

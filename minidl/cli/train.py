@@ -16,6 +16,10 @@ from minidl.train import Trainer
 _OPTIMIZERS: dict[str, Callable[[float | None], optim.Optimizer]] = {
     "sgd": lambda lr: optim.SGD(lr=0.05 if lr is None else lr, momentum=0.9),
     "adam": lambda lr: optim.Adam(lr=1e-3 if lr is None else lr),
+    "adamw": lambda lr: optim.AdamW(lr=1e-3 if lr is None else lr),
+    "adagrad": lambda lr: optim.Adagrad(lr=1e-2 if lr is None else lr),
+    "rmsprop": lambda lr: optim.RMSprop(lr=1e-3 if lr is None else lr),
+    "lars": lambda lr: optim.LARS(lr=5.0 if lr is None else lr),
 }
 
 _PICTURES = (".png", ".pdf", ".svg", ".jpg")

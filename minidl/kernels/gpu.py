@@ -293,6 +293,80 @@ def adam_step(
     w -= number(lr / (1 - beta1**t)) * m / width
 
 
+def adamw_step(
+    w: Array,
+    g: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    weight_decay: float,
+    t: int,
+) -> None:
+    """See `reference.adamw_step`."""
+    w *= w.dtype.type(1 - lr * weight_decay)
+    adam_step(w, g, m, v, lr, beta1, beta2, eps, 0, t)
+
+
+def adagrad_step(w: Array, g: Array, v: Array, lr: float, eps: float, weight_decay: float) -> None:
+    """See `reference.adagrad_step`."""
+    number = w.dtype.type
+    g = g + number(weight_decay) * w
+    v += g * g
+    w -= number(lr) * g / (cp.sqrt(v) + number(eps))
+
+
+def rmsprop_step(
+    w: Array,
+    g: Array,
+    v: Array,
+    velocity: Array,
+    lr: float,
+    alpha: float,
+    momentum: float,
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """See `reference.rmsprop_step`."""
+    number = w.dtype.type
+    g = g + number(weight_decay) * w
+    v *= number(alpha)
+    v += number(1 - alpha) * g * g
+    g = g / (cp.sqrt(v) + number(eps))
+    if momentum:
+        velocity *= number(momentum)
+        velocity += g
+        g = velocity
+    w -= number(lr) * g
+
+
+def lars_step(
+    w: Array,
+    g: Array,
+    velocity: Array,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    trust: float,
+) -> None:
+    """See `reference.lars_step`."""
+    number = w.dtype.type
+    # The ratio stays on the device, which need not be waited for.
+    w_norm, g_norm = cp.sqrt(sum_of_squares(w)), cp.sqrt(sum_of_squares(g))
+    against = g_norm + weight_decay * w_norm
+    ratio = cp.where(w_norm * against > 0, trust * w_norm / cp.where(against > 0, against, 1), 1)
+    velocity *= number(momentum)
+    velocity += (lr * ratio).astype(w.dtype) * (g + number(weight_decay) * w)
+    w -= velocity
+
+
+def sum_of_squares(x: Array) -> Array:
+    """See `reference.sum_of_squares`."""
+    return cp.asarray(cp.square(x, dtype=np.float64).sum())
+
+
 def _pad(x: Array, padding: Pair) -> Array:
     (top, left), (n, height, width, c) = padding, x.shape
     if top == left == 0:

@@ -127,6 +127,11 @@ class ParameterBuffer:
         self.trainable = sum(p.size for p in parameters.values() if p.trainable)
         self.bind(np.zeros(end, dtype), np.zeros(end, dtype))
 
+    @property
+    def places(self) -> dict[str, slice]:
+        """Where each parameter lies that is learnt; running means are not."""
+        return {name: self.index[name] for name, p in self.parameters.items() if p.trainable}
+
     def bind(self, values: Array, grads: Array) -> None:
         """Let the parameters be views of these two vectors from now on."""
         self.values, self.grads = values, grads

@@ -1,9 +1,46 @@
-"""Update rules."""
+"""Update rules, and schedules of their learning rates."""
 
 from __future__ import annotations
 
+from minidl.optim.adagrad import Adagrad
 from minidl.optim.adam import Adam
+from minidl.optim.adamw import AdamW
+from minidl.optim.clipping import Clipped
+from minidl.optim.groups import Groups, without_decay
+from minidl.optim.lars import LARS
 from minidl.optim.optimizer import Optimizer
+from minidl.optim.rmsprop import RMSprop
+from minidl.optim.schedules import (
+    Composed,
+    Constant,
+    Cosine,
+    Exponential,
+    LinearScaling,
+    LinearWarmup,
+    Polynomial,
+    Schedule,
+    StepDecay,
+)
 from minidl.optim.sgd import SGD
 
-__all__ = ["SGD", "Adam", "Optimizer"]
+__all__ = [
+    "LARS",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Clipped",
+    "Composed",
+    "Constant",
+    "Cosine",
+    "Exponential",
+    "Groups",
+    "LinearScaling",
+    "LinearWarmup",
+    "Optimizer",
+    "Polynomial",
+    "RMSprop",
+    "Schedule",
+    "StepDecay",
+    "without_decay",
+]

@@ -9,6 +9,7 @@ from minidl import kernels
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
+from minidl.optim.schedules import Rate, rate_at
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Adam(Optimizer):
     Parameters
     ----------
     lr
-        The learning rate, greater than 0.
+        The learning rate, greater than 0, or a `Schedule` of it.
     betas
         How much m and v keep of themselves; each at least 0 and less than 1.
     eps
@@ -36,17 +37,18 @@ class Adam(Optimizer):
         If a setting is outside of that.
     """
 
-    lr: float = 1e-3
+    lr: Rate = 1e-3
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = 1e-8
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        self.require("lr", 0, strict=True)
+        self.require_rate()
         betas = self.betas if isinstance(self.betas, list | tuple) else ()
         if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
             raise InputError(
-                f"Adam: betas must be two numbers of at least 0 and less than 1, not {self.betas}"
+                f"{type(self).__name__}: betas must be two numbers of at least 0 and less than 1, "
+                f"not {self.betas}"
             )
         self.require("eps", 0, strict=True)
         self.require("weight_decay", 0)
@@ -61,7 +63,7 @@ class Adam(Optimizer):
             grads,
             slots["m"],
             slots["v"],
-            self.lr,
+            rate_at(self.lr, step),
             *self.betas,
             self.eps,
             self.weight_decay,

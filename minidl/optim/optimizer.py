@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
-from numbers import Real
 
-from minidl.errors import InputError
 from minidl.nn.parameters import Array
+from minidl.optim.schedules import Schedule
+from minidl.optim.settings import require
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Optimizer:
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
-    ... class Adagrad(Optimizer):
+    ... class MyAdagrad(Optimizer):
     ...     lr: float = 0.01
     ...
     ...     @property
@@ -33,13 +33,34 @@ class Optimizer:
     ...         slots["sum_of_squares"] += grads**2
     ...         values -= self.lr * grads / (slots["sum_of_squares"] ** 0.5 + 1e-10)
 
-    The rule must treat every element by itself: a vector may be updated in parts.
+    Such a rule must treat every element by itself: a vector may be updated in parts.
+    One that must know which elements are a parameter's defines `update` too, which
+    is what a training step calls.
     """
 
     @property
     def slots(self) -> tuple[str, ...]:
         """Names of the state vectors that `step` needs."""
         return ()
+
+    @property
+    def needs_norm(self) -> bool:
+        """Whether `update` must be told how long the whole gradient is."""
+        return False
+
+    def check(self, names: Iterable[str]) -> None:
+        """See, before training, that the rule suits a model.
+
+        Parameters
+        ----------
+        names
+            Of all parameters that are learnt.
+
+        Raises
+        ------
+        InputError
+            If it does not.
+        """
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, in place.
@@ -54,6 +75,39 @@ class Optimizer:
             How many steps came before; 0 in the first.
         """
         raise TypeError(f"{type(self).__name__} defines no step")
+
+    def update(
+        self,
+        values: Array,
+        grads: Array,
+        slots: dict[str, Array],
+        step: int,
+        places: Mapping[str, slice],
+        norm: float,
+    ) -> None:
+        """Move all weights that one rank holds, in place; by default, with one `step`.
+
+        A rank holds a parameter as a whole or not at all.
+
+        Parameters
+        ----------
+        values, grads, slots, step
+            As for `step`.
+        places
+            Where each parameter lies in the vectors, by name; one after the other,
+            without gaps.
+        norm
+            The length of the gradient of the whole model, of which this rank may hold
+            a part. Told only if `needs_norm`; otherwise NaN.
+        """
+        self.step(values, grads, slots, step)
+
+    def step_in(
+        self, place: slice, values: Array, grads: Array, slots: dict[str, Array], step: int
+    ) -> None:
+        """Do a `step` in one place of the vectors only."""
+        own = {name: slots[name][place] for name in self.slots}
+        self.step(values[place], grads[place], own, step)
 
     def require(
         self, name: str, least: float, below: float = float("inf"), *, strict: bool = False
@@ -72,10 +126,15 @@ class Optimizer:
         InputError
             If it is not.
         """
-        value = getattr(self, name)
-        number = float(value) if isinstance(value, Real) else float("nan")
-        fits = isfinite(number) and least <= number < below
-        if not fits or (strict and number == least):
-            low = f"greater than {least}" if strict else f"at least {least}"
-            high = f" and less than {below}" if isfinite(below) else " and finite"
-            raise InputError(f"{type(self).__name__}: {name} must be {low}{high}, not {value!r}")
+        require(self, name, least, below, strict=strict)
+
+    def require_rate(self) -> None:
+        """Check that `lr` is a finite number greater than 0, or a schedule.
+
+        Raises
+        ------
+        InputError
+            If it is not.
+        """
+        if not isinstance(vars(self)["lr"], Schedule):
+            self.require("lr", 0, strict=True)

@@ -8,6 +8,7 @@ from minidl import kernels
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
+from minidl.optim.schedules import Rate, rate_at
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     lr
-        The learning rate, greater than 0.
+        The learning rate, greater than 0, or a `Schedule` of it.
     momentum
         How much of the last step's velocity is kept; at least 0 and less than 1.
     nesterov
@@ -34,13 +35,13 @@ class SGD(Optimizer):
         If a setting is outside of that.
     """
 
-    lr: float
+    lr: Rate
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        self.require("lr", 0, strict=True)
+        self.require_rate()
         self.require("momentum", 0, 1)
         self.require("weight_decay", 0)
         if self.nesterov and not self.momentum:
@@ -53,5 +54,11 @@ class SGD(Optimizer):
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         velocity = slots["velocity"] if self.momentum else values[:0]
         kernels.of(values).sgd_step(
-            values, grads, velocity, self.lr, self.momentum, self.nesterov, self.weight_decay
+            values,
+            grads,
+            velocity,
+            rate_at(self.lr, step),
+            self.momentum,
+            self.nesterov,
+            self.weight_decay,
         )

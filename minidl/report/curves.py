@@ -1,8 +1,8 @@
-"""Curves of losses and metrics over a run, or several runs beside each other."""
+"""Curves of losses, metrics and learning rates, of one run or of several beside each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,5 +95,43 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=7)
+    return save(figure, path)
+
+
+def draw_learning_rates(
+    schedules: Mapping[str, Callable[[int], float]], steps: int, path: str | Path | None = None
+) -> Figure:
+    """Draw the learning rate of each step.
+
+    Parameters
+    ----------
+    schedules
+        What to draw, by the name to draw it under: ``minidl.optim`` has schedules.
+    steps
+        How many steps to draw, from step 0 on.
+    path
+        Where to save the picture, if anywhere.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there is no schedule or no step.
+    """
+    if not schedules or steps < 1:
+        raise InputError(f"there is nothing to draw: {len(schedules)} schedules, {steps} steps")
+    figure = new_figure(5.2, 3.8)
+    axes = figure.subplots()
+    for number, (name, schedule) in enumerate(schedules.items()):
+        rates = [schedule(step) for step in range(steps)]
+        colour = SERIES[number % len(SERIES)]
+        axes.step(range(steps), rates, where="post", color=colour, label=name)
+    axes.set_xlabel("steps")
+    axes.set_ylabel("learning rate")
+    axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     return save(figure, path)

@@ -99,7 +99,12 @@ class Pipeline(Strategy):
             samples * int(np.prod(stage.output_shape, dtype=np.int64))
             for stage in self._parts(job)[:-1]
         ]
-        return {"activations": (*borders, 0), "gradients": (0, *borders)}
+        sent = {"activations": (*borders, 0), "gradients": (0, *borders)}
+        if job.optimizer.needs_norm:
+            sums = job.steps * np.dtype(np.float64).itemsize
+            neighbours = [(rank > 0) + (rank < self.stages - 1) for rank in range(self.stages)]
+            sent["gradient norm"] = tuple(sums * count for count in neighbours)
+        return sent
 
     def plan(self) -> Plan:
         """The schedule for these stages and micro-batches."""
@@ -123,7 +128,10 @@ def _program(
                 transfers = flow.carry_out(together)
                 if transfers:
                     yield Exchange(transfers)
-            replica.update(step)
+            squares = None
+            if job.optimizer.needs_norm:
+                squares = yield from _sum_over_stages(replica.squares(), rank, last)
+            replica.update(step, squares)
             yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
         replica.commit()
         sums = yield from _evaluate(replica, stage, rank, last)
@@ -206,6 +214,22 @@ class _Flow:
 
 
 _OPERATIONS = {Activation: "activations", Gradient: "gradients"}
+
+
+def _sum_over_stages(own: float, rank: int, last: int) -> Any:
+    """The sum of one number of each stage: added up on the way to the last, then sent back."""
+    operation, total = "gradient norm", np.array([own])
+    if rank > 0:
+        before = np.empty(1)
+        yield Exchange((Incoming(rank - 1, before, operation),))
+        total += before
+    if rank < last:
+        yield Exchange((Outgoing(rank + 1, total, operation),))
+        total = np.empty(1)
+        yield Exchange((Incoming(rank + 1, total, operation),))
+    if rank > 0:
+        yield Exchange((Outgoing(rank - 1, total, operation),))
+    return float(total[0])
 
 
 def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:

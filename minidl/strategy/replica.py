@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.data import Batch
 from minidl.errors import NonFiniteError
 from minidl.nn import EVALUATE, Layer, Mode, ParameterBuffer
@@ -99,12 +100,34 @@ class Replica:
         upstream = np.full(len(losses), 1.0 / mode.batch_size, losses.dtype)
         return self.job.loss.backward(upstream, saved), Sums(len(losses), values)
 
-    def update(self, step: int) -> None:
-        """One optimizer step with the gradients gathered, which are then cleared."""
+    def squares(self) -> float:
+        """The sum of squares of the gradients gathered on this rank."""
+        grads = self.buffer.grads[: self.buffer.trainable]
+        return float(kernels.of(grads).sum_of_squares(grads))
+
+    def update(self, step: int, squares: float | None = None) -> None:
+        """One optimizer step with the gradients gathered, which are then cleared.
+
+        Parameters
+        ----------
+        step
+            The step's number in the run.
+        squares
+            The sum of squares of the whole model's gradients, if the optimizer needs
+            their norm and this rank has only a part of them.
+        """
         with self.trace.span("update"):
             learnt = slice(0, self.buffer.trainable)
-            self.job.optimizer.step(
-                self.buffer.values[learnt], self.buffer.grads[learnt], self.slots, step
+            norm = math.nan
+            if self.job.optimizer.needs_norm:
+                norm = math.sqrt(self.squares() if squares is None else squares)
+            self.job.optimizer.update(
+                self.buffer.values[learnt],
+                self.buffer.grads[learnt],
+                self.slots,
+                step,
+                self.buffer.places,
+                norm,
             )
             self.buffer.follow_means()
             self.buffer.grads[...] = 0

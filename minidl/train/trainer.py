@@ -255,6 +255,7 @@ class Trainer:
             self._buffer = self.model.initialise(sample_shape, seed=self.seed, dtype=self.dtype)
             for name, value in given.items():
                 self._buffer.parameters[name].value[...] = value
+            self.optimizer.check(self._buffer.places)
             self._slots = {
                 name: np.zeros(self._buffer.trainable, self.dtype) for name in self.optimizer.slots
             }

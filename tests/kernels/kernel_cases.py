@@ -277,6 +277,37 @@ def _adam_step(draw: Draw) -> tuple[Any, ...]:
     return w, g, m, abs(v), 0.01, 0.9, 0.999, 1e-4, draw(DECAY), t
 
 
+@st.composite
+def _adagrad_step(draw: Draw) -> tuple[Any, ...]:
+    count, dtype = draw(PARAMETERS), draw(DTYPES)
+    w, v = (an_array(draw, (count,), dtype, _plain) for _ in range(2))
+    return w, an_array(draw, (count,), dtype), abs(v), 0.1, 1e-4, draw(DECAY)
+
+
+@st.composite
+def _rmsprop_step(draw: Draw) -> tuple[Any, ...]:
+    count, dtype, momentum = draw(PARAMETERS), draw(DTYPES), draw(st.sampled_from([0.0, 0.9]))
+    w, v = (an_array(draw, (count,), dtype, _plain) for _ in range(2))
+    velocity = an_array(draw, (count if momentum else 0,), dtype, _plain)
+    g = an_array(draw, (count,), dtype)
+    return w, g, abs(v), velocity, 0.1, 0.99, momentum, 1e-4, draw(DECAY)
+
+
+@st.composite
+def _lars_step(draw: Draw) -> tuple[Any, ...]:
+    count, dtype = draw(PARAMETERS), draw(DTYPES)
+    w, velocity = (an_array(draw, (count,), dtype, _plain) for _ in range(2))
+    w *= dtype(draw(st.sampled_from([0, 1])))
+    g = an_array(draw, (count,), dtype) * dtype(draw(st.sampled_from([0, 1])))
+    return w, g, velocity, 0.1, draw(st.sampled_from([0.0, 0.9])), draw(DECAY), 0.02
+
+
+@st.composite
+def _sum_of_squares(draw: Draw) -> tuple[Any, ...]:
+    count = draw(PARAMETERS | st.sampled_from([4096, 10_000]))
+    return (an_array(draw, (count,), draw(DTYPES)),)
+
+
 SLOPES = st.sampled_from([0.0, 0.01, 1.5])
 
 CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
@@ -308,4 +339,9 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "dropout": _dropout(),
     "sgd_step": _sgd_step(),
     "adam_step": _adam_step(),
+    "adamw_step": _adam_step(),
+    "adagrad_step": _adagrad_step(),
+    "rmsprop_step": _rmsprop_step(),
+    "lars_step": _lars_step(),
+    "sum_of_squares": _sum_of_squares(),
 }

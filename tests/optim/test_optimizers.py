@@ -18,6 +18,10 @@ RULES = [
     optim.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
     optim.Adam(),
     optim.Adam(0.1, betas=(0.5, 0.9), eps=1e-3, weight_decay=0.1),
+    optim.AdamW(0.01),
+    optim.Adagrad(0.1, weight_decay=0.01),
+    optim.RMSprop(),
+    optim.RMSprop(0.01, momentum=0.5, weight_decay=0.01),
 ]
 each_rule = pytest.mark.parametrize("rule", RULES, ids=repr)
 
@@ -83,6 +87,8 @@ def test_weight_decay_is_a_gradient_towards_zero(seed, decay):
     for plain, decayed in (
         (optim.SGD(0.1, 0.9), optim.SGD(0.1, 0.9, weight_decay=decay)),
         (optim.Adam(0.1), optim.Adam(0.1, weight_decay=decay)),
+        (optim.Adagrad(0.1), optim.Adagrad(0.1, weight_decay=decay)),
+        (optim.RMSprop(0.1), optim.RMSprop(0.1, weight_decay=decay)),
     ):
         np.testing.assert_allclose(run(decayed, w, [g])[0], run(plain, w, [g + decay * w])[0])
 
@@ -102,6 +108,87 @@ def test_adam_corrects_for_the_step_it_is_told(seed):
     np.testing.assert_allclose(slots["v"], 0.01 * g**2)
     m, v = 0.1 * g / (1 - 0.9**5), 0.01 * g**2 / (1 - 0.99**5)
     np.testing.assert_allclose(moved, w - 0.1 * m / (np.sqrt(v) + 1e-8))
+
+
+def gradients_and_weights(seed, steps, size=3):
+    w, *gradients = np.random.default_rng(seed).normal(size=(steps + 1, size))
+    return w, gradients
+
+
+@given(seed=st.integers(0, 99), steps=st.integers(1, 6), lr=st.floats(1e-3, 1))
+def test_adagrad_divides_by_the_root_of_all_squares(seed, steps, lr):
+    """Duchi et al. 2011, with diagonal matrices."""
+    w, gradients = gradients_and_weights(seed, steps)
+    moved, slots = run(optim.Adagrad(lr), w, gradients)
+    for step, g in enumerate(gradients):
+        w = w - lr * g / (np.sqrt(sum(past**2 for past in gradients[: step + 1])) + 1e-10)
+    np.testing.assert_allclose(moved, w)
+    np.testing.assert_allclose(slots["v"], sum(g**2 for g in gradients))
+
+
+@given(seed=st.integers(0, 99), steps=st.integers(1, 6), momentum=st.sampled_from([0, 0.9]))
+def test_rmsprop_divides_by_the_root_of_a_running_mean(seed, steps, momentum):
+    """Tieleman and Hinton 2012."""
+    w, gradients = gradients_and_weights(seed, steps)
+    moved, slots = run(optim.RMSprop(0.1, alpha=0.9, momentum=momentum), w, gradients)
+    assert set(slots) == ({"v", "velocity"} if momentum else {"v"})
+    mean_square, velocity = np.zeros(3), np.zeros(3)
+    for g in gradients:
+        mean_square = 0.9 * mean_square + 0.1 * g**2
+        velocity = momentum * velocity + g / (np.sqrt(mean_square) + 1e-8)
+        w = w - 0.1 * velocity
+    np.testing.assert_allclose(moved, w)
+
+
+@given(seed=st.integers(0, 99), steps=st.integers(1, 6), decay=st.floats(0, 0.5))
+def test_the_decay_of_adamw_stands_beside_the_gradient(seed, steps, decay):
+    """Loshchilov and Hutter 2019: what decays is the weight, whatever its gradient's scale is."""
+    w, gradients = gradients_and_weights(seed, steps)
+    moved, slots = run(optim.AdamW(0.1, weight_decay=decay), w, gradients)
+    _, slots_without = run(optim.Adam(0.1), w, gradients)
+    m = v = np.zeros(3)
+    for step, g in enumerate(gradients, 1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        scaled = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        w = w - 0.1 * decay * w - 0.1 * scaled
+    np.testing.assert_allclose(moved, w)
+    for name, slot in slots_without.items():
+        np.testing.assert_array_equal(slots[name], slot)
+
+
+@given(seed=st.integers(0, 99), steps=st.integers(1, 5), decay=st.sampled_from([0, 0.1]),
+       sizes=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+       dtype=st.sampled_from([np.float32, np.float64]))  # fmt: skip
+def test_lars_takes_steps_as_long_as_a_part_of_each_parameter(seed, steps, decay, sizes, dtype):
+    """You et al. 2017, algorithm 1."""
+    w, gradients = gradients_and_weights(seed, steps, sum(sizes))
+    ends = np.cumsum(sizes)
+    places = {str(end): slice(end - n, end) for n, end in zip(sizes, ends, strict=True)}
+    rule = optim.LARS(optim.Exponential(2.0, 0.5), momentum=0.8, weight_decay=decay, trust=0.01)
+    moved, slots = w.astype(dtype), {"velocity": np.zeros(len(w), dtype)}
+    velocity = np.zeros(len(w))
+    for step, g in enumerate(gradients):
+        rule.update(moved, g.astype(dtype), slots, step, places, np.nan)
+        for place in places.values():
+            part, slope = w[place], g[place]
+            lengths = np.linalg.norm(part), np.linalg.norm(slope)
+            rate = 0.01 * lengths[0] / (lengths[1] + decay * lengths[0])
+            velocity[place] = 0.8 * velocity[place] + 2 * 0.5**step * rate * (slope + decay * part)
+        w = w - velocity
+    tolerance = {"rtol": 1e-4, "atol": 1e-6} if dtype == np.float32 else {"rtol": 1e-10}
+    np.testing.assert_allclose(moved, w, **tolerance)
+
+
+def test_lars_leaves_zero_by_a_plain_step():
+    for w, g in (([0.0, 0.0], [1.0, -2.0]), ([3.0, 4.0], [0.0, 0.0])):
+        moved, _ = run(optim.LARS(0.1), np.array(w), [np.array(g)])
+        np.testing.assert_allclose(moved, np.array(w) - 0.1 * np.array(g))
+
+
+def test_rules_that_know_no_parameters_make_one_step_of_them_all():
+    w = np.array([1.0, 2.0, 3.0])
+    optim.SGD(0.1).update(w, np.ones(3), {}, 0, {"a": slice(0, 1), "b": slice(1, 3)}, 0)
+    np.testing.assert_allclose(w, [0.9, 1.9, 2.9])
 
 
 @each_rule
@@ -153,6 +240,20 @@ def test_a_rule_of_ones_own_is_settings_slots_and_a_step():
         (lambda: optim.Adam(betas=0.9), "betas must be two numbers"),
         (lambda: optim.Adam(eps=0), "eps must be greater than 0"),
         (lambda: optim.Adam(weight_decay=float("inf")), "weight_decay must be at least 0"),
+        (lambda: optim.AdamW(lr=0), "AdamW: lr must be greater than 0"),
+        (lambda: optim.AdamW(betas=(1, 0)), "AdamW: betas must be two numbers"),
+        (lambda: optim.Adagrad(lr=0), "Adagrad: lr must be greater than 0"),
+        (lambda: optim.Adagrad(eps=0), "Adagrad: eps must be greater than 0"),
+        (lambda: optim.Adagrad(weight_decay=-1), "Adagrad: weight_decay must be at least 0"),
+        (lambda: optim.RMSprop(lr=0), "RMSprop: lr must be greater than 0"),
+        (lambda: optim.RMSprop(alpha=1), "RMSprop: alpha must be at least 0 and less than 1"),
+        (lambda: optim.RMSprop(momentum=-0.1), "RMSprop: momentum must be at least 0"),
+        (lambda: optim.RMSprop(eps=0), "RMSprop: eps must be greater than 0"),
+        (lambda: optim.RMSprop(weight_decay=-1), "RMSprop: weight_decay must be at least 0"),
+        (lambda: optim.LARS(lr=0), "LARS: lr must be greater than 0"),
+        (lambda: optim.LARS(1, momentum=1), "LARS: momentum must be at least 0 and less than 1"),
+        (lambda: optim.LARS(1, weight_decay=-1), "LARS: weight_decay must be at least 0"),
+        (lambda: optim.LARS(1, trust=0), "LARS: trust must be greater than 0"),
     ],
 )
 def test_bad_settings_are_refused(make, message):

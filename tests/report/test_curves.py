@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from minidl.errors import InputError
-from minidl.report.curves import draw_history
+from minidl.report.curves import draw_history, draw_learning_rates
 
 FIGURES = st.floats(1e-6, 100)
 
@@ -121,3 +121,19 @@ def test_a_picture_is_saved_as_its_name_says(suffix: str, tmp_path: Path) -> Non
 def test_a_run_without_an_epoch_is_refused() -> None:
     with pytest.raises(InputError, match="no epoch is done"):
         draw_history({"ring": Run()})
+
+
+@given(rates=st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_a_schedule_is_drawn_as_it_is(rates: list[float]) -> None:
+    schedules = {"given": rates.__getitem__, "other": lambda step: 0.5}
+    (axes,) = draw_learning_rates(schedules, len(rates)).axes
+    given_line, other = line(axes, "given"), line(axes, "other")
+    np.testing.assert_array_equal(given_line.get_xdata(), range(len(rates)))
+    np.testing.assert_array_equal(given_line.get_ydata(), rates)
+    assert given_line.get_color() != other.get_color()
+
+
+def test_no_schedule_or_no_step_is_refused() -> None:
+    for schedules, steps in (({}, 3), ({"": float}, 0)):
+        with pytest.raises(InputError, match="nothing to draw"):
+            draw_learning_rates(schedules, steps)

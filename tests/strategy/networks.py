@@ -149,6 +149,17 @@ def _on_data(
                 optim.SGD(lr=0.002, momentum=0.9, weight_decay=0.01),
                 optim.SGD(lr=0.002, momentum=0.8, nesterov=True),
                 optim.Adam(lr=0.001),
+                optim.AdamW(lr=0.001),
+                optim.Adagrad(lr=0.005, eps=1e-3),
+                optim.RMSprop(lr=0.001, momentum=0.5, eps=1e-3),
+                optim.LARS(lr=1.0, weight_decay=0.01),
+                optim.Clipped(optim.SGD(lr=0.01, momentum=0.9), norm=0.1),
+                optim.Clipped(optim.Adam(lr=0.001), value=0.02),
+                optim.without_decay(optim.SGD(lr=0.005, momentum=0.9, weight_decay=0.1)),
+                optim.Groups(optim.Adam(lr=0.001), ((("bias",), optim.LARS(lr=1.0)),)),
+                optim.SGD(
+                    optim.Composed((optim.LinearWarmup(0.01, 2), optim.Cosine(0.01, 4)), (2,))
+                ),
             ]
         )
     )

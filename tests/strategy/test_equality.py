@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,7 +17,7 @@ from networks import (
     token_cases,
 )
 
-from minidl import strategy
+from minidl import optim, strategy
 from minidl.runtime import Virtual
 from minidl.strategy.partition import partition
 
@@ -58,6 +60,19 @@ def test_pipeline_equals_serial(
     pipeline = case.trained(strategy.Pipeline(stages, micro_batches, schedule, runtime=runtime))
     assert_same_weights(serial, pipeline)
     np.testing.assert_allclose(pipeline.history.losses, serial.history.losses, rtol=1e-7)
+
+
+@given(case=CASES, stages=st.integers(1, 4), limit=st.floats(1e-3, 10))
+def test_a_gradient_is_clipped_by_its_norm_over_all_stages(
+    case: Case, stages: int, limit: float
+) -> None:
+    case = replace(case, optimizer=optim.Clipped(optim.SGD(lr=0.01), norm=limit))
+    serial = case.trained(strategy.Serial())
+    stages = min(stages, len(case.layers))
+    assert_same_weights(serial, case.trained(strategy.Pipeline(stages, runtime=Virtual())))
+    for workers in (stages, 3):
+        for make in (strategy.RingAllReduce, strategy.ParameterServer):
+            assert_same_weights(serial, case.trained(make(workers, runtime=Virtual())))
 
 
 @given(case=CASES, micro_batches=st.integers(1, 6))
@@ -110,7 +125,10 @@ def test_bytes_of_a_pipeline_equal_the_borders(case: Case, stages: int, micro_ba
         assert trainer.history.bytes_sent([operation]) == each
     borders = partition(trainer.model, case.dataset.sample_shape, chosen.stages)[:-1]
     across = sum(int(np.prod(stage.output_shape)) for stage in borders)
-    assert sum(trainer.history.bytes_sent()) == 8 * 2 * 2 * len(case.dataset) * across
+    found = 8 * 2 * 2 * len(case.dataset) * across
+    if case.optimizer.needs_norm:  # a number across each border in every step, and back
+        found += 8 * 2 * (chosen.stages - 1) * len(trainer.history.losses)
+    assert sum(trainer.history.bytes_sent()) == found
 
 
 @given(case=CASES, order=ORDERS)

@@ -26,6 +26,11 @@ OPTIMIZERS: dict[str, optim.Optimizer] = {
     "momentum": optim.SGD(lr=0.05, momentum=0.9, weight_decay=0.001),
     "nesterov": optim.SGD(lr=0.05, momentum=0.8, nesterov=True),
     "adam": optim.Adam(lr=0.01),
+    "adamw": optim.AdamW(lr=0.01),
+    "adagrad": optim.Adagrad(lr=0.05),
+    "rmsprop": optim.RMSprop(lr=0.005, momentum=0.5),
+    "clipped": optim.Clipped(optim.SGD(lr=0.05, momentum=0.9), norm=0.3),
+    "scheduled": optim.SGD(lr=optim.Cosine(0.05, 20), momentum=0.9),
 }
 
 

@@ -30,7 +30,15 @@ from minidl.kernels.cpu.exponentials import (
     tanh_gradient,
 )
 from minidl.kernels.cpu.normalisation import batch_norm, batch_norm_gradient
-from minidl.kernels.cpu.optimizers import adam_step, sgd_step
+from minidl.kernels.cpu.optimizers import (
+    adagrad_step,
+    adam_step,
+    adamw_step,
+    lars_step,
+    rmsprop_step,
+    sgd_step,
+    sum_of_squares,
+)
 from minidl.kernels.cpu.pooling import (
     avg_pool2d,
     avg_pool2d_gradient,
@@ -40,7 +48,9 @@ from minidl.kernels.cpu.pooling import (
 from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell, lstm_cell_gradient
 
 __all__ = [
+    "adagrad_step",
     "adam_step",
+    "adamw_step",
     "avg_pool2d",
     "avg_pool2d_gradient",
     "batch_norm",
@@ -52,6 +62,7 @@ __all__ = [
     "embedding_gradient",
     "gru_cell",
     "gru_cell_gradient",
+    "lars_step",
     "leaky_relu",
     "leaky_relu_gradient",
     "lstm_cell",
@@ -61,11 +72,13 @@ __all__ = [
     "max_pool2d_gradient",
     "relu",
     "relu_gradient",
+    "rmsprop_step",
     "sgd_step",
     "sigmoid",
     "sigmoid_gradient",
     "softmax_cross_entropy",
     "softmax_cross_entropy_gradient",
+    "sum_of_squares",
     "tanh",
     "tanh_gradient",
 ]

@@ -1,0 +1,350 @@
+"""Learning rates that change from step to step: numbers that follow from the step's number alone.
+
+So nothing is remembered between steps, a run that is resumed goes on with the rate
+it would have had, and all ranks of a strategy agree without a message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import cos, isfinite, pi
+from numbers import Real
+
+from minidl.errors import InputError
+from minidl.nn.settings import whole
+from minidl.optim.settings import require
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The base of every schedule: called with a step's number, it gives the learning rate.
+
+    One of your own is a frozen dataclass of its settings with a ``__call__``:
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class InverseRoot(Schedule):
+    ...     lr: float
+    ...
+    ...     def __call__(self, step):
+    ...         return self.lr / (1 + step) ** 0.5
+    """
+
+    def __call__(self, step: int) -> float:
+        """The learning rate in step number `step`, the first being 0."""
+        raise TypeError(f"{type(self).__name__} defines no __call__")
+
+
+Rate = float | Schedule
+"""What an update rule takes for its `lr`."""
+
+
+def rate_at(lr: Rate, step: int) -> float:
+    """The learning rate in step number `step`, the first being 0.
+
+    Raises
+    ------
+    InputError
+        If a schedule gives anything but a finite number of at least 0.
+    """
+    if not isinstance(lr, Schedule):
+        return lr
+    rate = lr(step)
+    if not (isinstance(rate, Real) and isfinite(rate) and rate >= 0):
+        raise InputError(
+            f"a learning rate must be at least 0 and finite; {lr} gives {rate!r} at step {step}"
+        )
+    return float(rate)
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """Always `lr`, which must be greater than 0; a part of a `Composed` schedule.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+    """
+
+    lr: float
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+
+    def __call__(self, step: int) -> float:
+        return self.lr
+
+
+@dataclass(frozen=True)
+class StepDecay(Schedule):
+    """``lr · factor^(step // every)``: the rate falls all at once, now and then.
+
+    Parameters
+    ----------
+    lr
+        The first rate, greater than 0.
+    every
+        How many steps a rate is kept.
+    factor
+        By what it is multiplied then, greater than 0.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+    """
+
+    lr: float
+    every: int
+    factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+        whole("StepDecay: every", self.every)
+        require(self, "factor", 0, strict=True)
+
+    def __call__(self, step: int) -> float:
+        return float(self.lr * self.factor ** (step // self.every))
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """``lr · factor^step``.
+
+    Parameters
+    ----------
+    lr
+        The first rate, greater than 0.
+    factor
+        Greater than 0; near 1, as it counts in every step.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+    """
+
+    lr: float
+    factor: float
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+        require(self, "factor", 0, strict=True)
+
+    def __call__(self, step: int) -> float:
+        return float(self.lr * self.factor**step)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine's wave from `lr` down to `end`, and `end` ever after.
+
+    Parameters
+    ----------
+    lr
+        The first rate, greater than 0.
+    steps
+        After how many steps it is `end`.
+    end
+        At least 0.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
+    """
+
+    lr: float
+    steps: int
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+        whole("Cosine: steps", self.steps)
+        require(self, "end", 0)
+
+    def __call__(self, step: int) -> float:
+        if step >= self.steps:
+            return self.end
+        return self.end + (self.lr - self.end) * (1 + cos(pi * step / self.steps)) / 2
+
+
+@dataclass(frozen=True)
+class Polynomial(Schedule):
+    """``end + (lr - end) · (1 - step / steps)^power``, and `end` ever after.
+
+    Parameters
+    ----------
+    lr
+        The first rate, greater than 0.
+    steps
+        After how many steps it is `end`.
+    power
+        Greater than 0; 1 is a straight line.
+    end
+        At least 0.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+    """
+
+    lr: float
+    steps: int
+    power: float = 1.0
+    end: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+        whole("Polynomial: steps", self.steps)
+        require(self, "power", 0, strict=True)
+        require(self, "end", 0)
+
+    def __call__(self, step: int) -> float:
+        left = max(0.0, 1 - step / self.steps)
+        return float(self.end + (self.lr - self.end) * left**self.power)
+
+
+@dataclass(frozen=True)
+class LinearWarmup(Schedule):
+    """A straight line from `start` up to `lr`, and `lr` ever after.
+
+    Parameters
+    ----------
+    lr
+        The rate to reach, greater than 0.
+    steps
+        After how many steps it is reached.
+    start
+        The first rate, at least 0. If it is 0, the first step moves nothing.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+    """
+
+    lr: float
+    steps: int
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self, "lr", 0, strict=True)
+        whole("LinearWarmup: steps", self.steps)
+        require(self, "start", 0)
+
+    def __call__(self, step: int) -> float:
+        if step >= self.steps:
+            return self.lr
+        return self.start + (self.lr - self.start) * step / self.steps
+
+
+@dataclass(frozen=True)
+class LinearScaling(Schedule):
+    """The linear scaling rule: k times the batch, k times the rate, reached gradually.
+
+    The rate rises in a straight line from `base` to ``base · batch_size / reference``
+    and stays there.
+
+    Parameters
+    ----------
+    batch_size
+        Samples in a global batch: n on each of k workers make kn.
+    warmup_steps
+        After how many steps the rate is reached; 0 for at once. The paper takes
+        five epochs.
+    base
+        The rate that is right for a batch of `reference`; greater than 0.
+    reference
+        A batch size.
+
+    Raises
+    ------
+    InputError
+        If a setting is outside of that.
+
+    References
+    ----------
+    Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", 2017,
+    sections 2.1, 2.2 and 5.1: 0.1 · kn / 256.
+    """
+
+    batch_size: int
+    warmup_steps: int = 0
+    base: float = 0.1
+    reference: int = 256
+
+    def __post_init__(self) -> None:
+        whole("LinearScaling: batch_size", self.batch_size)
+        whole("LinearScaling: warmup_steps", self.warmup_steps, least=0)
+        require(self, "base", 0, strict=True)
+        whole("LinearScaling: reference", self.reference)
+
+    @property
+    def peak(self) -> float:
+        """The rate that is reached."""
+        return self.base * self.batch_size / self.reference
+
+    def __call__(self, step: int) -> float:
+        if step >= self.warmup_steps:
+            return self.peak
+        return self.base + (self.peak - self.base) * step / self.warmup_steps
+
+
+@dataclass(frozen=True)
+class Composed(Schedule):
+    """Several schedules one after the other, each counting its own steps from 0.
+
+    >>> rate = Composed((LinearWarmup(0.1, 500), Cosine(0.1, 4500)), milestones=(500,))
+    >>> rate(0), rate(500), rate(5000)
+    (0.0, 0.1, 0.0)
+
+    Parameters
+    ----------
+    parts
+        The schedules.
+    milestones
+        At which step each but the first begins; rising.
+
+    Raises
+    ------
+    InputError
+        If a part is no schedule, or the milestones do not rise from 1 on or are not
+        one fewer than the parts.
+    """
+
+    parts: tuple[Schedule, ...]
+    milestones: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("parts", "milestones"):
+            given = getattr(self, name)
+            if not isinstance(given, list | tuple):
+                raise InputError(f"Composed: {name} must be a tuple, not {given!r}")
+            object.__setattr__(self, name, tuple(given))
+        for part in self.parts:
+            if not isinstance(part, Schedule):
+                raise InputError(f"Composed: each part must be a Schedule, not {part!r}")
+        if len(self.milestones) != len(self.parts) - 1:
+            raise InputError(
+                f"Composed: {len(self.parts)} parts need {max(0, len(self.parts) - 1)} milestones "
+                f"(and there must be a part), not {len(self.milestones)}"
+            )
+        least = 1
+        for milestone in self.milestones:
+            least = 1 + whole("Composed: a milestone", milestone, least)
+
+    def __call__(self, step: int) -> float:
+        begins = (0, *self.milestones)
+        part, begin = [
+            (part, begin)
+            for part, begin in zip(self.parts, begins, strict=True)
+            if begin <= step or begin == 0
+        ][-1]
+        return part(step - begin)
