@@ -14,7 +14,7 @@ from minidl.nn.parameters import Array, Shape
 
 
 class Huber(Loss):
-    """e² / 2 where the error e is within ±delta, else delta · (|e| - delta / 2).
+    """e² / 2 where the error e is within ±delta, else ``delta (|e| - delta / 2)``.
 
     Outputs and targets have one shape (N, ...).
 

@@ -12,7 +12,7 @@ from minidl.nn.parameters import Array, Shape
 
 
 class L1(Loss):
-    """|outputs - targets|, for outputs and targets of one shape (N, ...).
+    """``|outputs - targets|``, for outputs and targets of one shape (N, ...).
 
     Where they are equal the gradient is taken to be 0.
     """
