@@ -53,21 +53,42 @@ def _escaped(error: Exception) -> str:
 
 @app.command()
 def train(
-    dataset: Annotated[str, typer.Argument(help="digits, fashion-mnist-small, fashion-mnist")],
-    model: Annotated[str, typer.Option("--model", "-m", help="Which network.")] = "digits_cnn",
+    task: Annotated[
+        str, typer.Argument(help="A data set: digits, fashion-mnist-small, fashion-mnist.")
+    ],
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Which network.", show_default="digits_cnn")
+    ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
     ] = "serial",
     workers: Workers = 2,
-    epochs: Epochs = 5,
-    batch_size: BatchSize = 64,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            "--epochs",
+            "-e",
+            help="How often to go through the data.",
+            show_default="the task's own",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size", "-b", help="Samples for each update.", show_default="the task's own"
+        ),
+    ] = None,
     optimizer: Annotated[
-        str, typer.Option(help="sgd (momentum 0.9), adagrad, adam, adamw, lars or rmsprop.")
-    ] = "sgd",
+        str | None,
+        typer.Option(
+            help="sgd (momentum 0.9), adagrad, adam, adamw, lars or rmsprop.",
+            show_default="the task's own",
+        ),
+    ] = None,
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Learning rate.", show_default="0.05; adagrad 0.01, lars 5, others 0.001"
+            help="Learning rate.", show_default="sgd 0.05, adagrad 0.01, lars 5, others 0.001"
         ),
     ] = None,
     seed: Seed = 0,
@@ -78,16 +99,17 @@ def train(
     trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a network on a data set.
+    """Train a network.
 
     [dim]minidl train digits --model lenet5 --strategy ring --workers 4[/dim]
     """
     from minidl.cli import train as command
+    from minidl.cli.recipes import Options
 
     with _explained():
         command.run(
-            command.Options(
-                dataset, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
+            Options(
+                task, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
                 resume, save, plot, timeline, trace, as_json,
             )
         )  # fmt: skip
