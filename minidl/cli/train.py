@@ -45,8 +45,8 @@ def run(options: Options) -> None:
     say = _printer(options.as_json)
     say(_line(history))
     figures = recipe.show(trainer, say)
-    for path in written:
-        say(f"saved {path}")
+    for name in written:
+        say(f"saved {name}")
     if options.as_json:
         result = asdict(history.last()) | {
             "total_seconds": history.seconds,

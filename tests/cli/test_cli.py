@@ -96,7 +96,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
         (["train", "digits", "--save", "."], ". cannot be written"),
         (["train", "digits", "--trace", "/dev/null/trace.json"], "cannot be written"),
         (["train", "digits", "--plot", "curves.xyz"], "curves.xyz must end in one of .png"),
-        (["compare", "digit"], "unknown task 'digit'; known: digits"),
+        (["compare", "digit"], "unknown data set 'digit'; known: digits"),
         (["compare", "digits", "--workers", "0"], "workers must be a whole number of at least 1"),
         (["compare", "digits", "--plan", "gone.py"], "there is no file gone.py"),
         (["grade", "hw_rings"], "unknown exercise 'hw_rings'; known: hw_ring"),
