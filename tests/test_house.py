@@ -17,6 +17,7 @@ FLOORS = (
     ("cli",),
     ("course", "train"),
     ("strategy", "report"),
+    ("tasks",),
     ("runtime",),
     ("plans", "models", "data", "analysis"),
     ("nn", "optim"),

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minidl.data.batch_sizes import GrowingBatch
 from minidl.data.dataset import Dataset
 from minidl.data.embedded import digits, fashion_mnist_small
 from minidl.data.fashion import fashion_mnist
-from minidl.data.loader import Batch, Loader
+from minidl.data.loader import Batch, Loader, in_order
 from minidl.errors import unknown_name
 
 __all__ = [
     "Batch",
     "Dataset",
+    "GrowingBatch",
     "Loader",
     "digits",
     "fashion_mnist",
     "fashion_mnist_small",
+    "in_order",
     "known",
     "make",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,3 +110,28 @@ class Loader:
         part = split(len(whole), size)[rank]
         x, y = self.dataset.batch(whole[part], self.dtype)
         return Batch(x, y, part.start, len(whole))
+
+
+def in_order(
+    dataset: Dataset,
+    dtype: np.typing.DTypeLike = np.float32,
+    rows: slice | None = None,
+    batch_size: int = 256,
+) -> Iterator[Batch]:
+    """Samples in the order in which they are stored, for evaluation.
+
+    Parameters
+    ----------
+    dataset
+        Whose samples.
+    dtype
+        Of inputs, and of targets that are floats.
+    rows
+        Which ones; all if None.
+    batch_size
+        How many at a time.
+    """
+    rows = slice(0, len(dataset)) if rows is None else rows
+    for start in range(rows.start, rows.stop, batch_size):
+        x, y = dataset.batch(slice(start, min(start + batch_size, rows.stop)), dtype)
+        yield Batch(x, y, start, len(dataset))

@@ -24,7 +24,15 @@ from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.pad_channels import PadChannels
-from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
+from minidl.nn.parameters import (
+    Array,
+    Initialiser,
+    Parameter,
+    ParameterBuffer,
+    RunningMean,
+    Shape,
+    parts_of,
+)
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.reshape import Reshape
@@ -83,5 +91,6 @@ __all__ = [
     "Tanh",
     "Upsample",
     "init",
+    "parts_of",
     "with_mask",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,6 +102,11 @@ class RunningMean(Parameter):
         self.value += self.momentum * (self.grad - self.value)
 
 
+def parts_of(index: Mapping[str, slice], path: str) -> dict[str, slice]:
+    """Those of some named places that belong to the layer at a dotted path; all if it is empty."""
+    return {n: place for n, place in index.items() if not path or n.startswith(f"{path}.")}
+
+
 class ParameterBuffer:
     """All parameters in one vector, all gradients in another.
 
@@ -132,6 +137,15 @@ class ParameterBuffer:
         """Where each parameter lies that is learnt; running means are not."""
         return {name: self.index[name] for name, p in self.parameters.items() if p.trainable}
 
+    def spans(self, path: str) -> tuple[slice, slice]:
+        """Where what is learnt in the layer at a dotted path lies, and where its running means.
+
+        As they lie in the order of definition, neither has gaps.
+        """
+        learnt = parts_of(self.places, path)
+        means = {n: p for n, p in parts_of(self.index, path).items() if n not in learnt}
+        return _hull(learnt, 0), _hull(means, self.trainable)
+
     def bind(self, values: Array, grads: Array) -> None:
         """Let the parameters be views of these two vectors from now on."""
         self.values, self.grads = values, grads
@@ -160,11 +174,19 @@ class ParameterBuffer:
                 )
             parameter.value[...] = drawn
 
-    def follow_means(self) -> None:
-        """Let every running mean follow what the finished step has gathered."""
-        for parameter in self.parameters.values():
+    def follow_means(self, path: str = "") -> None:
+        """Let the running means below a path follow what the finished step has gathered."""
+        for name in parts_of(self.index, path):
+            parameter = self.parameters[name]
             if isinstance(parameter, RunningMean):
                 parameter.follow()
 
     def __len__(self) -> int:
         return int(self.values.size)
+
+
+def _hull(places: Mapping[str, slice], otherwise: int) -> slice:
+    """From the start of the first of neighbouring places to the end of the last."""
+    if not places:
+        return slice(otherwise, otherwise)
+    return slice(min(p.start for p in places.values()), max(p.stop for p in places.values()))

@@ -20,6 +20,7 @@ from minidl.strategy.base import Layout, Strategy, default_runtime, positive, re
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.tasks import Sums
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class RingAllReduce(Strategy):
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
-        each = job.steps * ring_bytes(self.workers, job.length * job.dtype.itemsize)
+        each = ring_bytes(self.workers, job.exchanged * job.dtype.itemsize)
         return {"gradients": (each,) * self.workers}
 
     def _plan(self) -> Collective:
@@ -78,13 +79,16 @@ class RingAllReduce(Strategy):
 def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
-    replica, loader = Replica(job, context), job.loader()
+    replica = Replica(job, context)
     for epoch in Epochs(job, context):
-        for position, step in epoch:
-            batch = loader.shard(epoch.number, position, rank, size)
-            sums = replica.gradients(batch, step)
-            yield from collective(plan, rank, replica.buffer.grads, "gradients")
-            replica.update(step)
+        for step in epoch:
+            batch, sums = epoch.shard(step, rank, size), Sums()
+            for phase in job.task.phases(step):
+                sums += replica.gradients(phase, batch, step)
+                grads = replica.part(replica.buffer.grads, phase)
+                yield from collective(plan, rank, grads, "gradients")
+                replica.store(replica.buffer.grads, phase, grads)
+                replica.update(phase)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         if rank == 0:
             replica.commit()

@@ -121,9 +121,9 @@ def default_runtime() -> Runtime:
 
 def require_workers(workers: int, job: Job) -> None:
     """Refuse a batch that cannot give each worker a sample."""
-    if job.batch_size < workers:
+    if job.smallest_batch < workers:
         raise InputError(
-            f"a batch of {job.batch_size} cannot be shared by {workers} workers: "
+            f"a batch of {job.smallest_batch} cannot be shared by {workers} workers: "
             f"batch_size must be at least {workers}"
         )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minidl.data import Dataset, Loader
-from minidl.nn import Layer, Loss
+from minidl.data import Dataset, GrowingBatch, Loader
+from minidl.nn import Layer, parts_of
 from minidl.optim import Optimizer
+from minidl.tasks import Sums, Task
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class Job:
     ----------
     model
         Built and named; its parameters lie in the order of `index`.
-    loss, optimizer
-        What is minimised, and how.
+    task, optimizer
+        What is learnt, and how.
     train, validation
         The data; validation may be None.
     batch_size
@@ -34,17 +36,17 @@ class Job:
     first_step
         The number of the first step, for schedules and random numbers.
     index
-        Where each parameter lies in a row of the state (see `state`).
+        Where each parameter lies in a row of the state (see `Strategy.run`).
     trainable
         How many elements of a row are learnt; running means follow them.
     """
 
     model: Layer
-    loss: Loss
+    task: Task
     optimizer: Optimizer
     train: Dataset
     validation: Dataset | None
-    batch_size: int
+    batch_size: int | GrowingBatch
     seed: int
     dtype: np.dtype
     epochs: range
@@ -57,14 +59,32 @@ class Job:
         """Elements in a row of the state: parameters and running means."""
         return max((place.stop for place in self.index.values()), default=0)
 
+    def steps_before(self, epoch: int) -> int:
+        """Steps of this job that come before an epoch."""
+        return sum(self.loader(each).steps for each in range(self.epochs.start, epoch))
+
     @property
     def steps(self) -> int:
         """Steps of all epochs together."""
-        return len(self.epochs) * self.loader().steps
+        return self.steps_before(self.epochs.stop)
 
-    def loader(self) -> Loader:
-        """The loader of the training data."""
-        return Loader(self.train, self.batch_size, seed=self.seed, dtype=self.dtype)
+    @property
+    def smallest_batch(self) -> int:
+        """Samples in the smallest global batch, but for the last of an epoch."""
+        return self.loader(self.epochs.start).batch_size
+
+    @property
+    def exchanged(self) -> int:
+        """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
+        steps = range(self.first_step, self.first_step + self.steps)
+        paths = Counter(phase.path for step in steps for phase in self.task.phases(step))
+        lengths = {path: sum(map(_size, parts_of(self.index, path).values())) for path in paths}
+        return sum(count * lengths[path] for path, count in paths.items())
+
+    def loader(self, epoch: int) -> Loader:
+        """The loader of an epoch's training data."""
+        size = self.batch_size if isinstance(self.batch_size, int) else self.batch_size(epoch)
+        return Loader(self.train, size, seed=self.seed, dtype=self.dtype)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The data sets' arrays by name, to be shared instead of copied to every rank."""
@@ -90,6 +110,10 @@ class Job:
         return replace(self, train=train, validation=validation)
 
 
+def _size(place: slice) -> int:
+    return int(place.stop - place.start)
+
+
 def _with_arrays(
     dataset: Dataset, inputs: np.ndarray | None, targets: np.ndarray | None
 ) -> Dataset:
@@ -97,32 +121,6 @@ def _with_arrays(
     object.__setattr__(twin, "inputs", inputs)
     object.__setattr__(twin, "targets", targets)
     return twin
-
-
-@dataclass(frozen=True)
-class Sums:
-    """Losses and metrics summed over some samples, so that parts can be added.
-
-    Parameters
-    ----------
-    samples
-        How many samples.
-    values
-        The sums by name: ``"loss"``, and what the loss's `metrics` gives.
-    """
-
-    samples: int = 0
-    values: Mapping[str, float] | None = None
-
-    def __add__(self, other: Sums) -> Sums:
-        mine, theirs = self.values or {}, other.values or {}
-        names = list(mine) + [name for name in theirs if name not in mine]
-        added = {name: mine.get(name, 0.0) + theirs.get(name, 0.0) for name in names}
-        return Sums(self.samples + other.samples, added)
-
-    def means(self) -> dict[str, float]:
-        """Each sum divided by the number of samples."""
-        return {name: value / self.samples for name, value in (self.values or {}).items()}
 
 
 @dataclass(frozen=True)

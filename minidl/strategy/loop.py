@@ -5,40 +5,48 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from minidl.data import Batch, Loader
 from minidl.runtime.requests import RankContext, Report
-from minidl.strategy.job import EpochDone, Job, Sums
+from minidl.strategy.job import EpochDone, Job
+from minidl.tasks import Sums
 
 
 @dataclass
 class Epochs:
-    """Walk through a job's epochs: each yields (position in the epoch, step of the run)."""
+    """Walk through a job's epochs."""
 
     job: Job
     context: RankContext
 
     def __iter__(self) -> Iterator[Epoch]:
-        steps = self.job.loader().steps
-        for count, number in enumerate(self.job.epochs):
-            first = self.job.first_step + count * steps
-            yield Epoch(number, range(first, first + steps), self.context)
+        first = self.job.first_step
+        for number in self.job.epochs:
+            loader = self.job.loader(number)
+            yield Epoch(number, range(first, first + loader.steps), loader, self.context)
+            first += loader.steps
 
 
 @dataclass
 class Epoch:
-    """One epoch on one rank."""
+    """One epoch on one rank: walks through the numbers of its steps in the run."""
 
     number: int
     steps: range
+    loader: Loader
     context: RankContext
     seconds: float = field(default=0.0, init=False)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[int]:
         trace = self.context.trace
         start = trace.clock()
-        for position, step in enumerate(self.steps):
+        for step in self.steps:
             trace.step = step
-            yield position, step
+            yield step
         self.seconds = trace.clock() - start
+
+    def shard(self, step: int, rank: int = 0, size: int = 1) -> Batch:
+        """One of `size` parts of a step's batch."""
+        return self.loader.shard(self.number, step - self.steps.start, rank, size)
 
     def done(self, validation: Sums) -> Report:
         """The report with which every rank ends the epoch, before it begins another.

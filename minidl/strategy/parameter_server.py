@@ -24,9 +24,10 @@ from minidl.runtime.requests import (
     Report,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
-from minidl.strategy.job import Job, StepDone, Sums
+from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.tasks import Sums
 
 SERVER = 0
 
@@ -73,7 +74,7 @@ class ParameterServer(Strategy):
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
-        model = job.steps * job.length * job.dtype.itemsize
+        model = job.exchanged * job.dtype.itemsize
         return {
             "gradients": (0,) + (model,) * self.workers,
             "parameters": (model * self.workers,) + (0,) * self.workers,
@@ -83,44 +84,55 @@ class ParameterServer(Strategy):
 def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica = Replica(job, context)
-    arrived = {rank: np.empty(job.length, job.dtype) for rank in range(1, context.size)}
-    state = rule.start(len(arrived))
-    fetched = [state.version] * len(arrived)
+    learners = range(1, context.size)
+    state = rule.start(len(learners))
+    fetched = [state.version] * len(learners)
+    arrived: dict[str, dict[int, np.ndarray]] = {}
     for epoch in Epochs(job, context):
-        for _, step in epoch:
-            applied = False
-            while not applied:
-                rank = yield ReceiveAny(arrived, "gradients")
-                state, decision = rule.push(state, rank - 1, fetched[rank - 1])
-                for push in decision.apply:
-                    with context.trace.span("reduce", push.learner):
-                        replica.buffer.grads += arrived[push.learner + 1]
-                applied = bool(decision.apply)
-                if applied:
-                    replica.update(step)
-                for learner in decision.release:
-                    fetched[learner] = state.version
-                yield Exchange(
-                    tuple(
-                        Outgoing(learner + 1, replica.buffer.values, "parameters")
-                        for learner in decision.release
-                    )
+        for step in epoch:
+            for phase in job.task.phases(step):
+                grads = replica.part(replica.buffer.grads, phase)
+                pushed = arrived.setdefault(
+                    phase.path, {rank: np.empty_like(grads) for rank in learners}
                 )
+                applied = False
+                while not applied:
+                    rank = yield ReceiveAny(pushed, "gradients")
+                    state, decision = rule.push(state, rank - 1, fetched[rank - 1])
+                    for push in decision.apply:
+                        with context.trace.span("reduce", push.learner):
+                            grads += pushed[push.learner + 1]
+                    applied = bool(decision.apply)
+                    if applied:
+                        replica.store(replica.buffer.grads, phase, grads)
+                        replica.update(phase)
+                    for learner in decision.release:
+                        fetched[learner] = state.version
+                    values = replica.part(replica.buffer.values, phase)
+                    yield Exchange(
+                        tuple(
+                            Outgoing(learner + 1, values, "parameters")
+                            for learner in decision.release
+                        )
+                    )
         replica.commit()
         yield epoch.done(Sums())
 
 
 def _learner(job: Job, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
-    replica, loader = Replica(job, context), job.loader()
+    replica = Replica(job, context)
     rank, size = context.rank - 1, context.size - 1
-    values, grads = replica.buffer.values, replica.buffer.grads
     for epoch in Epochs(job, context):
-        for position, step in epoch:
-            batch = loader.shard(epoch.number, position, rank, size)
-            sums = replica.gradients(batch, step)
-            yield Exchange((Outgoing(SERVER, grads, "gradients"),))
-            grads[...] = 0
-            yield Exchange((Incoming(SERVER, values, "parameters"),))
+        for step in epoch:
+            batch, sums = epoch.shard(step, rank, size), Sums()
+            for phase in job.task.phases(step):
+                sums += replica.gradients(phase, batch, step)
+                grads = replica.part(replica.buffer.grads, phase)
+                yield Exchange((Outgoing(SERVER, grads, "gradients"),))
+                replica.buffer.grads[...] = 0
+                values = replica.part(replica.buffer.values, phase)
+                yield Exchange((Incoming(SERVER, values, "parameters"),))
+                replica.store(replica.buffer.values, phase, values)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         yield epoch.done(evaluate_share(replica, rank, size))

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data import Batch
-from minidl.errors import unknown_name
+from minidl.data import Batch, in_order
+from minidl.errors import InputError, unknown_name
 from minidl.nn import EVALUATE, Shape
 from minidl.plans import (
     SCHEDULES,
@@ -38,10 +38,12 @@ from minidl.runtime.requests import (
     Report,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive
-from minidl.strategy.job import Job, StepDone, Sums
+from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.partition import Stage, partition
-from minidl.strategy.replica import EVALUATION_BATCH, Replica, non_finite, score
+from minidl.strategy.replica import Replica
+from minidl.tasks import Sums, Supervised
+from minidl.tasks.supervised import non_finite
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class Pipeline(Strategy):
         return "activations forward, their gradients back, between stages"
 
     def check(self, job: Job) -> None:
+        _supervised(job)
         self._parts(job)
 
     def layout(self, job: Job) -> Layout:
@@ -119,23 +122,34 @@ def _program(
 ) -> RankProgram:
     job = job.attached(context.shared)
     rank, last = context.rank, context.size - 1
-    replica, loader = Replica(job, context, stage.model()), job.loader()
+    task = _supervised(job)
+    replica = Replica(job, context, stage.model())
     for epoch in Epochs(job, context):
-        for position, step in epoch:
-            batch = loader.shard(epoch.number, position, 0, 1)
-            flow = _Flow(replica, stage, batch, step, micro_batches, rank, last)
+        for step in epoch:
+            (phase,), batch = task.phases(step), epoch.shard(step)
+            flow = _Flow(task, replica, stage, batch, step, micro_batches, rank, last)
             for together in plan.programs[rank]:
                 transfers = flow.carry_out(together)
                 if transfers:
                     yield Exchange(transfers)
             squares = None
             if job.optimizer.needs_norm:
-                squares = yield from _sum_over_stages(replica.squares(), rank, last)
-            replica.update(step, squares)
+                squares = yield from _sum_over_stages(replica.squares(phase), rank, last)
+            replica.update(phase, squares)
             yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
         replica.commit()
         sums = yield from _evaluate(replica, stage, rank, last)
         yield epoch.done(sums)
+
+
+def _supervised(job: Job) -> Supervised:
+    """The job's task, of which stages know more than that it has gradients."""
+    if not isinstance(job.task, Supervised):
+        raise InputError(
+            f"a pipeline trains outputs towards targets, and cannot do {type(job.task).__name__}: "
+            "choose Serial, RingAllReduce or ParameterServer"
+        )
+    return job.task
 
 
 class _Flow:
@@ -143,6 +157,7 @@ class _Flow:
 
     def __init__(
         self,
+        task: Supervised,
         replica: Replica,
         stage: Stage,
         batch: Batch,
@@ -151,7 +166,8 @@ class _Flow:
         rank: int,
         last: int,
     ) -> None:
-        self.replica, self.stage, self.batch, self.step = replica, stage, batch, step
+        self.task, self.replica, self.stage = task, replica, stage
+        self.batch, self.step = batch, step
         self.slices = split(len(batch.x), micro_batches)
         self.is_first, self.is_last = rank == 0, rank == last
         self.arrays: dict[Any, np.ndarray] = {}
@@ -191,7 +207,7 @@ class _Flow:
             with self.replica.trace.span("forward", micro_batch):
                 y, self.saved[micro_batch] = model.forward(x, mode)
             if self.is_last:
-                y, sums = self.replica.loss_gradient(x, y, self.batch.y[part], mode)
+                y, sums = self.task.loss_gradient(model, x, y, self.batch.y[part], mode)
                 self.sums += sums
             elif not np.isfinite(y).all():
                 raise non_finite(model, x, mode)
@@ -238,16 +254,15 @@ def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:
     sums = Sums()
     if validation is None:
         return sums
-    for start in range(0, len(validation), EVALUATION_BATCH):
-        rows = np.arange(start, min(start + EVALUATION_BATCH, len(validation)))
-        x, targets = validation.batch(rows, dtype)
+    for batch in in_order(validation, dtype):
+        x = batch.x
         if rank > 0:
-            x = np.empty((len(rows), *stage.input_shape), dtype)
+            x = np.empty((len(batch), *stage.input_shape), dtype)
             yield Exchange((Incoming(rank - 1, x, "evaluation"),))
         with replica.trace.span("evaluate"):
             y, _ = replica.model.forward(x, EVALUATE)
         if rank < last:
             yield Exchange((Outgoing(rank + 1, np.ascontiguousarray(y), "evaluation"),))
         else:
-            sums += score(replica.job, y, targets)
+            sums += _supervised(replica.job).score_outputs(y, batch.y)
     return sums

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 
 from minidl import kernels
-from minidl.data import Batch
+from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
-from minidl.nn import EVALUATE, Layer, Mode, ParameterBuffer
+from minidl.nn import Layer, Mode, ParameterBuffer, parts_of
 from minidl.plans import split
 from minidl.runtime.requests import RankContext
-from minidl.strategy.job import Job, Sums
+from minidl.strategy.job import Job
+from minidl.tasks import Phase, Sums
 
 
 class Replica:
@@ -71,81 +70,69 @@ class Replica:
         for row, mine, theirs in self._places():
             self._shared[theirs] = row[mine]
 
-    def gradients(self, batch: Batch, step: int) -> Sums:
+    def gradients(self, phase: Phase, batch: Batch, step: int) -> Sums:
         """Add the gradients of this slice of a batch; returns its losses and metrics."""
         if not len(batch.x):
             return Sums()
         mode = self.mode(step, batch.first, batch.size)
-        with self.trace.span("forward"):
-            outputs, saved = self.model.forward(batch.x, mode)
-            doutputs, sums = self.loss_gradient(batch.x, outputs, batch.y, mode)
-        with self.trace.span("backward"):
-            self.model.backward(doutputs, saved)
-        return sums
+        return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
 
     def mode(self, step: int, first: int, batch_size: int) -> Mode:
         """The mode of a training pass."""
         return Mode(True, self.job.seed, step, first, batch_size)
 
-    def loss_gradient(
-        self, x: np.ndarray, outputs: np.ndarray, targets: np.ndarray, mode: Mode
-    ) -> tuple[np.ndarray, Sums]:
-        """The gradient of the batch's mean loss by `outputs`, and these samples' sums."""
-        losses, saved = self.job.loss.forward(outputs, targets)
-        total = float(losses.sum())
-        if not math.isfinite(total):
-            raise non_finite(self.model, x, mode)
-        metrics = self.job.loss.metrics(outputs, targets)
-        values = {"loss": total} | {name: float(m.sum()) for name, m in metrics.items()}
-        upstream = np.full(len(losses), 1.0 / mode.batch_size, losses.dtype)
-        return self.job.loss.backward(upstream, saved), Sums(len(losses), values)
+    def part(self, vector: np.ndarray, phase: Phase) -> np.ndarray:
+        """What a phase exchanges of a vector: of what it learns, and of its running means.
 
-    def squares(self) -> float:
+        A view where the two adjoin, as they do when the whole model learns.
+        """
+        learnt, means = self.buffer.spans(phase.path)
+        if learnt.stop == means.start:
+            return vector[learnt.start : means.stop]
+        return np.concatenate((vector[learnt], vector[means]))
+
+    def store(self, vector: np.ndarray, phase: Phase, part: np.ndarray) -> None:
+        """Put back into a vector what `part` gave of it, and others have changed."""
+        learnt, means = self.buffer.spans(phase.path)
+        if not np.may_share_memory(vector, part):
+            count = learnt.stop - learnt.start
+            vector[learnt], vector[means] = part[:count], part[count:]
+
+    def squares(self, phase: Phase) -> float:
         """The sum of squares of the gradients gathered on this rank."""
-        grads = self.buffer.grads[: self.buffer.trainable]
+        grads = self.buffer.grads[self.buffer.spans(phase.path)[0]]
         return float(kernels.of(grads).sum_of_squares(grads))
 
-    def update(self, step: int, squares: float | None = None) -> None:
-        """One optimizer step with the gradients gathered, which are then cleared.
+    def update(self, phase: Phase, squares: float | None = None) -> None:
+        """One update with the gradients gathered; all gradients are then cleared.
 
         Parameters
         ----------
-        step
-            The step's number in the run.
+        phase
+            What learns.
         squares
-            The sum of squares of the whole model's gradients, if the optimizer needs
+            The sum of squares of the whole phase's gradients, if the optimizer needs
             their norm and this rank has only a part of them.
         """
         with self.trace.span("update"):
-            learnt = slice(0, self.buffer.trainable)
+            learnt, _ = self.buffer.spans(phase.path)
             norm = math.nan
             if self.job.optimizer.needs_norm:
-                norm = math.sqrt(self.squares() if squares is None else squares)
+                norm = math.sqrt(self.squares(phase) if squares is None else squares)
+            places = parts_of(self.buffer.places, phase.path)
             self.job.optimizer.update(
                 self.buffer.values[learnt],
                 self.buffer.grads[learnt],
-                self.slots,
-                step,
-                self.buffer.places,
+                {name: slot[learnt] for name, slot in self.slots.items()},
+                phase.update,
+                {
+                    n: slice(p.start - learnt.start, p.stop - learnt.start)
+                    for n, p in places.items()
+                },
                 norm,
             )
-            self.buffer.follow_means()
+            self.buffer.follow_means(phase.path)
             self.buffer.grads[...] = 0
-
-    def evaluate(self, x: np.ndarray, targets: np.ndarray) -> Sums:
-        """Losses and metrics of some samples, without gradients."""
-        outputs, _ = self.model.forward(x, EVALUATE)
-        return score(self.job, outputs, targets)
-
-
-def score(job: Job, outputs: np.ndarray, targets: np.ndarray) -> Sums:
-    """The summed loss and metrics of a model's outputs."""
-    losses, _ = job.loss.forward(outputs, targets)
-    metrics = job.loss.metrics(outputs, targets)
-    return Sums(
-        len(losses),
-        {"loss": float(losses.sum())} | {name: float(m.sum()) for name, m in metrics.items()},
-    )
 
 
 def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
@@ -155,53 +142,6 @@ def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
         return sums
     share = split(len(validation), size)[rank]
     with replica.trace.span("evaluate"):
-        for start in range(share.start, share.stop, EVALUATION_BATCH):
-            rows = np.arange(start, min(start + EVALUATION_BATCH, share.stop))
-            sums += replica.evaluate(*validation.batch(rows, replica.job.dtype))
+        for batch in in_order(validation, replica.job.dtype, share):
+            sums += replica.job.task.score(replica.model, batch)
     return sums
-
-
-EVALUATION_BATCH = 256
-
-
-def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
-    """The error for a loss that is NaN or infinite, naming the layer where it began.
-
-    The forward pass is run again with every innermost layer watched.
-    """
-    where = "in the loss itself: every layer's output is finite"
-    if not np.isfinite(x).all():
-        where = "in the input of the model"
-    else:
-        with np.errstate(all="ignore"), _watched(model) as found:
-            model.forward(x, mode)
-        if found:
-            where = f"in the output of {found[0]}"
-    return NonFiniteError(
-        f"the loss is not finite at step {mode.step}: NaN or infinity first appears {where}. "
-        "A lower learning rate often helps."
-    )
-
-
-@contextmanager
-def _watched(model: Layer) -> Iterator[list[str]]:
-    """Within the block, list every innermost layer that turns finite input into NaN or infinity."""
-    found: list[str] = []
-
-    def watching(layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
-        def watched(x: np.ndarray, mode: Mode) -> tuple[np.ndarray, Any]:
-            y, saved = forward(x, mode)
-            if not np.isfinite(y).all():
-                found.append(layer.describe())
-            return y, saved
-
-        return watched
-
-    innermost = [layer for _, layer in model.walk() if not any(True for _ in layer.children())]
-    try:
-        for layer in innermost:
-            layer.__dict__["forward"] = watching(layer, layer.forward)
-        yield found
-    finally:
-        for layer in innermost:
-            layer.__dict__.pop("forward", None)

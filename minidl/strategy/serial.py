@@ -10,9 +10,10 @@ from minidl.plans import split
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.strategy.base import Layout, Strategy, positive
-from minidl.strategy.job import Job, StepDone, Sums
+from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.tasks import Sums
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,14 @@ class Serial(Strategy):
 
 def _program(job: Job, micro_batches: int, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
-    replica, loader = Replica(job, context), job.loader()
+    replica = Replica(job, context)
     for epoch in Epochs(job, context):
-        for position, step in epoch:
-            batch = loader.shard(epoch.number, position, 0, 1)
-            sums = Sums()
-            for part in split(len(batch.x), micro_batches):
-                sums += replica.gradients(batch[part], step)
-            replica.update(step)
+        for step in epoch:
+            batch, sums = epoch.shard(step), Sums()
+            for phase in job.task.phases(step):
+                for part in split(len(batch.x), micro_batches):
+                    sums += replica.gradients(phase, batch[part], step)
+                replica.update(phase)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         replica.commit()
         yield epoch.done(evaluate_share(replica, 0, 1))

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minidl.strategy import EpochDone, Event, Job, StepDone, Sums
+from minidl.strategy import EpochDone, Event, Job, StepDone
+from minidl.tasks import Sums
 from minidl.train.history import EpochRecord
 from minidl.train.progress import Progress
 
@@ -36,8 +37,8 @@ class Collector:
 
     Attributes
     ----------
-    losses
-        The mean loss of each complete step.
+    steps
+        The mean losses and metrics of each complete step.
     records
         The record of each complete epoch.
     kept
@@ -46,10 +47,10 @@ class Collector:
 
     def __init__(self, job: Job, strategy: str, shown: Progress, state: np.ndarray) -> None:
         self.job, self.strategy, self.shown = job, strategy, shown
-        self.losses: dict[int, float] = {}
+        self.steps: dict[int, dict[str, float]] = {}
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
-        self._steps: dict[int, Sums] = defaultdict(Sums)
+        self._parts: dict[int, Sums] = defaultdict(Sums)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
 
     def hear(self, rank: int, event: Event) -> int:
@@ -66,11 +67,11 @@ class Collector:
         self.kept = (epochs, state)  # at once: Ctrl-C may come between any two statements
 
     def _add_step(self, event: StepDone) -> None:
-        self._steps[event.step] += event.sums
-        if self._steps[event.step].samples < event.batch_size or event.step in self.losses:
+        self._parts[event.step] += event.sums
+        if self._parts[event.step].samples < event.batch_size or event.step in self.steps:
             return
-        sums = self._steps.pop(event.step)
-        self.losses[event.step] = sums.means()["loss"]
+        sums = self._parts.pop(event.step)
+        self.steps[event.step] = sums.means()
         self._epochs[event.epoch].train += sums
         self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 
@@ -87,7 +88,7 @@ class Collector:
             validation.means() if validation.samples else None,
             max(done.seconds for done in part.done),
             part.train.samples,
-            self.job.loader().steps,
+            self.job.loader(event.epoch).steps,
             self.strategy,
         )
         self.records.append(record)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minidl.errors import InputError
+from minidl.errors import InputError, unknown_name
 from minidl.runtime.base import Traffic
 from minidl.runtime.trace import Trace
 
@@ -56,8 +57,8 @@ class History:
     ----------
     epochs
         One record for each epoch.
-    losses
-        The mean training loss of each step.
+    steps
+        The mean training loss and metrics of each step.
     traffic
         Of the last fit: ``traffic[rank][operation]``, what the rank sent.
     trace
@@ -67,10 +68,28 @@ class History:
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
-    losses: list[float] = field(default_factory=list)
+    steps: list[dict[str, float]] = field(default_factory=list)
     traffic: Sequence[Mapping[str, Traffic]] = ()
     trace: Trace | None = None
     seconds: float = 0.0
+
+    @property
+    def losses(self) -> list[float]:
+        """The mean training loss of each step."""
+        return self.series("loss")
+
+    def series(self, name: str) -> list[float]:
+        """One figure of each step, NaN where a step has none: ``"loss"``, ``"accuracy"``.
+
+        Raises
+        ------
+        UnknownNameError
+            If no step has it.
+        """
+        known = {figure for step in self.steps for figure in step}
+        if self.steps and name not in known:
+            raise unknown_name("figure", name, sorted(known))
+        return [step.get(name, math.nan) for step in self.steps]
 
     def last(self) -> EpochRecord:
         """The newest epoch.
@@ -131,10 +150,13 @@ class History:
         return self.trace
 
     def to_json(self) -> dict[str, Any]:
-        """Epochs and losses as plain data (traffic and trace belong to one fit and stay out)."""
-        return {"epochs": [asdict(record) for record in self.epochs], "losses": self.losses}
+        """Epochs and steps as plain data (traffic and trace belong to one fit and stay out)."""
+        return {"epochs": [asdict(record) for record in self.epochs], "steps": self.steps}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> History:
         """The inverse of `to_json`."""
-        return cls([EpochRecord(**record) for record in data["epochs"]], list(data["losses"]))
+        return cls(
+            [EpochRecord(**record) for record in data["epochs"]],
+            [dict(step) for step in data["steps"]],
+        )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from minidl.data import Dataset
 from minidl.errors import InputError
-from minidl.strategy.replica import EVALUATION_BATCH
 
 Data = Dataset | tuple[np.ndarray, np.ndarray]
 """A data set, or its inputs and targets."""
@@ -44,12 +42,6 @@ def unlabelled(inputs: Dataset | Any) -> Dataset:
         return inputs
     array = _array("inputs", inputs)
     return Dataset(array, np.zeros(array.shape[:1]))
-
-
-def batches(data: Dataset, dtype: np.dtype) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All samples in their order, a few at a time."""
-    for start in range(0, len(data), EVALUATION_BATCH):
-        yield data.batch(slice(start, start + EVALUATION_BATCH), dtype)
 
 
 def _array(what: str, values: Any) -> np.ndarray:

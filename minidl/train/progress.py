@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -81,9 +81,7 @@ class _Shown:
 
         assert isinstance(bars, Bars)
         self.bars, self.job, self.name = bars, job, name
-        self.task = bars.add_task(
-            "starting", total=len(job.epochs) * job.loader().steps, strategy=name
-        )
+        self.task = bars.add_task("starting", total=job.steps, strategy=name)
         self.accuracy = ""
 
     def stage(self, text: str) -> None:
@@ -98,7 +96,7 @@ class _Shown:
             self.task,
             advance=1,
             description=f"epoch {done.epoch + 1}/{last}  "
-            f"loss {done.sums.means()['loss']:.4f}{self.accuracy}",
+            f"{_losses(done.sums.means())}{self.accuracy}",
         )
 
     def epoch(self, record: EpochRecord) -> None:
@@ -107,7 +105,13 @@ class _Shown:
             self.accuracy = f"  accuracy {figures['accuracy']:.2%}"
         self.bars.console.print(
             f"{self.name:<9} epoch {record.epoch + 1}/{self.job.epochs.stop}  "
-            f"loss {record.train['loss']:.4f}{self.accuracy}  "
+            f"{_losses(record.train)}{self.accuracy}  "
             f"{record.samples_per_second:,.0f} samples/s",
             highlight=False,
         )
+
+
+def _losses(figures: Mapping[str, float]) -> str:
+    """The losses among some figures, in words; of a task that has none, all figures."""
+    chosen = [name for name in figures if "loss" in name] or list(figures)
+    return "  ".join(f"{name} {figures[name]:.4f}" for name in chosen)

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.data import Dataset
+from minidl.data import Batch, Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
-from minidl.nn import EVALUATE, Layer, Loss, Mode, ParameterBuffer, Shape
+from minidl.nn import EVALUATE, Layer, Loss, ParameterBuffer, Shape
 from minidl.nn.settings import whole
 from minidl.optim import Optimizer
 from minidl.runtime.requests import RankContext
-from minidl.strategy import Job, Serial, Strategy, Sums
-from minidl.strategy.replica import Replica, score
+from minidl.strategy import Job, Serial, Strategy
+from minidl.strategy.replica import Replica
+from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
 from minidl.train.collector import Collector
 from minidl.train.history import History
-from minidl.train.inputs import Data, batches, unlabelled
+from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
 from minidl.train.progress import Progress, showing, wanted
 
@@ -34,7 +35,7 @@ class Trainer:
         The network. Its parameters are made when the first data show their shape;
         those that have been trained already keep their values.
     loss
-        Compares outputs with targets.
+        Compares outputs with targets; or another `Task` than to bring these together.
     optimizer
         The update rule.
     seed
@@ -53,20 +54,22 @@ class Trainer:
     def __init__(
         self,
         model: Layer,
-        loss: Loss,
+        loss: Loss | Task,
         optimizer: Optimizer,
         *,
         seed: int = 0,
         dtype: np.typing.DTypeLike = "float32",
     ) -> None:
-        for what, value, kind in (
-            ("model", model, Layer),
-            ("loss", loss, Loss),
-            ("optimizer", optimizer, Optimizer),
+        for what, value, kinds in (
+            ("model", model, (Layer,)),
+            ("loss", loss, (Loss, Task)),
+            ("optimizer", optimizer, (Optimizer,)),
         ):
-            if not isinstance(value, kind):
-                raise InputError(f"{what} must be a {kind.__name__}, not {type(value).__name__}")
-        self.model, self.loss, self.optimizer = model, loss, optimizer
+            if not isinstance(value, kinds):
+                wanted = " or ".join(kind.__name__ for kind in kinds)
+                raise InputError(f"{what} must be a {wanted}, not {type(value).__name__}")
+        self.model, self.optimizer = model, optimizer
+        self.task = Supervised(loss) if isinstance(loss, Loss) else loss
         self.seed = whole("seed", seed, least=0)
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
@@ -83,7 +86,7 @@ class Trainer:
         train: Data,
         *,
         epochs: int,
-        batch_size: int,
+        batch_size: int | GrowingBatch,
         validation: Data | None = None,
         strategy: Strategy | None = None,
         progress: bool | None = None,
@@ -97,7 +100,7 @@ class Trainer:
         epochs
             How often to go through them, from where the last fit stopped.
         batch_size
-            Samples for each update, together on all workers.
+            Samples for each update, together on all workers; `GrowingBatch` for one that grows.
         validation
             Data to evaluate after every epoch.
         strategy
@@ -127,7 +130,7 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
-        epochs, batch_size = whole("epochs", epochs), whole("batch_size", batch_size)
+        epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         data = self._taken(as_dataset(train))
         test = None if validation is None else self._taken(as_dataset(validation))
         with self._prepared(data.sample_shape):
@@ -147,9 +150,8 @@ class Trainer:
         with self._prepared(dataset.sample_shape):
             self._check(dataset)
         sums = Sums()
-        job = self._job(dataset, None, 1, 1)
-        for x, targets in batches(dataset, self.dtype):
-            sums += score(job, self.model.forward(x, EVALUATE)[0], targets)
+        for batch in in_order(dataset, self.dtype):
+            sums += self.task.score(self.model, batch)
         return sums.means()
 
     def predict(self, inputs: Dataset | np.ndarray) -> np.ndarray:
@@ -162,7 +164,7 @@ class Trainer:
         """
         data = self._taken(unlabelled(inputs))
         with self._prepared(data.sample_shape):
-            parts = [self.model.forward(x, EVALUATE)[0] for x, _ in batches(data, self.dtype)]
+            parts = [self.model.forward(b.x, EVALUATE)[0] for b in in_order(data, self.dtype)]
         return np.concatenate(parts)
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -170,7 +172,7 @@ class Trainer:
         return {name: p.value.copy() for name, p in self._built().parameters.items()}
 
     def expected_bytes(
-        self, train: Data, epochs: int, batch_size: int, strategy: Strategy
+        self, train: Data, epochs: int, batch_size: int | GrowingBatch, strategy: Strategy
     ) -> Mapping[str, tuple[float, ...]]:
         """By operation, what each rank of a strategy sends in such a fit, by formula.
 
@@ -292,13 +294,19 @@ class Trainer:
         return dataset
 
     def _check(self, dataset: Dataset) -> None:
-        self.loss.check(self.model.build(dataset.sample_shape), dataset.targets)
+        self.task.check(self.model, dataset)
 
-    def _job(self, train: Dataset, validation: Dataset | None, epochs: int, batch_size: int) -> Job:
+    def _job(
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        epochs: int,
+        batch_size: int | GrowingBatch,
+    ) -> Job:
         buffer = self._built()
         return Job(
             model=self.model,
-            loss=self.loss,
+            task=self.task,
             optimizer=self.optimizer,
             train=train,
             validation=validation,
@@ -355,26 +363,26 @@ class Trainer:
         buffer.values[...] = state[0]
         for row, slot in enumerate(self._slots.values(), start=1):
             slot[...] = state[row, : buffer.trainable]
-        steps = epochs * job.loader().steps
-        self.history.losses += [
-            loss for step, loss in sorted(collector.losses.items()) if step < self.step + steps
+        steps = job.steps_before(job.epochs.start + epochs)
+        self.history.steps += [
+            figures for step, figures in sorted(collector.steps.items()) if step < self.step + steps
         ]
         self.history.epochs += collector.records[:epochs]
         self.epoch += epochs
         self.step += steps
 
 
+def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:
+    return given if isinstance(given, GrowingBatch) else whole("batch_size", given)
+
+
 def _warm_up(job: Job, state: np.ndarray) -> None:
-    """Run a step on two samples, on a copy, so that all kernels are compiled and on disk.
+    """Run a step's phases on two samples, on a copy, so that all kernels are compiled and on disk.
 
     Otherwise every worker would compile them at the same time.
     """
-    context = RankContext(0, 1, {"state": state})
-    replica = Replica(job, context)
-    rows = np.arange(min(2, len(job.train)))
-    x, targets = job.train.batch(rows, job.dtype)
-    mode = Mode(True, job.seed, 0, 0, len(rows))
-    outputs, saved = replica.model.forward(x, mode)
-    losses, loss_saved = job.loss.forward(outputs, targets)
-    replica.model.backward(job.loss.backward(np.ones_like(losses), loss_saved), saved)
-    replica.update(0)
+    replica = Replica(job, RankContext(0, 1, {"state": state}))
+    x, y = job.train.batch(slice(0, 2), job.dtype)
+    for phase in job.task.phases(job.task.period - 1):
+        replica.gradients(phase, Batch(x, y, 0, len(x)), step=0)
+        replica.update(phase)

@@ -269,7 +269,7 @@ def test_unknown_names_list_the_known_ones(
     [
         ({"model": nn.Linear}, "model must be a Layer, not type"),
         ({"model": None}, "model must be a Layer, not NoneType"),
-        ({"loss": "cross entropy"}, "loss must be a Loss, not str"),
+        ({"loss": "cross entropy"}, "loss must be a Loss or Task, not str"),
         ({"optimizer": 0.1}, "optimizer must be a Optimizer, not float|an Optimizer, not float"),
         ({"dtype": "float16"}, "dtype must be float32 or float64, not float16"),
         ({"dtype": "floaty"}, "dtype must be float32 or float64, not floaty"),

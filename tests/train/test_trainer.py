@@ -163,7 +163,7 @@ def test_another_trainer_goes_on_from_the_weights_of_the_model() -> None:
     first = trainer()
     first.fit(samples(), epochs=1, batch_size=8)
     second = Trainer(
-        first.model, first.loss, first.optimizer, seed=first.seed + 1, dtype=first.dtype.name
+        first.model, first.task, first.optimizer, seed=first.seed + 1, dtype=first.dtype.name
     )
     second.evaluate(samples())
     for name, weights in first.weights().items():

@@ -1,0 +1,114 @@
+"""Learning from examples: outputs are to come close to targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minidl.data import Batch, Dataset
+from minidl.errors import NonFiniteError
+from minidl.nn import EVALUATE, Layer, Loss, Mode
+from minidl.runtime.trace import Recorder
+from minidl.tasks.task import Phase, Sums, Task
+
+
+@dataclass(frozen=True)
+class Supervised(Task):
+    """Minimise a loss between the model's outputs and the data's targets.
+
+    Parameters
+    ----------
+    loss
+        Compares the two.
+    """
+
+    loss: Loss
+
+    def check(self, model: Layer, dataset: Dataset) -> None:
+        self.loss.check(model.build(dataset.sample_shape), dataset.targets)
+
+    def gradients(
+        self, phase: Phase, model: Layer, batch: Batch, mode: Mode, trace: Recorder
+    ) -> Sums:
+        with trace.span("forward"):
+            outputs, saved = model.forward(batch.x, mode)
+            doutputs, sums = self.loss_gradient(model, batch.x, outputs, batch.y, mode)
+        with trace.span("backward"):
+            model.backward(doutputs, saved)
+        return sums
+
+    def loss_gradient(
+        self, model: Layer, x: np.ndarray, outputs: np.ndarray, targets: np.ndarray, mode: Mode
+    ) -> tuple[np.ndarray, Sums]:
+        """The gradient of the batch's mean loss by `outputs`, and these samples' sums.
+
+        Raises
+        ------
+        NonFiniteError
+            If the loss is NaN or infinite; `model`, `x` and `mode` tell where that began.
+        """
+        losses, saved = self.loss.forward(outputs, targets)
+        total = float(losses.sum())
+        if not math.isfinite(total):
+            raise non_finite(model, x, mode)
+        upstream = np.full(len(losses), 1.0 / mode.batch_size, losses.dtype)
+        return self.loss.backward(upstream, saved), self._sums(losses, outputs, targets)
+
+    def score(self, model: Layer, batch: Batch) -> Sums:
+        return self.score_outputs(model.forward(batch.x, EVALUATE)[0], batch.y)
+
+    def score_outputs(self, outputs: np.ndarray, targets: np.ndarray) -> Sums:
+        """As `score`, for outputs that are there already."""
+        return self._sums(self.loss.forward(outputs, targets)[0], outputs, targets)
+
+    def _sums(self, losses: np.ndarray, outputs: np.ndarray, targets: np.ndarray) -> Sums:
+        found = {"loss": losses} | self.loss.metrics(outputs, targets)
+        return Sums.over(len(losses), {name: float(each.sum()) for name, each in found.items()})
+
+
+def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
+    """The error for a loss that is NaN or infinite, naming the layer where it began.
+
+    The forward pass is run again with every innermost layer watched.
+    """
+    where = "in the loss itself: every layer's output is finite"
+    if not np.isfinite(x).all():
+        where = "in the input of the model"
+    else:
+        with np.errstate(all="ignore"), _watched(model) as found:
+            model.forward(x, mode)
+        if found:
+            where = f"in the output of {found[0]}"
+    return NonFiniteError(
+        f"the loss is not finite at step {mode.step}: NaN or infinity first appears {where}. "
+        "A lower learning rate often helps."
+    )
+
+
+@contextmanager
+def _watched(model: Layer) -> Iterator[list[str]]:
+    """Within the block, list every innermost layer that turns finite input into NaN or infinity."""
+    found: list[str] = []
+
+    def watching(layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
+        def watched(x: np.ndarray, mode: Mode) -> tuple[np.ndarray, Any]:
+            y, saved = forward(x, mode)
+            if not np.isfinite(y).all():
+                found.append(layer.describe())
+            return y, saved
+
+        return watched
+
+    innermost = [layer for _, layer in model.walk() if not any(True for _ in layer.children())]
+    try:
+        for layer in innermost:
+            layer.__dict__["forward"] = watching(layer, layer.forward)
+        yield found
+    finally:
+        for layer in innermost:
+            layer.__dict__.pop("forward", None)
