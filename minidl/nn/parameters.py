@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import numpy as np
@@ -163,6 +164,19 @@ class ParameterBuffer:
         for name, parameter in self.parameters.items():
             self.values[self.index[name]] = parameter.value.reshape(-1)
         self.bind(self.values, self.grads)
+
+    @contextmanager
+    def borrowed(self, values: Array) -> Iterator[None]:
+        """Within the block, the parameters are views of other values and have no gradients."""
+        before = [(p, p._value, p._grad) for p in self.parameters.values()]
+        try:
+            for name, parameter in self.parameters.items():
+                parameter.value = values[self.index[name]].reshape(parameter.shape)
+                parameter.grad = None
+            yield
+        finally:
+            for parameter, value, grad in before:
+                parameter.value, parameter.grad = value, grad
 
     def draw(self, seed: int) -> None:
         """Set every parameter to its initial value."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minidl import kernels
 from minidl.errors import InputError
@@ -64,6 +64,9 @@ class Clipped(Optimizer):
 
     def check(self, names: Iterable[str]) -> None:
         self.optimizer.check(names)
+
+    def slowed(self, factor: float) -> Clipped:
+        return replace(self, optimizer=self.optimizer.slowed(factor))
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, which must be all of the model's."""

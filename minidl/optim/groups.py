@@ -79,6 +79,10 @@ class Groups(Optimizer):
             rule.check([name for name in names if self._number(name) == number])
         self.optimizer.check([name for name in names if self._number(name) == len(self.groups)])
 
+    def slowed(self, factor: float) -> Groups:
+        groups = tuple((patterns, rule.slowed(factor)) for patterns, rule in self.groups)
+        return Groups(self.optimizer.slowed(factor), groups)
+
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Raises TypeError: only `update` is told which parameter is where."""
         raise TypeError("Groups must be told where each parameter lies: call update, not step")

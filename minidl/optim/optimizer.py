@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
+from minidl.errors import InputError
 from minidl.nn.parameters import Array
-from minidl.optim.schedules import Schedule
+from minidl.optim.schedules import Schedule, slowed
 from minidl.optim.settings import require
 
 
@@ -20,7 +22,8 @@ class Optimizer:
     them beside the weights, send them or save them. A rule of your own is three
     things, settings, `slots` and `step`:
 
-    >>> from dataclasses import dataclass
+    >>> from dataclasses import dataclass, replace
+    from typing import Any, Self
     >>> @dataclass(frozen=True)
     ... class MyAdagrad(Optimizer):
     ...     lr: float = 0.01
@@ -61,6 +64,20 @@ class Optimizer:
         InputError
             If it does not.
         """
+
+    def slowed(self, factor: float) -> Self:
+        """The same rule with its learning rate multiplied.
+
+        Raises
+        ------
+        InputError
+            If it has no `lr` to multiply.
+        """
+        lr = vars(self).get("lr")
+        if lr is None:
+            raise InputError(f"{type(self).__name__} has no lr, so it cannot be slowed down")
+        changed: dict[str, Any] = {"lr": slowed(lr, factor)}
+        return replace(self, **changed)
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, in place.

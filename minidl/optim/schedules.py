@@ -348,3 +348,27 @@ class Composed(Schedule):
             if begin <= step or begin == 0
         ][-1]
         return part(step - begin)
+
+
+@dataclass(frozen=True)
+class Slowed(Schedule):
+    """Another schedule, multiplied.
+
+    Parameters
+    ----------
+    schedule
+        The other one.
+    factor
+        What its rates are multiplied with.
+    """
+
+    schedule: Schedule
+    factor: float
+
+    def __call__(self, step: int) -> float:
+        return self.factor * self.schedule(step)
+
+
+def slowed(lr: Rate, factor: float) -> Rate:
+    """A learning rate, multiplied: a number stays one."""
+    return Slowed(lr, factor) if isinstance(lr, Schedule) else lr * factor

@@ -90,7 +90,7 @@ class Communicator:
         report
             Is given the event of every `Report`.
         ask
-            Asks the caller to count up this rank's `heard` when it has heard all events.
+            Asks the caller to count up this rank's `heard` when it has heard all ranks.
         """
         answer: Any = None
         try:

@@ -59,8 +59,9 @@ class ReceiveAny:
 class Report:
     """Tell the caller's process something.
 
-    Answered with None: at once, or if `heard`, when the caller has listened to this
-    and to all that the rank told it before.
+    Answered with None: at once, or if `heard`, when the caller has listened to this, to all
+    that the rank told it before, and to as many such reports of every rank still running.
+    What the caller then wrote to shared arrays is seen by all.
     """
 
     event: Any

@@ -108,6 +108,7 @@ class Schedule:
         self.channels = {pair: _Channel() for pair in channels}
         self.listen = listen
         self.ready = list(range(len(ranks)))
+        self.asking: list[int] = []
         self.turn = 0
 
     def run(self) -> None:
@@ -134,6 +135,7 @@ class Schedule:
         except StopIteration as stop:
             rank.finished = True
             rank.result = unpack(pack(stop.value, f"the result of {rank.name}"))
+            self._let_go_on()
             return
         except (Exception, SystemExit) as error:
             raise Failure.of(error).error(rank.name) from error
@@ -166,9 +168,13 @@ class Schedule:
     def _post(self, number: int, request: Request) -> None:
         rank = self.ranks[number]
         match request:
-            case Report(event):
-                self.ready.append(number)
+            case Report(event, heard):
                 self.listen(number, unpack(pack_small(event, f"an event of {rank.name}")))
+                if heard:
+                    self.asking.append(number)
+                    self._let_go_on()
+                else:
+                    self.ready.append(number)
             case Exchange(transfers):
                 rank.waiting = [self._enter(number, wish) for wish in transfers]
                 for wish in transfers:
@@ -177,6 +183,12 @@ class Schedule:
             case ReceiveAny():
                 rank.choosing = request
                 self._choose(number)
+
+    def _let_go_on(self) -> None:
+        """Resume the ranks that wait to be heard, once all that still run do."""
+        if len(self.asking) + sum(rank.finished for rank in self.ranks) == len(self.ranks):
+            while self.asking:
+                self._answer(self.asking.pop(0), None)
 
     def _enter(self, number: int, wish: Outgoing | Incoming) -> _Transfer:
         channel = self.channels[_pair(number, wish)]
@@ -221,7 +233,8 @@ class Schedule:
     def _finish_exchange(self, number: int) -> None:
         """Resume a rank whose transfers are all done, storing what it received in their order."""
         rank = self.ranks[number]
-        if rank.choosing is not None or number in self.ready or rank.finished:
+        elsewhere = rank.choosing is not None or number in self.ready or number in self.asking
+        if elsewhere or rank.finished:
             return
         if all(transfer.done for transfer in rank.waiting):
             for transfer in rank.waiting:
@@ -266,6 +279,8 @@ class Schedule:
             if rank.choosing is not None:
                 peers = ", ".join(self._state(peer) for peer in rank.choosing.arrays)
                 wants.append(f"receive {rank.choosing.operation!r} from any of {peers}")
+            if number in self.asking:
+                wants.append("be heard with every other rank")
             if wants:
                 lines.append(f"{self._name(number)} waits to " + " and to ".join(wants))
         return "; ".join(lines)

@@ -41,7 +41,7 @@ checks
 arrived
     How many barriers it has reached.
 heard
-    How often the caller, who alone writes this, has heard all that the rank had told it.
+    How often the caller, who alone writes this, has let the rank go on that waited to be heard.
 """
 
 

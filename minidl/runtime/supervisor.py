@@ -56,6 +56,7 @@ class Supervisor:
         self._names, self._listen = names, listen
         self._diagnosis = Diagnosis(status, names, deadline)
         self._done: dict[int, Done] = {}
+        self._asking: set[int] = set()
 
     def watch(self) -> list[Done]:
         """Until every worker is done; what each said last.
@@ -95,14 +96,23 @@ class Supervisor:
                 for event in events:
                     self._listen(rank, unpack(event))
             case Asked():
-                self._status.rows["heard"][rank] += 1
-                self._bells[rank].release()
+                self._asking.add(rank)
+                self._answer()
             case Done():
                 self._done[rank] = message
+                self._answer()
             case Failure():
                 raise message.error(self._names[rank])
             case WaitedTooLong():
                 raise self._diagnosis.explain(rank)
+
+    def _answer(self) -> None:
+        """Let all ranks go on that wait to be heard, once all that still run do."""
+        if len(self._asking) + len(self._done) == len(self._workers):
+            for rank in self._asking:
+                self._status.rows["heard"][rank] += 1
+                self._bells[rank].release()
+            self._asking.clear()
 
     def _death(self, rank: int) -> WorkerError:
         """The error for a worker that ended without a word."""

@@ -134,7 +134,7 @@ class Events:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker says that wants to know when all it said before has been heard."""
+    """What a worker says that waits until all it said, and all ranks, have been heard."""
 
 
 def main(job: Job) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from minidl.errors import unknown_name
 from minidl.strategy.all_reduce import RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
-from minidl.strategy.job import EpochDone, Event, Job, StepDone
+from minidl.strategy.job import EpochDone, Event, Job, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.pipeline import Pipeline
@@ -26,6 +26,7 @@ __all__ = [
     "Stage",
     "StepDone",
     "Strategy",
+    "Verdict",
     "known",
     "make",
     "partition",

@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
-from minidl.strategy.job import Event, Job
+from minidl.strategy.job import Event, Job, Verdict
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,13 @@ class Strategy(ABC):
             If a rank failed.
         """
         layout = self.layout(job)
-        with self.runtime.share({"state": state.copy()} | job.arrays()) as shared:
+        own = {"state": state.copy(), "verdict": np.array([0.0, job.rate])}
+        with self.runtime.share(own | job.arrays()) as shared:
 
             def hear(rank: int, event: Event) -> None:
                 whole = listener.hear(rank, event)
                 if whole:
-                    listener.keep(whole, shared["state"].copy())
+                    shared["verdict"][...] = listener.keep(whole, shared["state"].copy())
 
             return self.runtime.launch(
                 layout.programs,
@@ -107,8 +108,8 @@ class Listener(Protocol):
         """Take in what a rank reports; how many epochs are thereby whole, 0 if that is no news."""
         ...
 
-    def keep(self, epochs: int, state: np.ndarray) -> None:
-        """Take the state at the end of so many epochs."""
+    def keep(self, epochs: int, state: np.ndarray) -> Verdict:
+        """Take the state at the end of so many epochs, for which all ranks wait; how to go on."""
         ...
 
 

@@ -6,6 +6,7 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,8 @@ class Job:
         Where each parameter lies in a row of the state (see `Strategy.run`).
     trainable
         How many elements of a row are learnt; running means follow them.
+    rate
+        What learning rates are multiplied with, until the caller decides otherwise.
     """
 
     model: Layer
@@ -53,6 +56,7 @@ class Job:
     first_step: int
     index: Mapping[str, slice]
     trainable: int
+    rate: float = 1.0
 
     @property
     def length(self) -> int:
@@ -159,3 +163,18 @@ class EpochDone:
 
 
 Event = StepDone | EpochDone
+
+
+class Verdict(NamedTuple):
+    """What the caller decides at the end of an epoch.
+
+    Parameters
+    ----------
+    stop
+        Whether it was the last one.
+    rate
+        What learning rates are multiplied with from now on.
+    """
+
+    stop: bool
+    rate: float

@@ -13,7 +13,7 @@ from minidl.tasks import Sums
 
 @dataclass
 class Epochs:
-    """Walk through a job's epochs."""
+    """Walk through a job's epochs, as long as the caller does not say stop."""
 
     job: Job
     context: RankContext
@@ -24,6 +24,8 @@ class Epochs:
             loader = self.job.loader(number)
             yield Epoch(number, range(first, first + loader.steps), loader, self.context)
             first += loader.steps
+            if self.context.shared["verdict"][0]:
+                return
 
 
 @dataclass

@@ -11,6 +11,7 @@ from minidl import kernels
 from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
 from minidl.nn import Layer, Mode, ParameterBuffer, parts_of
+from minidl.optim import Optimizer
 from minidl.plans import split
 from minidl.runtime.requests import RankContext
 from minidl.strategy.job import Job
@@ -38,7 +39,8 @@ class Replica:
         self.slots = {
             name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
-        self._shared = context.shared["state"]
+        self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
+        self._optimizer = job.optimizer, 1.0
         for row, mine, theirs in self._places():
             row[mine] = self._shared[theirs]
 
@@ -81,6 +83,14 @@ class Replica:
         """The mode of a training pass."""
         return Mode(True, self.job.seed, step, first, batch_size)
 
+    @property
+    def optimizer(self) -> Optimizer:
+        """The job's optimizer, as fast as the caller wants it by now."""
+        rate = float(self._verdict[1])
+        if rate != self._optimizer[1]:
+            self._optimizer = self.job.optimizer.slowed(rate), rate
+        return self._optimizer[0]
+
     def part(self, vector: np.ndarray, phase: Phase) -> np.ndarray:
         """What a phase exchanges of a vector: of what it learns, and of its running means.
 
@@ -120,7 +130,7 @@ class Replica:
             if self.job.optimizer.needs_norm:
                 norm = math.sqrt(self.squares(phase) if squares is None else squares)
             places = parts_of(self.buffer.places, phase.path)
-            self.job.optimizer.update(
+            self.optimizer.update(
                 self.buffer.values[learnt],
                 self.buffer.grads[learnt],
                 {name: slot[learnt] for name, slot in self.slots.items()},

@@ -34,6 +34,8 @@ class Facts:
         Of one sample.
     epoch, step
         Epochs and steps done.
+    rate
+        What learning rates are multiplied with.
     history
         The record of all fits.
     """
@@ -44,6 +46,7 @@ class Facts:
     input_shape: Shape
     epoch: int
     step: int
+    rate: float
     history: History
 
     def to_json(self) -> str:
@@ -61,6 +64,7 @@ class Facts:
             input_shape=tuple(map(int, data["input_shape"])),
             epoch=int(data["epoch"]),
             step=int(data["step"]),
+            rate=float(data["rate"]),
             history=History.from_json(data["history"]),
         )
 

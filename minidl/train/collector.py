@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from minidl.strategy import EpochDone, Event, Job, StepDone
+from minidl.strategy import EpochDone, Event, Job, StepDone, Verdict
 from minidl.tasks import Sums
 from minidl.train.history import EpochRecord
 from minidl.train.progress import Progress
@@ -34,6 +35,8 @@ class Collector:
         Is told of steps and epochs as they are complete.
     state
         Where training starts.
+    decide
+        Called at the end of every epoch, to say how to go on.
 
     Attributes
     ----------
@@ -45,8 +48,15 @@ class Collector:
         How many epochs the state kept has seen, and that state.
     """
 
-    def __init__(self, job: Job, strategy: str, shown: Progress, state: np.ndarray) -> None:
-        self.job, self.strategy, self.shown = job, strategy, shown
+    def __init__(
+        self,
+        job: Job,
+        strategy: str,
+        shown: Progress,
+        state: np.ndarray,
+        decide: Callable[[Collector], Verdict],
+    ) -> None:
+        self.job, self.strategy, self.shown, self.decide = job, strategy, shown, decide
         self.steps: dict[int, dict[str, float]] = {}
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
@@ -62,9 +72,10 @@ class Collector:
             case EpochDone():
                 return self._add_epoch(event)
 
-    def keep(self, epochs: int, state: np.ndarray) -> None:
+    def keep(self, epochs: int, state: np.ndarray) -> Verdict:
         """Take the state at the end of so many epochs; see `Listener`."""
         self.kept = (epochs, state)  # at once: Ctrl-C may come between any two statements
+        return self.decide(self)
 
     def _add_step(self, event: StepDone) -> None:
         self._parts[event.step] += event.sums

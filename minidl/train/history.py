@@ -65,6 +65,8 @@ class History:
         Of the last fit: the spans of every rank.
     seconds
         Of the last fit: all of it, starting workers included.
+    stopped
+        Of the last fit: why a callback ended it early; empty if none did.
     """
 
     epochs: list[EpochRecord] = field(default_factory=list)
@@ -72,6 +74,7 @@ class History:
     traffic: Sequence[Mapping[str, Traffic]] = ()
     trace: Trace | None = None
     seconds: float = 0.0
+    stopped: str = ""
 
     @property
     def losses(self) -> list[float]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,15 +16,17 @@ from minidl.nn import EVALUATE, Layer, Loss, ParameterBuffer, Shape
 from minidl.nn.settings import whole
 from minidl.optim import Optimizer
 from minidl.runtime.requests import RankContext
-from minidl.strategy import Job, Serial, Strategy
+from minidl.strategy import Job, Serial, Strategy, Verdict
 from minidl.strategy.replica import Replica
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
+from minidl.train.callbacks import Callback, as_callback
 from minidl.train.collector import Collector
 from minidl.train.history import History
 from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
 from minidl.train.progress import Progress, showing, wanted
+from minidl.train.run import Run
 
 
 class Trainer:
@@ -47,6 +50,8 @@ class Trainer:
     ----------
     epoch, step
         Epochs and steps done so far; a further `fit` continues from here.
+    rate
+        What learning rates are multiplied with; callbacks lower it.
     history
         The record of all fits.
     """
@@ -76,6 +81,7 @@ class Trainer:
         self.dtype = np.dtype(dtype)
         self.epoch = 0
         self.step = 0
+        self.rate = 1.0
         self.history = History()
         self._buffer: ParameterBuffer | None = None
         self._slots: dict[str, np.ndarray] = {}
@@ -89,6 +95,7 @@ class Trainer:
         batch_size: int | GrowingBatch,
         validation: Data | None = None,
         strategy: Strategy | None = None,
+        callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
         progress: bool | None = None,
     ) -> History:
         """Train, and leave the trained weights in the model.
@@ -105,6 +112,8 @@ class Trainer:
             Data to evaluate after every epoch.
         strategy
             Who computes what; `Serial` if None.
+        callbacks
+            Called after every epoch, in this order: a `Callback`, or a function of the `Run`.
         progress
             Whether to show progress; if None, only where somebody can see it.
 
@@ -131,6 +140,7 @@ class Trainer:
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
+        hooks = [as_callback(callback) for callback in callbacks]
         data = self._taken(as_dataset(train))
         test = None if validation is None else self._taken(as_dataset(validation))
         with self._prepared(data.sample_shape):
@@ -140,7 +150,7 @@ class Trainer:
             strategy.check(job)
         began = time.perf_counter()
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
-            self._run(job, strategy, shown)
+            self._run(job, strategy, hooks, shown)
         self.history.seconds = time.perf_counter() - began
         return self.history
 
@@ -190,17 +200,22 @@ class Trainer:
         path
             A safetensors file, replaced as a whole or not at all.
         """
-        tensors = self._tensors()
+        self._write(Path(path), self._state(), self.epoch, self.step, self.rate, self.history)
+
+    def _write(
+        self, path: Path, state: np.ndarray, epoch: int, step: int, rate: float, history: History
+    ) -> None:
         facts = checkpoints.Facts(
             self.seed,
             self.dtype.name,
             repr(self.optimizer),
             self._input_shape,
-            self.epoch,
-            self.step,
-            self.history,
+            epoch,
+            step,
+            rate,
+            history,
         )
-        checkpoints.write(Path(path), checkpoints.Checkpoint(tensors, facts))
+        checkpoints.write(path, checkpoints.Checkpoint(self._tensors(state), facts))
 
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint: a further fit equals the one never interrupted.
@@ -225,13 +240,16 @@ class Trainer:
                 )
         try:
             with self._prepared(facts.input_shape):
-                tensors = self._tensors()
+                state = self._state()
+                tensors = self._tensors(state)
                 checkpoints.require_same(path, saved.tensors, tensors)
         except ShapeError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
         for name, tensor in tensors.items():
             tensor[...] = saved.tensors[name]
-        self.epoch, self.step, self.history = facts.epoch, facts.step, facts.history
+        self._adopt(state)
+        self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
+        self.history = facts.history
 
     @contextmanager
     def _prepared(self, sample_shape: Shape) -> Iterator[None]:
@@ -275,14 +293,15 @@ class Trainer:
             )
         return self._buffer
 
-    def _tensors(self) -> dict[str, np.ndarray]:
-        """Every parameter and its optimizer slots, by the names that checkpoints give them."""
+    def _tensors(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of every parameter and its optimizer slots, by their names in checkpoints."""
         buffer, tensors = self._built(), {}
         for name, parameter in buffer.parameters.items():
-            tensors[f"model.{name}"] = parameter.value
+            place = buffer.index[name]
+            tensors[f"model.{name}"] = state[0, place].reshape(parameter.shape)
             if parameter.trainable:
-                for slot, values in self._slots.items():
-                    tensors[f"optimizer.{slot}.{name}"] = values[buffer.index[name]]
+                for slot, values in zip(self._slots, state[1:], strict=True):
+                    tensors[f"optimizer.{slot}.{name}"] = values[place]
         return tensors
 
     def _taken(self, dataset: Dataset) -> Dataset:
@@ -317,9 +336,12 @@ class Trainer:
             first_step=self.step,
             index=dict(buffer.index),
             trainable=buffer.trainable,
+            rate=self.rate,
         )
 
-    def _run(self, job: Job, strategy: Strategy, shown: Progress) -> None:
+    def _run(
+        self, job: Job, strategy: Strategy, callbacks: Sequence[Callback], shown: Progress
+    ) -> None:
         state = self._state()
         shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         with self._lent():
@@ -328,13 +350,41 @@ class Trainer:
             if (took := time.perf_counter() - began) > 1:
                 shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
         shown.stage("training")
-        collector = Collector(job, strategy.name, shown, state)
+
+        def decide(collector: Collector) -> Verdict:
+            run.epochs, run.state = collector.records, collector.kept[1]
+            for callback in callbacks:
+                callback.epoch(run)
+            return run.verdict
+
+        def save(path: str | Path) -> None:
+            epochs, steps, figures = self._finished(job, collector)
+            history = History(
+                self.history.epochs + collector.records[:epochs], self.history.steps + figures
+            )
+            done = self.epoch + epochs, self.step + steps
+            self._write(Path(path), run.state, *done, run.rate, history)
+
+        collector = Collector(job, strategy.name, shown, state, decide)
+        run = Run([], state, Verdict(False, self.rate), shown.note, save, self._bound)
+        for callback in callbacks:
+            callback.begin()
         with self._lent():
             try:
                 outcome = strategy.run(job, state, collector)
                 self.history.traffic, self.history.trace = outcome.traffic, outcome.trace
+                for callback in callbacks:
+                    callback.end(run)
             finally:
-                self._take_over(job, collector)
+                self._take_over(job, collector, run)
+        if run.stopped:
+            shown.note(f"stopped: {run.stopped}")
+
+    @contextmanager
+    def _bound(self, values: np.ndarray) -> Iterator[Layer]:
+        """Within the block, the model with these values."""
+        with self._built().borrowed(values):
+            yield self.model
 
     @contextmanager
     def _lent(self) -> Iterator[None]:
@@ -357,19 +407,30 @@ class Trainer:
             state[row, : buffer.trainable] = slot
         return state
 
-    def _take_over(self, job: Job, collector: Collector) -> None:
-        """Go on from the last epoch whose state was kept."""
-        buffer, (epochs, state) = self._built(), collector.kept
+    def _finished(self, job: Job, collector: Collector) -> tuple[int, int, list[dict[str, float]]]:
+        """How many epochs and steps of a job are kept, and the figures of these steps."""
+        epochs, _ = collector.kept
+        steps = job.steps_before(job.epochs.start + epochs)
+        numbered = sorted(collector.steps.items())
+        return epochs, steps, [f for step, f in numbered if step < job.first_step + steps]
+
+    def _take_over(self, job: Job, collector: Collector, run: Run) -> None:
+        """Go on from the last epoch whose state was kept, or from what a callback restored."""
+        epochs, steps, figures = self._finished(job, collector)
+        self._adopt(collector.kept[1] if run.restored is None else run.restored)
+        self.history.steps += figures
+        self.history.epochs += collector.records[:epochs]
+        self.history.stopped = run.stopped
+        self.epoch += epochs
+        self.step += steps
+        self.rate = run.rate
+
+    def _adopt(self, state: np.ndarray) -> None:
+        """Take weights and optimizer slots from a state; see `_state`."""
+        buffer = self._built()
         buffer.values[...] = state[0]
         for row, slot in enumerate(self._slots.values(), start=1):
             slot[...] = state[row, : buffer.trainable]
-        steps = job.steps_before(job.epochs.start + epochs)
-        self.history.steps += [
-            figures for step, figures in sorted(collector.steps.items()) if step < self.step + steps
-        ]
-        self.history.epochs += collector.records[:epochs]
-        self.epoch += epochs
-        self.step += steps
 
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:
@@ -381,7 +442,7 @@ def _warm_up(job: Job, state: np.ndarray) -> None:
 
     Otherwise every worker would compile them at the same time.
     """
-    replica = Replica(job, RankContext(0, 1, {"state": state}))
+    replica = Replica(job, RankContext(0, 1, {"state": state, "verdict": np.array([0.0, 1.0])}))
     x, y = job.train.batch(slice(0, 2), job.dtype)
     for phase in job.task.phases(job.task.period - 1):
         replica.gradients(phase, Batch(x, y, 0, len(x)), step=0)

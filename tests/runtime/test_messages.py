@@ -195,21 +195,30 @@ def test_reports_arrive_in_order_as_they_were_when_made(runtime: Runtime) -> Non
 
 @each_runtime
 def test_a_rank_goes_on_when_its_report_has_been_heard(runtime: Runtime) -> None:
+    """And every other rank's: what the caller wrote by then is what all ranks read."""
+
     def make(context: RankContext) -> Program:
-        for k in range(20):
+        for k in range(20 + 3 * context.rank):  # the ranks that still run are enough
             yield Report("soon")
             yield Report(k, heard=True)
             context.shared["passed"][context.rank] = k + 1
+            context.shared["read"][context.rank, k] = context.shared["count"][k]
 
     seen = []
 
     def listen(rank: int, event: Any) -> None:
         if event != "soon":
+            shared["count"][event] += 1
             seen.append((event, int(shared["passed"][rank])))
 
-    with runtime.share({"passed": np.zeros(2)}) as shared:
+    given = {"passed": np.zeros(2), "count": np.zeros(23), "read": np.zeros((2, 23))}
+    with runtime.share(given) as shared:
         runtime.launch([make] * 2, shared=shared, channels=[], listen=listen)
-    assert sorted(seen) == [(k, k) for k in range(20) for _ in range(2)]
+        assert sorted(seen) == sorted(
+            [(k, k) for k in range(20)] * 2 + [(20, 20), (21, 21), (22, 22)]
+        )
+        np.testing.assert_array_equal(shared["read"][0], [2] * 20 + [0] * 3)
+        np.testing.assert_array_equal(shared["read"][1], [2] * 20 + [1] * 3)
 
 
 @each_runtime

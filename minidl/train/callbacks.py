@@ -1,0 +1,270 @@
+"""What may happen between two epochs: stop, save, slow down, write down."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from minidl.errors import InputError
+from minidl.nn.settings import whole
+from minidl.train.run import Run, figures_of
+
+
+class Callback:
+    """The base of all callbacks; define what you need of the three methods.
+
+    All are called in the process that called `fit`, whatever the strategy, while the
+    workers wait. So a callback may keep what it likes on itself, open files, and use all
+    that `Run` offers. What it raises ends the fit.
+
+    >>> class Patience(Callback):
+    ...     def epoch(self, run):
+    ...         if run.figure("training loss") < 0.1:
+    ...             run.stop("good enough")
+    """
+
+    def begin(self) -> None:
+        """A fit begins: forget what was of another one."""
+
+    def epoch(self, run: Run) -> None:
+        """An epoch has ended."""
+
+    def end(self, run: Run) -> None:
+        """The fit has come to its end, by itself or because a callback stopped it."""
+
+
+class Watch(Callback):
+    """A callback that looks whether a figure still gets better.
+
+    Parameters
+    ----------
+    figure
+        Which one; see `Run.figure`.
+    patience
+        How many epochs in a row may bring nothing better.
+    least
+        By how much an epoch must beat the best one before.
+    mode
+        Whether less is better or more; by default more is, for an accuracy.
+
+    Raises
+    ------
+    InputError
+        If one of these is out of range.
+    """
+
+    def __init__(
+        self,
+        figure: str = "validation loss",
+        patience: int = 3,
+        least: float = 0.0,
+        mode: Literal["least", "most"] | None = None,
+    ) -> None:
+        name = type(self).__name__
+        self.figure = figure
+        self.patience = whole(f"{name}: patience", patience)
+        if not (math.isfinite(least) and least >= 0):
+            raise InputError(f"{name}: least must be a finite number of at least 0, not {least}")
+        if mode not in (None, "least", "most"):
+            raise InputError(f"{name}: mode is 'least', 'most' or None, not {mode!r}")
+        self.least = least
+        self.sign = -1 if (mode or ("most" if "accuracy" in figure else "least")) == "least" else 1
+        self.begin()
+
+    def begin(self) -> None:
+        self.best = -math.inf
+        self.waited = 0
+
+    def epoch(self, run: Run) -> None:
+        value = self.sign * run.figure(self.figure)
+        if value > self.best + self.least:
+            self.best, self.waited = value, 0
+            self.better(run)
+            return
+        self.waited += 1
+        if self.waited == self.patience:
+            self.waited = 0
+            self.worse(run)
+
+    def better(self, run: Run) -> None:
+        """This epoch is the best so far."""
+
+    def worse(self, run: Run) -> None:
+        """Patience has come to its end."""
+
+
+class EarlyStopping(Watch):
+    """Stop when a figure has not got better for some epochs, and go back to the best one.
+
+    Parameters
+    ----------
+    figure, patience, least, mode
+        See `Watch`.
+    restore_best
+        Whether the fit leaves the weights (and the optimizer's state) of the best
+        epoch, also if it comes to its end without being stopped.
+    """
+
+    def __init__(
+        self,
+        figure: str = "validation loss",
+        patience: int = 3,
+        least: float = 0.0,
+        mode: Literal["least", "most"] | None = None,
+        *,
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(figure, patience, least, mode)
+        self.restore_best = restore_best
+
+    def begin(self) -> None:
+        super().begin()
+        self._state: np.ndarray | None = None
+        self.best_epoch = -1
+
+    def better(self, run: Run) -> None:
+        self._state, self.best_epoch = run.state.copy(), run.last.epoch
+
+    def worse(self, run: Run) -> None:
+        run.stop(f"{self.figure} has not got better for {self.patience} epochs")
+
+    def end(self, run: Run) -> None:
+        if self.restore_best and self._state is not None and self.best_epoch != run.last.epoch:
+            run.restore(self._state)
+            run.note(f"weights of epoch {self.best_epoch + 1} restored")
+
+
+class ReduceOnPlateau(Watch):
+    """Multiply the learning rate when a figure has not got better for some epochs.
+
+    Parameters
+    ----------
+    figure, patience, least, mode
+        See `Watch`.
+    factor
+        What the rate is multiplied with, between 0 and 1.
+    smallest
+        The product of all factors is not made smaller than this.
+    """
+
+    def __init__(
+        self,
+        figure: str = "validation loss",
+        patience: int = 3,
+        least: float = 0.0,
+        mode: Literal["least", "most"] | None = None,
+        *,
+        factor: float = 0.1,
+        smallest: float = 1e-4,
+    ) -> None:
+        super().__init__(figure, patience, least, mode)
+        for what, value in (("factor", factor), ("smallest", smallest)):
+            if not 0 < value < 1:
+                raise InputError(f"ReduceOnPlateau: {what} must be between 0 and 1, not {value}")
+        self.factor, self.smallest = factor, smallest
+
+    def worse(self, run: Run) -> None:
+        factor = max(self.factor, self.smallest / run.rate)
+        if factor < 1:
+            run.slow(factor)
+            run.note(f"learning rate times {run.rate:g}: {self.figure} has not got better")
+
+
+class Checkpoints(Callback):
+    """Save a checkpoint after every so many epochs, and after the last one.
+
+    Parameters
+    ----------
+    path
+        Of the files; ``{epoch}`` in it becomes the number of epochs done. Without that,
+        one file is replaced again and again.
+    every
+        Epochs between two of them.
+    """
+
+    def __init__(self, path: str | Path, every: int = 1) -> None:
+        self.path, self.every = str(path), whole("Checkpoints: every", every)
+
+    def epoch(self, run: Run) -> None:
+        if (run.last.epoch + 1) % self.every == 0:
+            self._save(run)
+
+    def end(self, run: Run) -> None:
+        if (run.last.epoch + 1) % self.every:
+            self._save(run)
+
+    def _save(self, run: Run) -> None:
+        run.save(self.path.replace("{epoch}", str(run.last.epoch + 1)))
+
+
+class Log(Callback):
+    """Write a line for every epoch, at once, so that nothing is lost if the run is.
+
+    Parameters
+    ----------
+    path
+        ``.csv`` for a table, ``.jsonl`` for a JSON object a line. Lines are added to
+        what is there.
+
+    Raises
+    ------
+    InputError
+        If the path ends otherwise.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if self.path.suffix not in (".csv", ".jsonl"):
+            raise InputError(f"Log: {path} must end in .csv or .jsonl")
+
+    def epoch(self, run: Run) -> None:
+        last = run.last
+        row = {
+            "epoch": last.epoch + 1,
+            **figures_of(last),
+            "rate": run.rate,
+            "seconds": last.seconds,
+            "samples per second": last.samples_per_second,
+            "strategy": last.strategy,
+        }
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self.path.exists() or not self.path.stat().st_size
+        with open(self.path, "a", newline="") as file:
+            if self.path.suffix == ".jsonl":
+                file.write(json.dumps(row) + "\n")
+                return
+            table = csv.DictWriter(file, list(row))
+            if new:
+                table.writeheader()
+            table.writerow(row)
+
+
+class Call(Callback):
+    """A function of the `Run`, called after every epoch."""
+
+    def __init__(self, function: Callable[[Run], Any]) -> None:
+        self.function = function
+
+    def epoch(self, run: Run) -> None:
+        self.function(run)
+
+
+def as_callback(given: Callback | Callable[[Run], Any]) -> Callback:
+    """A callback, or what makes one of a function.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if isinstance(given, Callback):
+        return given
+    if isinstance(given, type) or not callable(given):
+        raise InputError(f"a callback is a Callback or a function of the run, not {given!r}")
+    return Call(given)
