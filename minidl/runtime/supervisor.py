@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from multiprocess.connection import Connection, wait
@@ -129,7 +130,8 @@ def stop(workers: Sequence[BaseProcess], status: Status, bells: Sequence[Semapho
     _wait_for(workers, GRACE)
     for worker in workers:
         if worker.exitcode is None and worker.pid is not None:
-            os.kill(worker.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it may have ended just now
+                os.kill(worker.pid, signal.SIGKILL)
     _wait_for(workers, 10 * GRACE)
     for worker in workers:
         worker.join(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_an_accuracy_is_better_when_it_is_more(name: str) -> None:
     stopped = fitted(name, 40, stopping)
     found = [record.train["accuracy"] for record in stopped.history.epochs]
     assert found[-1] <= max(found[:-1]) == found[stopping.best_epoch]
-    assert all(before < after for before, after in zip(found[:-2], found[1:-1], strict=True))
+    assert all(before < after for before, after in pairwise(found[:-1]))
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
