@@ -8,6 +8,7 @@ from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
 from minidl.nn.conv2d import Conv2d
+from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
 from minidl.nn.embedding import Embedding
@@ -48,6 +49,7 @@ __all__ = [
     "BatchNorm",
     "Concat",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropy",
     "Dropout",
     "Embedding",

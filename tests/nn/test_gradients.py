@@ -54,6 +54,15 @@ def test_conv2d(shape, out_channels, size, stride, padding, dilation, bias, gene
     check_layer(layer, generator.normal(size=shape), generator)
 
 
+@given(images(), some, pairs, pairs, st.tuples(few, few), pairs, st.booleans(), seeds)
+def test_conv_transpose2d(shape, out_channels, size, stride, padding, more, bias, generator):
+    more = (more[0] % stride[0], more[1] % stride[1])
+    layer = nn.ConvTranspose2d(out_channels, size, stride, padding, more, bias)
+    shape = (shape[0], min(shape[1], 4), min(shape[2], 4), shape[3])
+    assume(fits(layer, shape))
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
 @given(images(), st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), pairs, pairs, seeds)
 def test_pooling(shape, kind, size, stride, generator):
     padding = (int(generator.integers(size[0] // 2 + 1)), int(generator.integers(size[1] // 2 + 1)))

@@ -12,6 +12,7 @@ from minidl import kernels, nn
 LINEAR = {
     "Linear": lambda: nn.Linear(3, bias=False),
     "Conv2d": lambda: nn.Conv2d(2, (3, 2), stride=2, padding=1, bias=False),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, (3, 2), 2, 1, 1, bias=False),
     "AvgPool2d": lambda: nn.AvgPool2d(3, stride=2, padding=1),
     "GlobalAvgPool2d": nn.GlobalAvgPool2d,
     "PadChannels": lambda: nn.PadChannels(5, stride=2),

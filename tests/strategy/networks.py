@@ -88,6 +88,7 @@ def image_cases(draw: st.DrawFn) -> Case:
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
                 [nn.Concat(nn.Conv2d(2, (1, 3), padding=(0, 1)), nn.Dropout(0.3)), nn.Tanh()],
                 [nn.PadChannels(channels + 1, stride=2)],
+                [nn.ConvTranspose2d(2, (3, 2), 2, 1, (1, 0)), nn.Tanh()],
             ]
         )
     )
