@@ -7,6 +7,11 @@ depend on how threads happen to run: no two of them write to one place.
 
 from __future__ import annotations
 
+from minidl.kernels.cpu.convolution import (
+    conv2d,
+    conv2d_input_gradient,
+    conv2d_weight_gradient,
+)
 from minidl.kernels.cpu.dense import matmul
 from minidl.kernels.cpu.elementwise import (
     dropout,
@@ -24,7 +29,6 @@ from minidl.kernels.cpu.exponentials import (
     tanh,
     tanh_gradient,
 )
-from minidl.kernels.cpu.grouped import conv2d, conv2d_input_gradient, conv2d_weight_gradient
 from minidl.kernels.cpu.normalisation import batch_norm, batch_norm_gradient
 from minidl.kernels.cpu.optimizers import (
     adagrad_step,
