@@ -27,17 +27,19 @@ except ImportError:
 Run = Callable[[], Any]
 
 CONVOLUTIONS = {
-    # images, height, width, channels, filters, kernel, stride, padding
-    "digits 3x3": (64, 8, 8, 1, 16, 3, 1, 1),
-    "digits second 3x3": (64, 8, 8, 16, 32, 3, 1, 1),
-    "lenet first 5x5": (64, 28, 28, 1, 6, 5, 1, 2),
-    "lenet second 5x5": (64, 14, 14, 6, 16, 5, 1, 0),
-    "cifar first 3x3": (32, 32, 32, 3, 32, 3, 1, 1),
-    "vgg 3x3": (32, 32, 32, 64, 64, 3, 1, 1),
-    "resnet 3x3 stride 2": (16, 28, 28, 64, 128, 3, 2, 1),
-    "resnet late 3x3": (16, 7, 7, 256, 256, 3, 1, 1),
-    "resnet 1x1": (8, 28, 28, 256, 64, 1, 1, 0),
-    "alexnet first 11x11": (4, 224, 224, 3, 64, 11, 4, 2),
+    # images, height, width, channels, filters, kernel, stride, padding, groups
+    "digits 3x3": (64, 8, 8, 1, 16, 3, 1, 1, 1),
+    "digits second 3x3": (64, 8, 8, 16, 32, 3, 1, 1, 1),
+    "lenet first 5x5": (64, 28, 28, 1, 6, 5, 1, 2, 1),
+    "lenet second 5x5": (64, 14, 14, 6, 16, 5, 1, 0, 1),
+    "cifar first 3x3": (32, 32, 32, 3, 32, 3, 1, 1, 1),
+    "vgg 3x3": (32, 32, 32, 64, 64, 3, 1, 1, 1),
+    "resnet 3x3 stride 2": (16, 28, 28, 64, 128, 3, 2, 1, 1),
+    "resnet late 3x3": (16, 7, 7, 256, 256, 3, 1, 1, 1),
+    "resnet 1x1": (8, 28, 28, 256, 64, 1, 1, 0, 1),
+    "alexnet first 11x11": (4, 224, 224, 3, 64, 11, 4, 2, 1),
+    "resnext 3x3": (8, 28, 28, 256, 256, 3, 1, 1, 32),
+    "mobilenet depthwise 3x3": (8, 28, 28, 256, 256, 3, 1, 1, 256),
 }
 
 PRODUCTS = {
@@ -53,11 +55,11 @@ PRODUCTS = {
 def convolution_cases() -> Iterator[tuple[str, dict[str, Run]]]:
     """Each convolution, its input gradient and its weight gradient."""
     generator = np.random.default_rng(0)
-    for name, (n, height, width, c, o, k, stride, padding) in CONVOLUTIONS.items():
+    for name, (n, height, width, c, o, k, stride, padding, groups) in CONVOLUTIONS.items():
         x = generator.normal(size=(n, height, width, c)).astype(np.float32)
-        w = generator.normal(size=(k, k, c, o)).astype(np.float32)
+        w = generator.normal(size=(k, k, c // groups, o)).astype(np.float32)
         b = generator.normal(size=o).astype(np.float32)
-        steps = (stride, stride), (padding, padding), (1, 1)
+        steps = (stride, stride), (padding, padding), (1, 1), groups
         dy = cpu.conv2d(x, w, b, *steps)
         calls: dict[str, tuple[str, tuple[Any, ...]]] = {
             "forward": ("conv2d", (x, w, b, *steps)),
@@ -88,7 +90,7 @@ def torch_convolutions(
         if part == "forward":
             run = bind(torch.conv2d, (tx, tw, torch.tensor(b), *steps))
         else:
-            arguments = (tdy, tx, tw, None, *steps, False, (0, 0), 1, mask)
+            arguments = (tdy, tx, tw, None, *steps[:3], False, (0, 0), steps[3], mask)
             run = bind(torch.ops.aten.convolution_backward, arguments)
         runs[f"torch {layout}"] = run
     return runs

@@ -53,6 +53,11 @@ def _(layer: nn.Conv2d, given: Shape, made: Shape) -> int:
 
 
 @multiply_adds.register
+def _(layer: nn.ConvTranspose2d, given: Shape, made: Shape) -> int:
+    return _positions(given) * layer.weight.size  # each input pixel goes into a whole window
+
+
+@multiply_adds.register
 def _(layer: nn.Recurrent, given: Shape, made: Shape) -> int:
     steps = given[0]
     return steps * sum(cell.weight.size + cell.recurrent.size for cell in layer.cells.values())
@@ -141,6 +146,7 @@ def _(layer: nn.FitImage, seen: Sight, given: Shape, made: Shape) -> Sight:
 @sight.register(nn.Flatten)
 @sight.register(nn.Reshape)
 @sight.register(nn.Upsample)  # neighbours may be copies of one position: no single step joins them
+@sight.register(nn.ConvTranspose2d)  # nor here, where they may see as many positions or fewer
 @sight.register(nn.GlobalAvgPool2d)
 def _(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
     return None

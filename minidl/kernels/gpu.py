@@ -32,28 +32,41 @@ def matmul(a: Array, b: Array) -> Array:
 
 
 def conv2d(
-    x: Array, w: Array, b: Array | None, stride: Pair, padding: Pair, dilation: Pair
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """See `reference.conv2d`."""
     kh, kw, c, o = w.shape
     windows = _windows(_pad(x, padding), (kh, kw), stride, dilation)
-    y = windows.reshape(-1, kh * kw * c) @ w.reshape(kh * kw * c, o)
+    weights = _parts(w, groups).reshape(groups, kh * kw * c, o // groups)
+    y = _whole(_parts(windows, groups).reshape(groups, -1, kh * kw * c) @ weights)
     if b is not None:
         y += b
     return y.reshape(*windows.shape[:3], o)
 
 
 def conv2d_input_gradient(
-    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+    dy: Array,
+    w: Array,
+    x_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """See `reference.conv2d_input_gradient`."""
     dx = _pad(cp.zeros(x_shape, dy.dtype), padding)
-    kh, kw, c, o = w.shape
-    flat = dy.reshape(-1, o)
+    kh, kw, _, o = w.shape
+    flat = _parts(dy.reshape(-1, o), groups)
     for p, q in np.ndindex(kh, kw):
-        given = (flat @ w[p, q].T).reshape(*dy.shape[:3], c)
+        given = _whole(flat @ _parts(w[p, q], groups).swapaxes(1, 2))
         place = _at(p, q, dy.shape, stride, dilation)
-        dx[place] += given
+        dx[place] += given.reshape(*dy.shape[:3], x_shape[3])
     return _crop(dx, padding)
 
 
@@ -64,11 +77,13 @@ def conv2d_weight_gradient(
     stride: Pair,
     padding: Pair,
     dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """See `reference.conv2d_weight_gradient`."""
     kh, kw, c, o = w_shape
     windows = _windows(_pad(x, padding), (kh, kw), stride, dilation)
-    return (windows.reshape(-1, kh * kw * c).T @ dy.reshape(-1, o)).reshape(w_shape)
+    rows = _parts(windows, groups).reshape(groups, -1, kh * kw * c)
+    return _whole(rows.swapaxes(1, 2) @ _parts(dy.reshape(-1, o), groups)).reshape(w_shape)
 
 
 def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
@@ -365,6 +380,18 @@ def lars_step(
 def sum_of_squares(x: Array) -> Array:
     """See `reference.sum_of_squares`."""
     return cp.asarray(cp.square(x, dtype=np.float64).sum())
+
+
+def _parts(x: Array, groups: int) -> Array:
+    """x (..., C) by groups of its channels: (groups, ..., C / groups)."""
+    parts = x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups)
+    return cp.ascontiguousarray(cp.moveaxis(parts, -2, 0))
+
+
+def _whole(parts: Array) -> Array:
+    """Matrices (groups, M, C / groups), side by side: (M, C)."""
+    groups, rows, each = parts.shape
+    return cp.moveaxis(parts, 0, 1).reshape(rows, groups * each)
 
 
 def _pad(x: Array, padding: Pair) -> Array:

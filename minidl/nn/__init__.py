@@ -7,7 +7,9 @@ from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus,
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
+from minidl.nn.conv1d import Conv1d
 from minidl.nn.conv2d import Conv2d
+from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.cross_entropy import CrossEntropy
 from minidl.nn.dropout import Dropout
 from minidl.nn.embedding import Embedding
@@ -55,7 +57,9 @@ __all__ = [
     "BCEWithLogits",
     "BatchNorm",
     "Concat",
+    "Conv1d",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropy",
     "Dropout",
     "Embedding",

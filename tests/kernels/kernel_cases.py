@@ -59,7 +59,7 @@ def _output(size: int, window: int, stride: int, padding: int, dilation: int) ->
 
 
 def a_convolution(draw: Draw) -> dict[str, Any]:
-    """Shapes, stride, padding and dilation that go together."""
+    """Shapes, stride, padding, dilation and groups that go together."""
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     size, stride, dilation = draw(st.tuples(SIZE, SIZE)), draw(pair), draw(pair)
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)))
@@ -68,14 +68,17 @@ def a_convolution(draw: Draw) -> dict[str, Any]:
         for k in range(2)
     )
     n, c, o = draw(BATCH), draw(CHANNELS), draw(CHANNELS)
+    groups = draw(st.sampled_from([1, 1, 2, 3, 17]))
+    if groups > 1:
+        c, o = min(c, 5), min(o, 5)
     y_size = [
         _output((height, width)[k], size[k], stride[k], padding[k], dilation[k]) for k in range(2)
     ]
     return {
-        "x": (n, height, width, c),
-        "w": (*size, c, o),
-        "y": (n, *y_size, o),
-        "steps": (stride, padding, dilation),
+        "x": (n, height, width, groups * c),
+        "w": (*size, c, groups * o),
+        "y": (n, *y_size, groups * o),
+        "steps": (stride, padding, dilation, groups),
     }
 
 

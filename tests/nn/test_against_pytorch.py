@@ -47,10 +47,11 @@ def close(one, other):
 
 
 @given(n=some, h=st.integers(1, 7), w=st.integers(1, 7), c=some, o=some, size=pairs, stride=pairs,
-       padding=paddings, dilation=pairs, seed=seeds)  # fmt: skip
-def test_conv2d(n, h, w, c, o, size, stride, padding, dilation, seed):
+       padding=paddings, dilation=pairs, groups=some, seed=seeds)  # fmt: skip
+def test_conv2d(n, h, w, c, o, size, stride, padding, dilation, groups, seed):
     generator = np.random.default_rng(seed)
-    layer, x = nn.Conv2d(o, size, stride, padding, dilation), generator.normal(size=(n, h, w, c))
+    layer = nn.Conv2d(groups * o, size, stride, padding, dilation, groups=groups)
+    x = generator.normal(size=(n, h, w, groups * c))
     try:
         layer.build(x.shape[1:])
     except ShapeError:
@@ -58,11 +59,54 @@ def test_conv2d(n, h, w, c, o, size, stride, padding, dilation, seed):
     y, dy, dx, _ = ours(layer, x, generator)
     of_x = tensor(channels_first(x))
     of_w, of_b = tensor(layer.weight.value.transpose(3, 2, 0, 1)), tensor(layer.bias.value)
-    of_y = torch.nn.functional.conv2d(of_x, of_w, of_b, stride, padding, dilation)
+    of_y = torch.nn.functional.conv2d(of_x, of_w, of_b, stride, padding, dilation, groups)
     of_y.backward(torch.tensor(channels_first(dy).copy()))
     close(channels_first(y), of_y)
     close(channels_first(dx), of_x.grad)
     close(layer.weight.grad.transpose(3, 2, 0, 1), of_w.grad)
+    close(layer.bias.grad, of_b.grad)
+
+
+@given(n=some, steps=st.integers(1, 9), c=some, o=some, size=some, stride=some, padding=few,
+       dilation=some, groups=some, seed=seeds)  # fmt: skip
+def test_conv1d(n, steps, c, o, size, stride, padding, dilation, groups, seed):
+    generator = np.random.default_rng(seed)
+    layer = nn.Conv1d(groups * o, size, stride, padding, dilation, groups=groups)
+    x = generator.normal(size=(n, steps, groups * c))
+    try:
+        layer.build(x.shape[1:])
+    except ShapeError:
+        assume(False)
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x = tensor(channels_first(x))
+    of_w, of_b = tensor(layer.weight.value.transpose(2, 1, 0)), tensor(layer.bias.value)
+    of_y = torch.nn.functional.conv1d(of_x, of_w, of_b, stride, padding, dilation, groups)
+    of_y.backward(torch.tensor(channels_first(dy).copy()))
+    close(channels_first(y), of_y)
+    close(channels_first(dx), of_x.grad)
+    close(layer.weight.grad.transpose(2, 1, 0), of_w.grad)
+    close(layer.bias.grad, of_b.grad)
+
+
+@given(n=some, h=some, w=some, c=some, o=some, size=pairs, stride=pairs, padding=paddings,
+       more=paddings, seed=seeds)  # fmt: skip
+def test_conv_transpose2d(n, h, w, c, o, size, stride, padding, more, seed):
+    generator = np.random.default_rng(seed)
+    more = (more[0] % stride[0], more[1] % stride[1])
+    layer = nn.ConvTranspose2d(o, size, stride, padding, more)
+    x = generator.normal(size=(n, h, w, c))
+    try:
+        layer.build(x.shape[1:])
+    except ShapeError:
+        assume(False)
+    y, dy, dx, _ = ours(layer, x, generator)
+    of_x = tensor(channels_first(x))
+    of_w, of_b = tensor(layer.weight.value.transpose(2, 3, 0, 1)), tensor(layer.bias.value)
+    of_y = torch.nn.functional.conv_transpose2d(of_x, of_w, of_b, stride, padding, more)
+    of_y.backward(torch.tensor(channels_first(dy).copy()))
+    close(channels_first(y), of_y)
+    close(channels_first(dx), of_x.grad)
+    close(layer.weight.grad.transpose(2, 3, 0, 1), of_w.grad)
     close(layer.bias.grad, of_b.grad)
 
 

@@ -54,6 +54,31 @@ def test_conv2d(shape, out_channels, size, stride, padding, dilation, bias, gene
     check_layer(layer, generator.normal(size=shape), generator)
 
 
+@given(images(), st.integers(2, 3), some, pairs, pairs, st.booleans(), seeds)
+def test_conv2d_in_groups(shape, groups, out_channels, size, stride, bias, generator):
+    layer = nn.Conv2d(groups * out_channels, size, stride, 1, bias=bias, groups=groups)
+    shape = (shape[0], min(shape[1], 4), min(shape[2], 4), groups * min(shape[3], 2))
+    assume(fits(layer, shape))
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(few, st.integers(1, 7), some, some, some, some, few | st.just("same"), some, seeds)
+def test_conv1d(n, steps, channels, size, groups, stride, padding, dilation, generator):
+    layer = nn.Conv1d(2 * groups, size, stride, padding, dilation, groups=groups)
+    shape = (n, steps, groups * channels)
+    assume(fits(layer, shape))
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
+@given(images(), some, pairs, pairs, st.tuples(few, few), pairs, st.booleans(), seeds)
+def test_conv_transpose2d(shape, out_channels, size, stride, padding, more, bias, generator):
+    more = (more[0] % stride[0], more[1] % stride[1])
+    layer = nn.ConvTranspose2d(out_channels, size, stride, padding, more, bias)
+    shape = (shape[0], min(shape[1], 4), min(shape[2], 4), shape[3])
+    assume(fits(layer, shape))
+    check_layer(layer, generator.normal(size=shape), generator)
+
+
 @given(images(), st.sampled_from([nn.MaxPool2d, nn.AvgPool2d]), pairs, pairs, seeds)
 def test_pooling(shape, kind, size, stride, generator):
     padding = (int(generator.integers(size[0] // 2 + 1)), int(generator.integers(size[1] // 2 + 1)))

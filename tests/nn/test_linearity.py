@@ -9,9 +9,26 @@ from hypothesis import strategies as st
 
 from minidl import kernels, nn
 
+
+class AsSequence(nn.Layer):
+    """Images (N, H, W, C) as sequences of rows, (N, H, W · C)."""
+
+    def build(self, shape):
+        return shape[0], shape[1] * shape[2]
+
+    def forward(self, x, mode):
+        return x.reshape(*x.shape[:2], x.shape[2] * x.shape[3]), x.shape
+
+    def backward(self, dy, saved):
+        return dy.reshape(saved)
+
+
 LINEAR = {
     "Linear": lambda: nn.Linear(3, bias=False),
     "Conv2d": lambda: nn.Conv2d(2, (3, 2), stride=2, padding=1, bias=False),
+    "Conv2d in groups": lambda: nn.Conv2d(4, (3, 2), padding=1, bias=False, groups=2),
+    "Conv1d": lambda: nn.Sequential(AsSequence(), nn.Conv1d(3, 3, 2, 1, bias=False)),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, (3, 2), 2, 1, 1, bias=False),
     "AvgPool2d": lambda: nn.AvgPool2d(3, stride=2, padding=1),
     "GlobalAvgPool2d": nn.GlobalAvgPool2d,
     "PadChannels": lambda: nn.PadChannels(5, stride=2),

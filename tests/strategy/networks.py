@@ -88,6 +88,9 @@ def image_cases(draw: st.DrawFn) -> Case:
                 [nn.Conv2d(2, 3, stride=2), nn.Dropout(0.4)],
                 [nn.Concat(nn.Conv2d(2, (1, 3), padding=(0, 1)), nn.Dropout(0.3)), nn.Tanh()],
                 [nn.PadChannels(channels + 1, stride=2)],
+                [nn.Conv2d(2 * channels, 3, groups=channels), nn.Tanh()],
+                [nn.Reshape(20, channels), nn.Conv1d(2, 3, 2, "same"), nn.Reshape(5, 2, 2)],
+                [nn.ConvTranspose2d(2, (3, 2), 2, 1, (1, 0)), nn.Tanh()],
             ]
         )
     )

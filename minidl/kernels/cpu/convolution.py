@@ -1,6 +1,7 @@
 """Convolution and its two gradients, each one sum of products over steps through memory.
 
-Nothing is unfolded: images get a border of zeros, and the core walks over them.
+Nothing is unfolded: images get a border of zeros, and the core walks over them. Groups of
+channels are walked over one by one, for they see nothing of each other.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 
+from minidl.kernels.cpu import depthwise
 from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.dense import matmul, pack
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
@@ -27,30 +29,44 @@ DEPTH = 2048
 
 
 def conv2d(
-    x: Array, w: Array, b: Array | None, stride: Pair, padding: Pair, dilation: Pair
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """Convolution; see `reference.conv2d`. Rows are output pixels, summands window cells."""
-    images, height, width, c = x.shape
-    kh, kw, _, o = w.shape
+    images, height, width, channels = x.shape
+    kh, kw, c, filters = w.shape
+    o = filters // groups
     y_height = (height + 2 * padding[0] - dilation[0] * (kh - 1) - 1) // stride[0] + 1
     y_width = (width + 2 * padding[1] - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    if channels == groups > 1:
+        y = depthwise.conv2d(x, w, (y_height, y_width), stride, padding, dilation)
+        return y if b is None else np.add(y, b, out=y)
     x = _bordered(x, (padding[0], padding[0]), (padding[1], padding[1]))
-    row, image = x.shape[2] * c, x.shape[1] * x.shape[2] * c
-    y = slack(images * y_height * y_width * o, x.dtype)
-    run(
-        Product(
-            rows=(images, y_height, y_width),
-            a_rows=(image, stride[0] * row, stride[1] * c),
-            c_rows=(y_height * y_width * o, y_width * o, o),
-            columns=o,
-            **_window((kh, kw, c), row, dilation, x.dtype),
-        ),
-        x.reshape(-1),
-        pack(ready(w).reshape(kh * kw * c, o)),
-        y,
-        b,
-    )
-    return y.reshape(images, y_height, y_width, o)
+    row, image = x.shape[2] * channels, x.shape[1] * x.shape[2] * channels
+    y = slack(images * y_height * y_width * filters, x.dtype)
+    for group in range(groups):
+        part = slice(group * o, (group + 1) * o)
+        run(
+            Product(
+                rows=(images, y_height, y_width),
+                a_rows=(image, stride[0] * row, stride[1] * channels),
+                c_rows=(y_height * y_width * filters, y_width * filters, filters),
+                columns=o,
+                a_start=group * c,
+                c_start=group * o,
+                **_window((kh, kw, c), row, channels, dilation, x.dtype),
+            ),
+            x.reshape(-1),
+            pack(ready(w[..., part]).reshape(kh * kw * c, o)),
+            y,
+            None if b is None else b[part],
+        )
+    return y.reshape(images, y_height, y_width, filters)
 
 
 def conv2d_weight_gradient(
@@ -60,39 +76,53 @@ def conv2d_weight_gradient(
     stride: Pair,
     padding: Pair,
     dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """See `reference.conv2d_weight_gradient`. Rows are cells of w, summands output pixels."""
-    kh, kw, c, o = w_shape
+    channels = x.shape[3]
+    if channels == groups > 1:
+        return depthwise.conv2d_weight_gradient(dy, x, w_shape, stride, padding, dilation)
+    kh, kw, c, filters = w_shape
+    o = filters // groups
     images, y_height, y_width, _ = dy.shape
     x = _bordered(x, (padding[0], padding[0]), (padding[1], padding[1]))
-    row, image = x.shape[2] * c, x.shape[1] * x.shape[2] * c
-    dw = slack(kh * kw * c * o, x.dtype)
+    row, image = x.shape[2] * channels, x.shape[1] * x.shape[2] * channels
     flat = ready(dy).reshape(-1)
     if o % panel_width(x.dtype):
         flat = slack(dy.size, x.dtype)
         flat.reshape(dy.shape)[...] = dy
-    run(
-        Product(
-            rows=(kh, kw, c),
-            a_rows=(dilation[0] * row, dilation[1] * c, 1),
-            c_rows=(kw * c * o, c * o, o),
-            sums=(images, y_height, y_width),
-            a_sums=(image, stride[0] * row, stride[1] * c),
-            b_sums=(y_height * y_width * o, y_width * o, o),
-            columns=o,
-            panel=panel_width(x.dtype),
-            block=(max(1, PIXELS // (y_height * y_width)), max(1, PIXELS // y_width)),
-            shared=True,
-        ),
-        x.reshape(-1),
-        flat,
-        dw,
-    )
-    return dw.reshape(w_shape)
+    size = kh * kw * c * o
+    dw = slack(groups * size, x.dtype)
+    for group in range(groups):
+        run(
+            Product(
+                rows=(kh, kw, c),
+                a_rows=(dilation[0] * row, dilation[1] * channels, 1),
+                c_rows=(kw * c * o, c * o, o),
+                sums=(images, y_height, y_width),
+                a_sums=(image, stride[0] * row, stride[1] * channels),
+                b_sums=(y_height * y_width * filters, y_width * filters, filters),
+                columns=o,
+                panel=panel_width(x.dtype),
+                a_start=group * c,
+                block=(max(1, PIXELS // (y_height * y_width)), max(1, PIXELS // y_width)),
+                shared=True,
+            ),
+            x.reshape(-1),
+            flat[group * o :],
+            dw[group * size : (group + 1) * size],
+        )
+    return np.moveaxis(dw.reshape(groups, kh, kw, c, o), 0, 3).reshape(w_shape)
 
 
 def conv2d_input_gradient(
-    dy: Array, w: Array, x_shape: tuple[int, ...], stride: Pair, padding: Pair, dilation: Pair
+    dy: Array,
+    w: Array,
+    x_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
 ) -> Array:
     """See `reference.conv2d_input_gradient`: convolution of dy with w turned around.
 
@@ -101,35 +131,40 @@ def conv2d_input_gradient(
     Its columns are channels of x: few of them would leave vectors empty, so then all cells
     of w are columns, and what they give is added up afterwards.
     """
-    if 8 * x_shape[3] <= panel_width(dy.dtype):
+    images, height, width, channels = x_shape
+    if channels == groups > 1:
+        return depthwise.conv2d_input_gradient(dy, w, x_shape, stride, padding, dilation)
+    if groups == 1 and 8 * channels <= panel_width(dy.dtype):
         return _input_gradient_by_folding(dy, w, x_shape, stride, padding, dilation)
-    images, height, width, c = x_shape
-    kh, kw, _, o = w.shape
+    kh, kw, c, filters = w.shape
+    o = filters // groups
     down, right = (
         _phases(*numbers)
         for numbers in zip(x_shape[1:3], (kh, kw), stride, padding, dilation, strict=True)
     )
     border = [_border(phases, dy.shape[1 + axis]) for axis, phases in enumerate((down, right))]
     dy = _bordered(dy, *border)
-    row, image = dy.shape[2] * o, dy.shape[1] * dy.shape[2] * o
-    dx = slack(images * height * width * c, dy.dtype)
+    row, image = dy.shape[2] * filters, dy.shape[1] * dy.shape[2] * filters
+    dx = slack(images * height * width * channels, dy.dtype)
     if len(down) < stride[0] or len(right) < stride[1]:
         dx[:] = 0
-    for i, j in product(down, right):
-        cells = w[i.taps, j.taps][::-1, ::-1].transpose(0, 1, 3, 2)
-        turned = ready(cells).reshape(-1, c)
+    line = width * channels
+    for i, j, group in product(down, right, range(groups)):
+        cells = w[i.taps, j.taps, :, group * o : (group + 1) * o]
+        cells = cells[::-1, ::-1].transpose(0, 1, 3, 2)
+        start = (i.start + border[0][0]) * row + (j.start + border[1][0]) * filters
         run(
             Product(
                 rows=(images, i.length, j.length),
-                a_rows=(image, row, o),
-                c_rows=(height * width * c, stride[0] * width * c, stride[1] * c),
+                a_rows=(image, row, filters),
+                c_rows=(height * line, stride[0] * line, stride[1] * channels),
                 columns=c,
-                a_start=(i.start + border[0][0]) * row + (j.start + border[1][0]) * o,
-                c_start=(i.first * width + j.first) * c,
-                **_window((*cells.shape[:2], o), row, (i.step, j.step), dy.dtype),
+                a_start=start + group * o,
+                c_start=i.first * line + j.first * channels + group * c,
+                **_window((*cells.shape[:2], o), row, filters, (i.step, j.step), dy.dtype),
             ),
             dy.reshape(-1),
-            pack(turned),
+            pack(ready(cells).reshape(-1, c)),
             dx,
         )
     return dx.reshape(x_shape)
@@ -215,12 +250,12 @@ def _border(phases: list[_Phase], length: int) -> Pair:
 
 
 def _window(
-    extents: tuple[int, int, int], row: int, steps: Pair, dtype: np.dtype
+    extents: tuple[int, int, int], row: int, pixel: int, steps: Pair, dtype: np.dtype
 ) -> dict[str, Any]:
     """The summands of a window: rows, columns and channels; the latter two at once if whole."""
     (kh, kw, c), width = extents, panel_width(dtype)
     panel = kh * kw * c * width
-    if steps[1] == 1:
+    if steps[1] == 1 and pixel == c:
         return {
             "sums": (1, kh, kw * c),
             "a_sums": (0, steps[0] * row, 1),
@@ -230,7 +265,7 @@ def _window(
         }
     return {
         "sums": (kh, kw, c),
-        "a_sums": (steps[0] * row, steps[1] * c, 1),
+        "a_sums": (steps[0] * row, steps[1] * pixel, 1),
         "b_sums": (kw * c * width, c * width, width),
         "panel": panel,
     }

@@ -1,0 +1,77 @@
+"""The convolution of sequences, which are images of one row."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from minidl.errors import ShapeError
+from minidl.nn import init
+from minidl.nn.conv2d import Conv2d
+from minidl.nn.layer import Mode
+from minidl.nn.parameters import Array, Initialiser, Shape
+from minidl.nn.settings import whole
+
+
+class Conv1d(Conv2d):
+    """A convolution over time: (N, T, C) to (N, T', out_channels).
+
+    T' = floor((T + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
+
+    Parameters
+    ----------
+    out_channels
+        The number of filters.
+    kernel_size, stride, dilation
+        The steps of a window, between windows, and within one.
+    padding
+        Zeros at either end, or "same"; see `Conv2d`.
+    bias, groups, weight_init, bias_init
+        As for `Conv2d`; `weight` has the shape (kernel_size, C / groups, out_channels).
+
+    Raises
+    ------
+    InputError
+        If a size, stride or dilation is not positive, the padding is negative, or
+        `groups` does not divide `out_channels`.
+    """
+
+    _axes: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        padding: int | Literal["same"] = 0,
+        dilation: int = 1,
+        bias: bool = True,
+        groups: int = 1,
+        *,
+        weight_init: Initialiser = init.he_normal,
+        bias_init: Initialiser = init.zeros,
+    ) -> None:
+        super().__init__(
+            out_channels,
+            (1, whole("Conv1d: kernel_size", kernel_size)),
+            (1, whole("Conv1d: stride", stride)),
+            padding if isinstance(padding, str) else (0, whole("Conv1d: padding", padding, 0)),
+            (1, whole("Conv1d: dilation", dilation)),
+            bias,
+            groups,
+            weight_init=weight_init,
+            bias_init=bias_init,
+        )
+
+    def build(self, shape: Shape) -> Shape:
+        if len(shape) != 2 or min(shape) < 1:
+            raise ShapeError(
+                f"{self.describe()} needs sequences of shape (steps, channels), not {shape}"
+            )
+        return super().build((1, *shape))[1:]
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        y, saved = super().forward(x[:, None], mode)
+        return y[:, 0], saved
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        return super().backward(dy[:, None], saved)[:, 0]
