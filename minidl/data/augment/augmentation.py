@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
 
 from minidl import rng
-from minidl.errors import ShapeError
+from minidl.errors import InputError, ShapeError
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,13 @@ def augment(
             raise ShapeError(f"{each} made {y.shape} of {x.shape}; it must keep the shape")
         x = y.astype(x.dtype, copy=False)
     return x
+
+
+def require_within(name: str, value: float, most: float = inf) -> None:
+    """Raise an InputError if `value` is no finite number from 0 to `most`."""
+    if not (isinstance(value, Real) and isfinite(value) and 0 <= value <= most):
+        allowed = "a finite number of at least 0" if most == inf else f"a number from 0 to {most}"
+        raise InputError(f"{name} must be {allowed}, not {value!r}")
 
 
 def one_of(count: int, uniform: np.ndarray) -> np.ndarray:

@@ -7,10 +7,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from minidl.data.augment.augmentation import Augmentation, one_of
+from minidl.data.augment.augmentation import Augmentation, one_of, require_within
 from minidl.errors import InputError
 from minidl.nn.settings import whole
-from minidl.optim.settings import require
 
 Border = Literal["zeros", "edge", "reflect"]
 """What enters a cropped image from outside."""
@@ -123,9 +122,7 @@ class Rotate(Augmentation):
     degrees: float
 
     def __post_init__(self) -> None:
-        require(self, "degrees", 0)
-        if self.degrees > 180:
-            raise InputError(f"Rotate: degrees must be at most 180, not {self.degrees!r}")
+        require_within("Rotate: degrees", self.degrees, 180)
 
     def draws(self, shape: tuple[int, ...]) -> int:
         return 1

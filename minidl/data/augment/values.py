@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from minidl.data.augment.augmentation import Augmentation, one_of
+from minidl.data.augment.augmentation import Augmentation, one_of, require_within
 from minidl.nn.settings import whole
-from minidl.optim.settings import require
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Noise(Augmentation):
     normal: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(self, "std", 0)
+        require_within("Noise: std", self.std)
 
     def draws(self, shape: tuple[int, ...]) -> int:
         return int(np.prod(shape))
