@@ -52,3 +52,39 @@ def per_sample_bits(name: tuple[int | str, ...], first: int, count: int, size: i
     raw = _philox(name, counter=first * blocks).random_raw(count * blocks * WORDS_PER_BLOCK // 2)
     words = np.asarray(raw, dtype=np.uint64).view(np.uint32)
     return words.reshape(count, blocks * WORDS_PER_BLOCK)[:, :size]
+
+
+def per_sample_uniform(
+    name: tuple[int | str, ...], first: int, count: int, size: int
+) -> np.ndarray:
+    """Uniform numbers in [0, 1) for samples ``first`` to ``first + count - 1``.
+
+    Parameters are those of `per_sample_bits`; one word makes one number, so that numbers are
+    multiples of 2⁻³².
+
+    Returns
+    -------
+    ndarray of float64, shape (count, size)
+    """
+    return per_sample_bits(name, first, count, size) * 2.0**-32
+
+
+def per_sample_normal(name: tuple[int | str, ...], first: int, count: int, size: int) -> np.ndarray:
+    """Numbers of mean 0 and variance 1 for samples ``first`` to ``first + count - 1``.
+
+    Two uniform numbers make two independent normal ones (Box and Muller 1958): a radius
+    √(−2 ln (1 − u)), at most 6.7, and a direction, whose cosine and sine are found from the
+    tangent of half the angle, which NumPy computes ten times faster.
+
+    Parameters are those of `per_sample_bits`, with `size` normal numbers for each sample.
+
+    Returns
+    -------
+    ndarray of float64, shape (count, size)
+    """
+    pairs = -(-size // 2)
+    uniform = per_sample_uniform(name, first, count, 2 * pairs)
+    radius = np.sqrt(-2 * np.log1p(-uniform[:, :pairs]))
+    t = np.tan(np.pi * uniform[:, pairs:])
+    radius /= 1 + t * t
+    return np.concatenate([radius * (1 - t * t), radius * (2 * t)], axis=1)[:, :size]

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from minidl.analysis.rules import multiply_adds, sight
 from minidl.errors import InputError
 from minidl.nn.parameters import Shape
 from minidl.nn.settings import whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -90,15 +95,27 @@ class Summary:
         """Of one sample."""
         return self.rows[-1].shape if self.rows else self.input_shape
 
-    def to_json(self) -> str:
-        """Everything, for scripts."""
-        totals = {
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Draw each layer's memory, of outputs and of parameters; saved if `path` is given."""
+        from minidl.report.costs import draw_memory
+
+        return draw_memory(self, path)
+
+    def totals(self) -> dict[str, Any]:
+        """Everything but the rows, as plain data."""
+        return {
+            "input_shape": self.input_shape,
+            "batch": self.batch,
+            "dtype": self.dtype,
             "output_shape": self.output_shape,
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
             "activation_bytes": self.activation_bytes,
         }
-        return json.dumps(asdict(self) | totals, indent=2)
+
+    def to_json(self) -> str:
+        """Everything, for scripts."""
+        return json.dumps(self.totals() | asdict(self), indent=2)
 
 
 def summary(

@@ -149,28 +149,36 @@ def compare(
 
 @app.command()
 def summary(
-    model: Annotated[str, typer.Argument(help="A network's name, e.g. resnet50.")],
+    model: Annotated[str, typer.Argument(help="A network's name, e.g. resnet50; or all.")],
     shape: Annotated[
-        str, typer.Option("--input", "-i", help="One sample: height x width x channels.")
-    ] = "224x224x3",
+        str | None,
+        typer.Option(
+            "--input",
+            "-i",
+            help="One sample: height x width x channels, e.g. 224x224x3.",
+            show_default="the network's own",
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option("--batch", "-b", help="Samples at a time.")] = 1,
     classes: Annotated[
         int | None, typer.Option(help="Outputs.", show_default="the network's own")
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Save a picture: each layer's memory, or all networks' costs."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Count a network: sizes, parameters, multiply-adds, activations, receptive fields.
 
     [dim]minidl summary lenet5 --input 28x28x1 --batch 64[/dim]
+
+    [dim]minidl summary all --plot networks.png[/dim]
     """
     from minidl.cli import summary as command
 
     with _explained():
-        counted = command.count(model, shape, batch, classes)
-    if as_json:
-        typer.echo(counted.to_json())
-    else:
-        command.show(model, counted)
+        command.run(model, shape, batch, classes, plot=plot, as_json=as_json)
 
 
 @app.command()

@@ -1,6 +1,10 @@
-"""``minidl summary``: what a network's layers cost and see."""
+"""``minidl summary``: what a network's layers cost and see, or all networks beside each other."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
 
 from minidl import models
 from minidl.analysis import Field, Row, Summary, summary
@@ -8,10 +12,56 @@ from minidl.errors import InputError
 from minidl.nn import Shape
 
 
-def count(model: str, shape: str, batch: int, classes: int | None) -> Summary:
+def run(
+    model: str,
+    shape: str | None,
+    batch: int,
+    classes: int | None,
+    *,
+    plot: Path | None,
+    as_json: bool,
+) -> None:
+    """Count and show one network or all; see ``minidl summary --help``."""
+    if model == "all":
+        counted = count_all(shape, batch, classes)
+        if plot is not None:
+            from minidl.report.costs import draw_networks
+
+            draw_networks(counted, plot)
+        if as_json:
+            print(json.dumps({name: each.totals() for name, each in counted.items()}, indent=2))
+        else:
+            show_all(counted)
+        return
+    one = count(model, shape, batch, classes)
+    if plot is not None:
+        one.plot(plot)
+    if as_json:
+        print(one.to_json())
+    else:
+        show(model, one)
+
+
+def count(model: str, shape: str | None, batch: int, classes: int | None) -> Summary:
     """Count the network of this name; see ``minidl summary --help``."""
     settings = {} if classes is None else {"classes": classes}
-    return summary(models.make(model, **settings), parse_shape(shape), batch)
+    made = models.make(model, **settings)
+    return summary(made, models.usual_input(model) if shape is None else parse_shape(shape), batch)
+
+
+def count_all(shape: str | None, batch: int, classes: int | None) -> dict[str, Summary]:
+    """Count every network, each with the input and the outputs that it was drawn for.
+
+    Raises
+    ------
+    InputError
+        If an input or a number of outputs is given.
+    """
+    if shape is not None or classes is not None:
+        raise InputError(
+            "--input and --classes are for one network; all are counted as they were drawn"
+        )
+    return {model: count(model, None, batch, None) for model in models.known()}
 
 
 def parse_shape(text: str) -> Shape:
@@ -73,6 +123,26 @@ def show(model: str, counted: Summary) -> None:
         style="dim",
         highlight=False,
     )
+
+
+def show_all(counted: Mapping[str, Summary]) -> None:
+    """Print each network's totals."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+    table.add_column("network", no_wrap=True)
+    for heading in ("input", "parameters", "multiply-\nadds", "outputs,\nMB"):
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
+    for name, each in counted.items():
+        table.add_row(
+            name,
+            _times(each.input_shape),
+            f"{each.parameters:,}",
+            _short(each.multiply_adds),
+            f"{each.activation_bytes / 1e6:.3f}",
+        )
+    Console().print(table)
 
 
 def _seen(row: Row) -> tuple[str, str, str]:

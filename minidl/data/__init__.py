@@ -1,9 +1,10 @@
-"""Data sets, and the loader that cuts them into batches and shards."""
+"""Data sets, augmentation, and the loader that cuts data sets into batches and shards."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from minidl.data import augment
 from minidl.data.batch_sizes import GrowingBatch
 from minidl.data.dataset import Dataset
 from minidl.data.embedded import digits, fashion_mnist_small
@@ -16,6 +17,7 @@ __all__ = [
     "Dataset",
     "GrowingBatch",
     "Loader",
+    "augment",
     "digits",
     "fashion_mnist",
     "fashion_mnist_small",

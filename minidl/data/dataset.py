@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minidl import rng
+from minidl.data.augment import Augmentation
 from minidl.errors import InputError
 
 Indices = np.ndarray | slice
@@ -34,12 +35,15 @@ class Dataset:
     keep_integers
         Whether `batch` gives the inputs as they are, for a network that begins with
         an `Embedding`; see `with_integers`.
+    augmentations
+        What is done to images when they are trained on; see `augmented`.
 
     Raises
     ------
     InputError
         If the arrays differ in length, are empty, hold NaN or infinity, or have
-        a dtype that is not numeric; if integers shall be kept where there are none.
+        a dtype that is not numeric; if integers shall be kept where there are none;
+        if the samples cannot be augmented.
     """
 
     inputs: np.ndarray
@@ -49,6 +53,7 @@ class Dataset:
     scale: float = 1.0
     offset: float = 0.0
     keep_integers: bool = False
+    augmentations: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
         inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)
@@ -79,6 +84,12 @@ class Dataset:
                 f"these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
                 f"{self.offset}"
             )
+        for each in self.augmentations:
+            if not isinstance(each, Augmentation):
+                raise InputError(f"{self.name}: an augmentation is needed, not {each!r}")
+            if self.keep_integers:
+                raise InputError(f"{self.name}: {each} changes floats, but integers are to be kept")
+            each.check(inputs.shape[1:])
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "targets", targets)
 
@@ -115,6 +126,27 @@ class Dataset:
     def with_integers(self) -> Dataset:
         """The data set whose inputs stay integers; an InputError if they are floats or scaled."""
         return replace(self, keep_integers=True)
+
+    def augmented(self, *augmentations: Augmentation) -> Dataset:
+        """The data set whose images are changed at random, anew in each epoch, when trained on.
+
+        Only a `Loader` does that, which gives training its batches. `batch`, and with it
+        evaluation and prediction, gives the images as they are.
+
+        >>> train = train.augmented(augment.Shift(2), augment.Rotate(10))  # doctest: +SKIP
+
+        Parameters
+        ----------
+        *augmentations
+            In the order in which they act, behind those that there are. They see the floats
+            after `scale` and `offset`.
+
+        Raises
+        ------
+        InputError
+            If one is no `Augmentation`, or cannot change samples of this shape.
+        """
+        return replace(self, augmentations=(*self.augmentations, *augmentations))
 
     @property
     def _rescaled(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import rng
+from minidl.data.augment import augment
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
 from minidl.plans.instructions import split
@@ -50,7 +51,7 @@ class Loader:
     batch_size
         Samples in a global batch; the last one of an epoch may have fewer.
     seed
-        Decides the order.
+        Decides the order, and what augmentation does.
     dtype
         Of inputs, and of targets that are floats.
 
@@ -94,7 +95,7 @@ class Loader:
         return self.order(epoch)[step * self.batch_size : (step + 1) * self.batch_size]
 
     def shard(self, epoch: int, step: int, rank: int = 0, size: int = 1) -> Batch:
-        """One rank's part of a global batch.
+        """One rank's part of a global batch, augmented if the data set says so.
 
         Parameters
         ----------
@@ -109,6 +110,8 @@ class Loader:
         whole = self.indices(epoch, step)
         part = split(len(whole), size)[rank]
         x, y = self.dataset.batch(whole[part], self.dtype)
+        place = step * self.batch_size + part.start
+        x = augment(x, self.dataset.augmentations, self.seed, epoch, place)
         return Batch(x, y, part.start, len(whole))
 
 

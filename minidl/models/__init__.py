@@ -16,6 +16,7 @@ from minidl.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet
 from minidl.models.resnet_cifar import resnet20, resnet32, resnet56
 from minidl.models.vgg import vgg11, vgg13, vgg16, vgg19
 from minidl.nn.layer import Layer
+from minidl.nn.parameters import Shape
 
 __all__ = [
     "alexnet",
@@ -33,6 +34,7 @@ __all__ = [
     "resnet56",
     "resnet101",
     "resnet152",
+    "usual_input",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -43,6 +45,15 @@ _MAKERS: tuple[Callable[..., Layer], ...] = (
     mlp, lenet5, digits_cnn, alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
     resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56,
 )  # fmt: skip
+
+_SMALL_IMAGES: dict[str, Shape] = {
+    "mlp": (28, 28, 1),
+    "lenet5": (28, 28, 1),
+    "digits_cnn": (8, 8, 1),
+    "resnet20": (32, 32, 3),
+    "resnet32": (32, 32, 3),
+    "resnet56": (32, 32, 3),
+}
 
 
 def known() -> dict[str, Callable[..., Layer]]:
@@ -78,3 +89,18 @@ def make(name: str, **settings: Any) -> Layer:
             f"its settings are {', '.join(signature.parameters)}"
         )
     return makers[name](**settings)
+
+
+def usual_input(name: str) -> Shape:
+    """The shape of the images that the network of this name was drawn for.
+
+    MNIST's, the embedded digits', CIFAR's or ImageNet's; what its published counts are for.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such network.
+    """
+    if name not in known():
+        raise unknown_name("model", name, known())
+    return _SMALL_IMAGES.get(name, (224, 224, 3))

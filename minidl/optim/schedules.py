@@ -9,10 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minidl.errors import InputError
 from minidl.nn.settings import whole
 from minidl.optim.settings import require
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,27 @@ class Schedule:
     def __call__(self, step: int) -> float:
         """The learning rate in step number `step`, the first being 0."""
         raise TypeError(f"{type(self).__name__} defines no __call__")
+
+    def plot(self, steps: int, path: str | Path | None = None) -> Figure:
+        """Draw the learning rate of each step.
+
+        Several schedules in one picture: ``minidl.report.curves.draw_learning_rates``.
+
+        Parameters
+        ----------
+        steps
+            How many steps to draw, from step 0 on.
+        path
+            Where to save the picture, if anywhere.
+
+        Raises
+        ------
+        InputError
+            If `steps` is less than 1.
+        """
+        from minidl.report.curves import draw_learning_rates
+
+        return draw_learning_rates({type(self).__name__: self}, steps, path)
 
 
 Rate = float | Schedule

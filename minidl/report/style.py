@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl.errors import InputError
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -31,9 +33,20 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | Path | None) -> Figure:
-    """Save the figure if `path` is given; its folder is made."""
+    """Save the figure if `path` is given; its folder is made.
+
+    Raises
+    ------
+    InputError
+        If the path's ending is no kind of picture.
+    """
     if path is not None:
         path = Path(path)
+        kinds = figure.canvas.get_supported_filetypes()
+        if path.suffix and path.suffix[1:].lower() not in kinds:
+            raise InputError(
+                f"{path} is no name for a picture; it may end in {', '.join(sorted(kinds))}"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=150)
     return figure

@@ -54,7 +54,7 @@ def refused(*words: str | Path) -> str:
         ([], ["train", "compare", "summary", "grade", "doctor"]),
         (["train"], ["--strategy", "--workers", "--resume", "--save", "--json", "digits"]),
         (["compare"], ["--plan", "--workers", "--epochs", "--json", "Exit status 1"]),
-        (["summary"], ["--input", "--batch", "--classes", "--json", "resnet50"]),
+        (["summary"], ["--input", "--batch", "--classes", "--plot", "--json", "resnet50", "all"]),
         (["grade"], ["--directory", "--results", "hw_ring"]),
         (["doctor"], ["--clear", "--json"]),
     ],
@@ -296,9 +296,33 @@ def test_summary_counts_without_training_anything() -> None:
     assert len(re.findall(r"^\d+ +[A-Z]", table, re.MULTILINE)) == 13
 
 
+def test_summary_counts_each_network_on_images_it_was_drawn_for() -> None:
+    for name in models.known():
+        assert json.loads(minidl("summary", name, "--json").stdout)["parameters"] > 10_000
+    assert models.usual_input("lenet5") == (28, 28, 1)
+    told = json.loads(minidl("summary", "all", "--json", "-b", "2").stdout)
+    assert list(told) == list(models.known())
+    assert told["lenet5"]["multiply_adds"] == 2 * 416_520
+    assert told["resnet20"]["input_shape"] == [32, 32, 3]
+    assert told["vgg16"]["parameters"] == 138_357_544
+    table = minidl("summary", "all").stdout
+    assert re.search(r"^lenet5 +28×28×1 +61,706 +416.52 k", table, re.MULTILINE)
+
+
+def test_summary_draws_one_network_or_all(tmp_path: Path) -> None:
+    shown = minidl("summary", "lenet5", "--plot", "memory.png").stdout
+    assert shown == minidl("summary", "lenet5").stdout
+    minidl("summary", "all", "--plot", tmp_path / "new" / "networks.svg", "--json")
+    assert Path("memory.png").read_bytes().startswith(b"\x89PNG")
+    assert "resnet152" in (tmp_path / "new" / "networks.svg").read_text()
+
+
 def test_summary_refuses_what_cannot_be_counted() -> None:
     assert "known: alexnet" in refused("summary", "lenet")
     for text in ("28x28x", "0x28x1", "a", "28,28,1", "-1x2x3"):
         assert "such as 224x224x3" in refused("summary", "lenet5", "--input", text)
-    assert "at most 32×32" in refused("summary", "lenet5")
+    assert "at most 32×32" in refused("summary", "lenet5", "--input", "224x224x3")
+    assert "one network" in refused("summary", "all", "--input", "32x32x3")
+    assert "one network" in refused("summary", "all", "--classes", "3")
+    assert "may end in" in refused("summary", "lenet5", "--plot", "picture.doc")
     assert "batch must be" in refused("summary", "mlp", "--batch", "0")

@@ -159,3 +159,16 @@ def test_a_schedule_of_ones_own():
 def test_bad_settings_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("schedule", EVERY, ids=lambda schedule: type(schedule).__name__)
+def test_a_schedule_draws_itself(schedule, tmp_path):
+    path = tmp_path / "rates.png"
+    (axes,) = schedule.plot(steps=9, path=path).axes
+    (line,) = axes.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), range(9))
+    np.testing.assert_array_equal(line.get_ydata(), [schedule(step) for step in range(9)])
+    assert line.get_label() == type(schedule).__name__
+    assert path.read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(InputError, match="nothing to draw: 1 schedules, 0 steps"):
+        schedule.plot(0)
