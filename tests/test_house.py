@@ -22,7 +22,7 @@ FLOORS = (
     ("nn", "optim"),
     ("kernels",),
 )
-BESIDE = ("errors", "rng")
+BESIDE = ("errors", "files", "rng")
 """Modules that every folder may import; they import none."""
 HEAVY = ("matplotlib", "multiprocess", "numba", "rich", "typer")
 
