@@ -26,6 +26,7 @@ from minidl.nn.mse import MSE
 from minidl.nn.pad_channels import PadChannels
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minidl.nn.pytorch import export_pytorch, import_pytorch, pytorch_tensors
 from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.reshape import Reshape
 from minidl.nn.residual import Residual
@@ -82,6 +83,9 @@ __all__ = [
     "TakeLast",
     "Tanh",
     "Upsample",
+    "export_pytorch",
+    "import_pytorch",
     "init",
+    "pytorch_tensors",
     "with_mask",
 ]
