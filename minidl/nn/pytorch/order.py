@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from math import prod
 
 from minidl.errors import InputError
 from minidl.nn.batch_norm import BatchNorm
+from minidl.nn.conv2d import Conv2d
 from minidl.nn.flatten import Flatten
+from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import Layer
 from minidl.nn.layer_norm import LayerNorm
 from minidl.nn.linear import Linear
@@ -66,38 +69,65 @@ def _chain(layer: Layer, path: str) -> Iterator[tuple[str, Layer]]:
 def _images(chain: list[Layer]) -> list[Shape | None]:
     """Before each layer and behind the last: of which image a vector is made, if of one."""
     images: list[Shape | None] = [None] * (len(chain) + 1)
+    sides = [_sides(layer, *firsts) for layer, firsts in zip(chain, _firsts(chain), strict=True)]
     for here, layer in enumerate(chain):
-        images[here + 1] = _flattened(layer) or (images[here] if _keeps_order(layer) else None)
+        flattened, _ = sides[here]
+        images[here + 1] = flattened or (images[here] if _keeps_order(layer) else None)
     for here, layer in reversed(list(enumerate(chain))):
-        known, behind = images[here], images[here + 1]
-        wanted = _unfolded(layer) or (behind if _keeps_order(layer) else None)
+        known, behind, (flattened, made) = images[here], images[here + 1], sides[here]
+        wanted = made or (behind if _keeps_order(layer) else None)
         if known and wanted and known != wanted:
             raise _lost(layer, f"takes a flattened image {known} for one of shape {wanted}")
         images[here] = known or wanted
         if images[here] and not (wanted or _keeps_order(layer) or isinstance(layer, Linear)):
             raise _lost(layer, f"is given a flattened image {known}")
-        if behind and not (_flattened(layer) or _keeps_order(layer) or isinstance(layer, Linear)):
+        if behind and not (flattened or _keeps_order(layer) or isinstance(layer, Linear)):
             raise _lost(layer, f"makes what becomes an image {behind}")
     return images
 
 
-def _flattened(layer: Layer) -> Shape | None:
-    """The image of which this layer makes a vector."""
-    if not isinstance(layer, Flatten | Reshape) or not (image := _image(layer.given)):
-        return None
-    if isinstance(layer, Reshape) and len(layer.shape) > 1:
-        raise _lost(layer, f"mixes the axes of an image {image}")
-    return image
+def _firsts(chain: list[Layer]) -> Iterator[tuple[bool, bool]]:
+    """Whether PyTorch has channels before positions on either side of each layer.
+
+    Near a convolution, that is; elsewhere a sample (T, D) is a sequence, there as here.
+    """
+    first = [False] * (len(chain) + 1)
+    for here, layer in enumerate(chain):
+        first[here + 1] = _convolves(layer) or (first[here] and _keeps_axes(layer))
+    for here, layer in reversed(list(enumerate(chain))):
+        first[here] |= _convolves(layer) or (first[here + 1] and _keeps_axes(layer))
+    return pairwise(first)
 
 
-def _unfolded(layer: Layer) -> Shape | None:
-    """The image that this layer makes of a vector."""
-    return _image(layer.shape) if isinstance(layer, Reshape) else None
+def _sides(
+    layer: Layer, first_before: bool, first_behind: bool
+) -> tuple[Shape | None, Shape | None]:
+    """The image that a layer makes a vector of, and the one that it makes of a vector."""
+    if not isinstance(layer, Flatten | Reshape):
+        return None, None
+    flattened = _image(layer.given, first_before)
+    if isinstance(layer, Flatten):
+        return flattened, None
+    if flattened and len(layer.shape) > 1:
+        raise _lost(layer, f"mixes the axes of an image {flattened}")
+    return flattened, _image(layer.shape, first_behind)
 
 
-def _image(shape: Shape) -> Shape | None:
-    """The shape if it is that of an image whose order matters."""
-    return shape if len(shape) == 3 and shape[2] > 1 and shape[0] * shape[1] > 1 else None
+def _image(shape: Shape, channels_first: bool) -> Shape | None:
+    """The shape if it is that of an image, or of a signal, whose order matters."""
+    image = len(shape) == 3 or (len(shape) == 2 and channels_first)
+    return shape if image and shape[-1] > 1 and prod(shape[:-1]) > 1 else None
+
+
+def _convolves(layer: Layer) -> bool:
+    return any(isinstance(part, Conv2d) for _, part in layer.walk())
+
+
+def _keeps_axes(layer: Layer) -> bool:
+    own = any(isinstance(attribute, Parameter) for attribute in vars(layer).values())
+    return isinstance(layer, BatchNorm | GroupNorm) or not (
+        own or any(layer.children()) or isinstance(layer, Flatten | Reshape)
+    )
 
 
 def _keeps_order(layer: Layer) -> bool:

@@ -74,8 +74,8 @@ def pytorch_tensors(layer: Layer, given: Shape | None, made: Shape | None) -> di
     layer
         Initialised, and not made of other layers.
     given, made
-        The shape (H, W, C) of the image of which the vector is made that comes in or goes out;
-        None if it is no image's. PyTorch holds such a vector channels first.
+        The shape (H, W, C) of the image, or (T, C) of the signal, of which the vector is made
+        that comes in or goes out; None if of none. PyTorch holds such a vector channels first.
 
     Raises
     ------
@@ -103,7 +103,8 @@ def _(layer: Linear, given: Shape | None, made: Shape | None) -> dict[str, Tenso
 
 @pytorch_tensors.register
 def _(layer: Conv2d, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
-    found = {"weight": overwriting(layer.weight.value.transpose(3, 2, 0, 1))}
+    w = layer.weight.value
+    found = {"weight": overwriting(w.transpose(-1, -2, *range(w.ndim - 2)))}
     return found | ({"bias": overwriting(layer.bias.value)} if layer.has_bias else {})
 
 
