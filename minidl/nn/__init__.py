@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.nn import init
 from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from minidl.nn.auxiliary import AuxiliaryHeads, WithAuxiliary
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
@@ -44,6 +45,7 @@ __all__ = [
     "MSE",
     "RNN",
     "Array",
+    "AuxiliaryHeads",
     "AvgPool2d",
     "BCEWithLogits",
     "BatchNorm",
@@ -83,6 +85,7 @@ __all__ = [
     "TakeLast",
     "Tanh",
     "Upsample",
+    "WithAuxiliary",
     "export_pytorch",
     "import_pytorch",
     "init",

@@ -17,6 +17,9 @@ SMALLEST = {IMAGE: (1, 1, 4), SEQUENCE: (1, 4), VECTOR: (1,)}
 """An image of one pixel, a sequence of one step, a vector of one number."""
 
 LAYERS = {
+    nn.AuxiliaryHeads: [
+        (lambda: nn.AuxiliaryHeads(nn.Tanh(), nn.Linear(2), heads=[nn.Linear(2)]), VECTOR)
+    ],
     nn.AvgPool2d: [(lambda: nn.AvgPool2d(2, 1, "same"), IMAGE)],
     nn.BatchNorm: [(nn.BatchNorm, IMAGE), (nn.BatchNorm, VECTOR)],
     nn.Concat: [(lambda: nn.Concat(nn.Linear(2), nn.Tanh()), SEQUENCE)],
@@ -56,6 +59,7 @@ LOSSES = {
     nn.Huber: [nn.Huber(), nn.Huber(1e-3)],
     nn.L1: [nn.L1()],
     nn.MSE: [nn.MSE()],
+    nn.WithAuxiliary: [nn.WithAuxiliary(nn.CrossEntropy(), 1), nn.WithAuxiliary(nn.MSE(), 1)],
 }
 BASES = {nn.Layer, nn.Recurrent, nn.Loss}
 
@@ -102,7 +106,8 @@ def run(layer, shape, n, fill, dtype, generator):
     dx = layer.backward(generator.choice([-1, 0.5, 1], y.shape).astype(dtype), saved)
     evaluated, kept = layer.forward(x, nn.EVALUATE)
     assert kept is None
-    assert y.shape == evaluated.shape == (n, *out)
+    assert evaluated.shape == (n, *out)
+    assert y.shape == (n, *out) or isinstance(layer, nn.AuxiliaryHeads)
     assert dx.shape == x.shape
     for array in (y, evaluated, dx, buffer.values, buffer.grads):
         assert array.dtype == dtype
@@ -148,13 +153,18 @@ def test_the_smallest_samples(make, shape, n, fill, dtype, seed):
 def test_losses_far_out_at_ties_and_of_nothing(loss, n, steps, c, fill, dtype, seed):
     generator = np.random.default_rng(seed)
     outputs = filled(fill, (n, *steps, c), generator).astype(dtype)
-    if isinstance(loss, nn.CrossEntropy | nn.Hinge):
+    kind = loss.loss if isinstance(loss, nn.WithAuxiliary) else loss
+    if isinstance(kind, nn.CrossEntropy | nn.Hinge):
         targets = generator.integers(0, c, outputs.shape[:-1])
-    elif isinstance(loss, nn.BCEWithLogits):
+    elif isinstance(kind, nn.BCEWithLogits):
         targets = generator.integers(0, 2, outputs.shape)
     else:
         targets = filled(fill, outputs.shape, generator)
+    if isinstance(loss, nn.WithAuxiliary):
+        loss = nn.WithAuxiliary(kind, c)
     loss.check(outputs.shape[1:], targets)
+    if isinstance(loss, nn.WithAuxiliary):
+        outputs = np.concatenate((outputs, -outputs, outputs), axis=-1)
     losses, saved = loss.forward(outputs, targets)
     gradient = loss.backward(generator.uniform(0, 1, n).astype(dtype), saved)
     assert losses.shape == (n,)
