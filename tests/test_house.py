@@ -23,7 +23,7 @@ FLOORS = (
     ("nn", "optim"),
     ("kernels",),
 )
-BESIDE = ("errors", "rng")
+BESIDE = ("errors", "files", "rng")
 """Modules that every folder may import; they import none."""
 PICTURES = "report"
 """What can draw itself reaches up to it, in a method that does nothing else."""

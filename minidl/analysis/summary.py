@@ -180,10 +180,12 @@ class _Walk:
                 yield from self._ways(layer, name, [layer.body, layer.shortcut or nn.Sequential()])
             case nn.Concat():
                 yield from self._ways(layer, name, layer.branches)
+            case nn.AuxiliaryHeads():
+                yield from self._with_heads(layer, name)
             case _ if any(layer.children()) and not isinstance(layer, nn.Recurrent):
                 raise InputError(
                     f"summary does not know in which order {layer.describe()} runs its parts; "
-                    "it knows Sequential, Residual and Concat"
+                    "it knows Sequential, Residual, Concat and AuxiliaryHeads"
                 )
             case _:
                 made = layer.build(shape)
@@ -201,6 +203,15 @@ class _Walk:
             ends.append(self.seen)
         self.shape, self.seen = layer.build(shape), joined(ends)
         yield self._row(layer, name, 0)
+
+    def _with_heads(self, layer: nn.AuxiliaryHeads, name: str) -> Iterator[Row]:
+        """The stages, each followed by its head, behind which the walk goes on from the stage."""
+        for place, stage in enumerate(layer.stages):
+            yield from self.through(stage, _below(name, str(place)), self.shape, self.seen)
+            here = self.shape, self.seen
+            for head in layer.heads[place : place + 1]:
+                yield from self.through(head, _below(name, f"head{place}"), *here)
+            self.shape, self.seen = here
 
     def _row(self, layer: nn.Layer, name: str, cost: int) -> Row:
         own = [p for p in layer.parameters().values() if p.trainable]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from minidl import nn
 
 
-def googlenet(classes: int = 1000, width: int = 64) -> nn.Sequential:
+def googlenet(classes: int = 1000, width: int = 64, auxiliary: bool = False) -> nn.Sequential:
     """Nine Inception modules between two convolutions and one full layer.
 
     6,624,904 parameters for three channels and a thousand classes, as in
     torchvision, whose form this is: batch normalisation behind each convolution,
-    and 3×3 where the paper's modules have 5×5. The paper's auxiliary outputs,
-    used in training only, are not part of it. Where torchvision rounds a
+    and 3×3 where the paper's modules have 5×5. Where torchvision rounds a
     pooling's output size up, the window here is padded on either side instead,
     which gives the same sizes for images whose side divides by 32.
 
@@ -22,6 +21,10 @@ def googlenet(classes: int = 1000, width: int = 64) -> nn.Sequential:
     width
         Filters of the first convolution; all others are in proportion, rounded down to
         no less than one.
+    auxiliary
+        Whether there are the paper's two further heads, which answer in training only, from
+        the modules 4a and 4d: 13,004,888 parameters, as in torchvision. The loss then must be
+        ``nn.WithAuxiliary(nn.CrossEntropy(), classes)``, and images need 65×65 pixels at least.
     """
 
     def filters(count: int) -> int:
@@ -30,7 +33,7 @@ def googlenet(classes: int = 1000, width: int = 64) -> nn.Sequential:
     def module(*counts: int) -> nn.Concat:
         return inception(*map(filters, counts))
 
-    return nn.Sequential(
+    to_4a = (
         *_convolution(filters(64), 7, stride=2),
         nn.MaxPool2d(3, stride=2, padding=1),
         *_convolution(filters(64), 1),
@@ -40,17 +43,26 @@ def googlenet(classes: int = 1000, width: int = 64) -> nn.Sequential:
         module(128, 128, 192, 32, 96, 64),
         nn.MaxPool2d(3, stride=2, padding=1),
         module(192, 96, 208, 16, 48, 64),
+    )
+    to_4d = (
         module(160, 112, 224, 24, 64, 64),
         module(128, 128, 256, 24, 64, 64),
         module(112, 144, 288, 32, 64, 64),
+    )
+    to_the_end = (
         module(256, 160, 320, 32, 128, 128),
         nn.MaxPool2d(2),
         module(256, 160, 320, 32, 128, 128),
         module(384, 192, 384, 48, 128, 128),
         nn.GlobalAvgPool2d(),
         nn.Dropout(0.2),
-        nn.Linear(classes, weight_init=nn.init.xavier_uniform),
+        _output(classes),
     )
+    if not auxiliary:
+        return nn.Sequential(*to_4a, *to_4d, *to_the_end)
+    heads = [_head(filters(128), filters(1024), classes) for _ in range(2)]
+    stages = (nn.Sequential(*stage) for stage in (to_4a, to_4d, to_the_end))
+    return nn.Sequential(nn.AuxiliaryHeads(*stages, heads=heads))
 
 
 def inception(
@@ -79,3 +91,20 @@ def _convolution(channels: int, size: int, stride: int = 1) -> list[nn.Layer]:
         nn.BatchNorm(eps=1e-3),
         nn.ReLU(),
     ]
+
+
+def _head(channels: int, hidden: int, classes: int) -> nn.Sequential:
+    """What answers along the way: pooling to 4×4 (of 14×14), 1×1, and two full layers."""
+    return nn.Sequential(
+        nn.AvgPool2d(5, stride=3),
+        *_convolution(channels, 1),
+        nn.Flatten(),
+        nn.Linear(hidden),
+        nn.ReLU(),
+        nn.Dropout(0.7),
+        _output(classes),
+    )
+
+
+def _output(classes: int) -> nn.Linear:
+    return nn.Linear(classes, weight_init=nn.init.xavier_uniform)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.nn import init
 from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from minidl.nn.auxiliary import AuxiliaryHeads, WithAuxiliary
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
@@ -36,6 +37,7 @@ from minidl.nn.parameters import (
     parts_of,
 )
 from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minidl.nn.pytorch import export_pytorch, import_pytorch, pytorch_tensors
 from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.reshape import Reshape
 from minidl.nn.residual import Residual
@@ -53,6 +55,7 @@ __all__ = [
     "MSE",
     "RNN",
     "Array",
+    "AuxiliaryHeads",
     "AvgPool2d",
     "BCEWithLogits",
     "BatchNorm",
@@ -94,7 +97,11 @@ __all__ = [
     "TakeLast",
     "Tanh",
     "Upsample",
+    "WithAuxiliary",
+    "export_pytorch",
+    "import_pytorch",
     "init",
     "parts_of",
+    "pytorch_tensors",
     "with_mask",
 ]

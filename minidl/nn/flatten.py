@@ -12,7 +12,11 @@ from minidl.nn.parameters import Array, Shape
 class Flatten(Layer):
     """All axes but the batch's in one: (N, ...) to (N, D)."""
 
+    given: Shape
+    """The shape of a sample that it was built for."""
+
     def build(self, shape: Shape) -> Shape:
+        self.given = tuple(shape)
         return (prod(shape),)
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:

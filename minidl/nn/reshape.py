@@ -25,6 +25,9 @@ class Reshape(Layer):
         If a size is not positive.
     """
 
+    given: Shape
+    """The shape of a sample that it was built for."""
+
     def __init__(self, *shape: int) -> None:
         self.shape = tuple(whole("Reshape: each size", size) for size in shape)
 
@@ -34,6 +37,7 @@ class Reshape(Layer):
                 f"{self.describe()}: samples of shape {shape} have {prod(shape)} elements and "
                 f"cannot become {self.shape}, which needs {prod(self.shape)}"
             )
+        self.given = tuple(shape)
         return self.shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:

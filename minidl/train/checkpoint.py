@@ -7,14 +7,13 @@ the seed and the epochs and steps done: all random numbers follow from these.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from minidl import files
 from minidl.errors import CheckpointError
 from minidl.nn import Shape
 from minidl.train.history import History
@@ -91,17 +90,7 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
 
     tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.tensors.items()}
     data = save(tensors, {"format": FORMAT, "facts": checkpoint.facts.to_json()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.replace(path, data)
 
 
 def read(path: Path) -> Checkpoint:

@@ -25,9 +25,9 @@ MILLIONS = {"resnet20": 0.27, "resnet32": 0.46, "resnet56": 0.85}
 """He et al. 2016, table 6."""
 
 
-def count(name, shape):
+def count(name, shape, **settings):
     """Trainable parameters, which are never given values."""
-    network = models.make(name)
+    network = models.make(name, **settings)
     assert network.build(shape) == (1000 if name in COUNTS else 10,)
     parameters = network.parameters().values()
     assert not any(parameter.initialised for parameter in parameters)
@@ -37,6 +37,11 @@ def count(name, shape):
 @pytest.mark.parametrize("name", COUNTS)
 def test_published_count_of_parameters(name):
     assert count(name, (224, 224, 3)) == COUNTS[name]
+
+
+def test_published_count_of_googlenet_with_its_auxiliary_heads():
+    """As torchvision.models.googlenet(init_weights=False) has them, heads included."""
+    assert count("googlenet", (224, 224, 3), auxiliary=True) == 13_004_888
 
 
 @pytest.mark.parametrize("name", MILLIONS)
@@ -54,6 +59,7 @@ def test_every_model_is_counted_or_has_a_test_of_its_own():
         ("alexnet", 63, {"width": 3, "hidden": 12}),
         ("vgg11", 32, {"width": 3, "hidden": 12}),
         ("googlenet", 64, {"width": 8}),
+        ("googlenet", 80, {"width": 8, "auxiliary": True}),
         ("resnet18", 33, {"width": 3}),
         ("resnet50", 33, {"width": 3}),
         ("resnet20", 17, {"width": 3}),
@@ -61,6 +67,8 @@ def test_every_model_is_counted_or_has_a_test_of_its_own():
 )
 def test_a_step_against_the_gradient_lowers_the_loss_by_its_square(name, side, settings):
     network, loss = models.make(name, classes=5, **settings), nn.CrossEntropy()
+    if settings.get("auxiliary"):
+        loss = nn.WithAuxiliary(loss, 5)
     buffer = network.initialise((side, side, 3), dtype=np.float64)
     generator = np.random.default_rng(0)
     x, labels = generator.normal(size=(4, side, side, 3)), np.arange(4)

@@ -1,0 +1,150 @@
+"""Exporting and importing: safetensors files with PyTorch's names in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from minidl import files, kernels
+from minidl.errors import CheckpointError, InputError
+from minidl.nn.layer import Layer
+from minidl.nn.parameters import Array
+from minidl.nn.pytorch.order import places
+from minidl.nn.pytorch.tensors import Tensor, pytorch_tensors
+
+Renaming = Mapping[str, str] | Callable[[str], str]
+"""From names here to names there: of layers, or a function of a tensor's whole name."""
+
+
+def export_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | None = None) -> None:
+    """Write a network's weights as the same network in PyTorch would.
+
+    ``model.load_state_dict(safetensors.torch.load_file(path))`` reads them there. A tensor is
+    named by the layer's dotted name here and the parameter's name there, as ``"0.weight"``;
+    one that several layers share stands there once. Axes are put in PyTorch's order, and so
+    are the weights behind a `Flatten` or before a `Reshape`, for PyTorch flattens images
+    channels first. Sequences are meant as PyTorch's ``batch_first=True`` has them. Of the two
+    biases of a recurrent layer the second is 0 where one alone would do.
+
+    Parameters
+    ----------
+    model
+        Any network that has been initialised.
+    path
+        A safetensors file, replaced as a whole or not at all.
+    rename
+        Other names: either for layers, such as ``{"0": "features.0", "7": "head"}``, with all
+        that is below them, or a function of a tensor's whole name.
+
+    Raises
+    ------
+    InputError
+        If a layer is of a kind that PyTorch has not, two tensors get one name, or a flattened
+        image goes where its order cannot be followed.
+    NotBuiltError
+        If the network has not been initialised.
+    """
+    from safetensors.numpy import save
+
+    arrays = {name: _on_host(tensor.value) for name, tensor in _named(model, rename).items()}
+    files.replace(Path(path), save(arrays, {"format": "pt"}))
+
+
+def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | None = None) -> None:
+    """Set a network's weights to those that PyTorch has written for the same network.
+
+    ``safetensors.torch.save_file(model.state_dict(), path)`` writes them there. Names and
+    layout are those of `export_pytorch`; the two biases of a recurrent layer are added up.
+    Settings are not in the file: PyTorch's defaults are those here.
+
+    Parameters
+    ----------
+    model, path, rename
+        As for `export_pytorch`. The weights keep the type that they have here.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing or no whole safetensors file, or its tensors are not those of
+        the network; the message lists all that are missing, not known here, or of another shape.
+        The network then is as it was.
+    InputError, NotBuiltError
+        As for `export_pytorch`.
+    """
+    wanted, path = _named(model, rename), Path(path)
+    found = _read(path)
+    faults = [
+        f"missing {name}" for name, tensor in wanted.items() if tensor.needed and name not in found
+    ]
+    faults += [f"not known here {name}" for name in found if name not in wanted]
+    for name, array in found.items():
+        if name in wanted and wanted[name].needed:
+            faults += _misfit(name, array, wanted[name].value)
+    if faults:
+        raise CheckpointError(
+            f"{path} does not hold the weights of this network: {'; '.join(faults)}"
+        )
+    for name, tensor in wanted.items():
+        if name in found:
+            tensor.write(kernels.array_module(tensor.value).asarray(found[name]))
+
+
+def _named(model: Layer, rename: Renaming | None) -> dict[str, Tensor]:
+    """All tensors of a network by PyTorch's names."""
+    named: dict[str, Tensor] = {}
+    for path, layer, given, made in places(model):
+        for name, tensor in pytorch_tensors(layer, given, made).items():
+            there = _renamed(f"{path}.{name}" if path else name, rename)
+            if there in named:
+                raise InputError(f"rename gives two tensors the name {there!r}")
+            named[there] = tensor
+    return named
+
+
+def _renamed(name: str, rename: Renaming | None) -> str:
+    if rename is None:
+        return name
+    if not isinstance(rename, Mapping):
+        return rename(name)
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        layer = ".".join(parts[:end])
+        if layer in rename:
+            return ".".join([rename[layer], *parts[end:]])
+    return name
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise CheckpointError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is no whole safetensors file ({error}); "
+            "PyTorch writes one with safetensors.torch.save_file(model.state_dict(), path)"
+        ) from error
+    except TypeError as error:
+        raise CheckpointError(
+            f"{path} holds tensors of a type that NumPy has not ({error}); "
+            "let PyTorch save model.float()"
+        ) from error
+
+
+def _misfit(name: str, array: np.ndarray, wanted: Array) -> list[str]:
+    """What is wrong with a tensor, if anything is."""
+    if array.shape != wanted.shape:
+        return [f"{name} has shape {array.shape}, not {wanted.shape}"]
+    if array.dtype.kind != "f":
+        return [f"{name} is of type {array.dtype}, not a float"]
+    return []
+
+
+def _on_host(array: Array) -> np.ndarray:
+    return np.asarray(array.get() if hasattr(array, "get") else array, order="C")

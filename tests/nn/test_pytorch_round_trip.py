@@ -1,0 +1,79 @@
+"""PyTorch reads the weights exported here and computes the same, and the other way round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch_twins import networks
+
+from minidl import kernels, nn
+
+torch = pytest.importorskip("torch", reason="PyTorch, whose weights these are, is not installed")
+files = pytest.importorskip("safetensors.torch")
+
+seeds = st.integers(0, 999)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def on_the_definitions():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with kernels.using("reference"):
+        yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("weights") / "weights.safetensors"
+
+
+def twin(twins):
+    other = torch.nn.Sequential(*twins.other(torch)).double().eval()
+    with torch.no_grad():
+        for name, tensor in other.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.uniform_(0.1, 1)
+                if "running" not in name:
+                    tensor *= torch.where(torch.rand(tensor.shape) < 0.5, -1.0, 1.0)
+    return other
+
+
+def assert_same_outputs(twins, other, generator):
+    x = twins.batch(generator, 3)
+    y, _ = twins.model.forward(x, nn.EVALUATE)
+    of_x = torch.tensor(np.moveaxis(x, -1, 1).copy() if x.ndim == 4 else x)
+    np.testing.assert_allclose(y, other(of_x).detach().numpy(), rtol=1e-9, atol=1e-9)
+
+
+@given(twins=networks, seed=seeds)
+def test_what_is_exported_computes_the_same_there(path, twins, seed):
+    generator = np.random.default_rng(seed)
+    nn.export_pytorch(twins.randomised(generator), path)
+    other = twin(twins)
+    other.load_state_dict(files.load_file(path))
+    assert_same_outputs(twins, other, generator)
+
+
+@given(twins=networks, seed=seeds)
+def test_what_is_imported_computes_the_same_here_and_goes_back_as_it_came(path, twins, seed):
+    torch.manual_seed(seed)
+    generator = np.random.default_rng(seed)
+    other = twin(twins)
+    files.save_file(other.state_dict(), path)
+    nn.import_pytorch(twins.randomised(generator), path)
+    assert_same_outputs(twins, other, generator)
+    nn.export_pytorch(twins.model, path)
+    before, after = other.state_dict(), files.load_file(path)
+    assert {name: (t.shape, t.dtype) for name, t in before.items()} == {
+        name: (t.shape, t.dtype) for name, t in after.items()
+    }
+    for name, tensor in before.items():
+        if "bias_hh_l" not in name and "bias_ih_l" not in name:  # only their sums are kept
+            torch.testing.assert_close(after[name], tensor, rtol=0, atol=0)
+    for name in before:
+        if "bias_ih_l" in name:
+            second = name.replace("bias_ih", "bias_hh")
+            torch.testing.assert_close(after[name] + after[second], before[name] + before[second])
