@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minidl.data.characters import bigram_loss, decode, encode, unigram_loss, windows
 from minidl.data.dataset import Dataset
-from minidl.data.embedded import digits, fashion_mnist_small
+from minidl.data.embedded import digits, fashion_mnist_small, shakespeare
 from minidl.data.fashion import fashion_mnist
 from minidl.data.loader import Batch, Loader
 from minidl.errors import unknown_name
@@ -14,11 +15,17 @@ __all__ = [
     "Batch",
     "Dataset",
     "Loader",
+    "bigram_loss",
+    "decode",
     "digits",
+    "encode",
     "fashion_mnist",
     "fashion_mnist_small",
     "known",
     "make",
+    "shakespeare",
+    "unigram_loss",
+    "windows",
 ]
 
 _MAKERS: dict[str, Callable[[], tuple[Dataset, Dataset]]] = {
