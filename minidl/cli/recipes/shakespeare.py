@@ -31,7 +31,7 @@ def recipe(options: Options) -> Recipe:
     )
     model = models.make(options.model or "char_lstm", classes=len(train.classes))
     show = partial(_show, train, test, options.seed)
-    return Recipe(train, test, model, CrossEntropy(), rule, epochs=20, batch_size=32, show=show)
+    return Recipe(train, test, model, CrossEntropy(), rule, epochs=15, batch_size=32, show=show)
 
 
 def _show(
