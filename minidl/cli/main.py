@@ -54,10 +54,15 @@ def _escaped(error: Exception) -> str:
 @app.command()
 def train(
     task: Annotated[
-        str, typer.Argument(help="A data set: digits, fashion-mnist-small, fashion-mnist.")
+        str,
+        typer.Argument(
+            help="Images to tell apart: digits, fashion-mnist-small, fashion-mnist. "
+            "A text to continue: shakespeare."
+        ),
     ],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Which network.", show_default="digits_cnn")
+        str | None,
+        typer.Option("--model", "-m", help="Which network.", show_default="the task's own"),
     ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")

@@ -73,7 +73,7 @@ def _printer(quiet: bool) -> Callable[[str], None]:
     from rich.console import Console
 
     console = Console(quiet=quiet)
-    return lambda text: console.print(text, highlight=False, markup=False)
+    return lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _line(history: History) -> str:

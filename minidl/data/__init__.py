@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from minidl.data import augment
 from minidl.data.batch_sizes import GrowingBatch
+from minidl.data.characters import bigram_loss, decode, encode, unigram_loss, windows
 from minidl.data.dataset import Dataset
-from minidl.data.embedded import digits, fashion_mnist_small
+from minidl.data.embedded import digits, fashion_mnist_small, shakespeare
 from minidl.data.fashion import fashion_mnist
 from minidl.data.loader import Batch, Loader, in_order
 from minidl.errors import unknown_name
@@ -18,12 +19,18 @@ __all__ = [
     "GrowingBatch",
     "Loader",
     "augment",
+    "bigram_loss",
+    "decode",
     "digits",
+    "encode",
     "fashion_mnist",
     "fashion_mnist_small",
     "in_order",
     "known",
     "make",
+    "shakespeare",
+    "unigram_loss",
+    "windows",
 ]
 
 _MAKERS: dict[str, Callable[[], tuple[Dataset, Dataset]]] = {

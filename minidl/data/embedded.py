@@ -6,6 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 
+from minidl.data.characters import windows
 from minidl.data.dataset import Dataset
 
 DIGITS = tuple("0123456789")
@@ -70,7 +71,40 @@ def fashion_mnist_small() -> tuple[Dataset, Dataset]:
     )
 
 
+def shakespeare(steps: int = 64) -> tuple[Dataset, Dataset]:
+    """The play "As You Like It", to be continued character by character.
+
+    Parameters
+    ----------
+    steps
+        T, the characters in a window.
+
+    Returns
+    -------
+    tuple of Dataset
+        Windows of the first nine tenths of the play to learn, and of its end to test with, so
+        that no character of the one is in the other: whole numbers (N, T), and as targets
+        (N, T) the characters that follow. Their `classes` are the characters of the play.
+
+    References
+    ----------
+    W. Shakespeare, As You Like It, about 1599; the text of the Canterbury corpus (R. Arnold
+    and T. Bell, A corpus for the evaluation of lossless compression algorithms, 1997).
+    Public domain.
+    """
+    text = _stored("as-you-like-it")["text"].tobytes().decode("ascii")
+    classes, border = tuple(sorted(set(text))), len(text) * 9 // 10
+    return (
+        windows(text[:border], classes, steps, "shakespeare"),
+        windows(text[border:], classes, steps, "shakespeare (test)"),
+    )
+
+
 def _arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
+    stored = _stored(name)
+    return stored["inputs"][..., np.newaxis], stored["targets"].astype(np.int64)
+
+
+def _stored(name: str) -> dict[str, np.ndarray]:
     with files("minidl.data").joinpath("arrays", f"{name}.npz").open("rb") as file:
-        stored = np.load(file, allow_pickle=False)
-        return stored["inputs"][..., np.newaxis], stored["targets"].astype(np.int64)
+        return dict(np.load(file, allow_pickle=False))

@@ -8,19 +8,23 @@ from typing import Any
 
 from minidl.errors import InputError, unknown_name
 from minidl.models.alexnet import alexnet
+from minidl.models.char_lstm import char_lstm
 from minidl.models.digits_cnn import digits_cnn
 from minidl.models.googlenet import googlenet
 from minidl.models.lenet5 import lenet5
 from minidl.models.mlp import mlp
 from minidl.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from minidl.models.resnet_cifar import resnet20, resnet32, resnet56
+from minidl.models.sampling import forward_from, sample
 from minidl.models.vgg import vgg11, vgg13, vgg16, vgg19
 from minidl.nn.layer import Layer
 from minidl.nn.parameters import Shape
 
 __all__ = [
     "alexnet",
+    "char_lstm",
     "digits_cnn",
+    "forward_from",
     "googlenet",
     "known",
     "lenet5",
@@ -34,6 +38,7 @@ __all__ = [
     "resnet56",
     "resnet101",
     "resnet152",
+    "sample",
     "usual_input",
     "vgg11",
     "vgg13",
@@ -43,7 +48,7 @@ __all__ = [
 
 _MAKERS: tuple[Callable[..., Layer], ...] = (
     mlp, lenet5, digits_cnn, alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
-    resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56,
+    resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56, char_lstm,
 )  # fmt: skip
 
 _SMALL_IMAGES: dict[str, Shape] = {

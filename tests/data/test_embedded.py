@@ -78,3 +78,4 @@ def test_files_are_small_and_attributed() -> None:
     assert max(sizes.values()) < 2_000_000
     assert "CC BY 4.0" in Path(embed.ARRAYS / "DIGITS.md").read_text()
     assert "MIT" in Path(embed.ARRAYS / "FASHION_MNIST.md").read_text()
+    assert "public domain" in Path(embed.ARRAYS / "AS_YOU_LIKE_IT.md").read_text()

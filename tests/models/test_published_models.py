@@ -50,7 +50,7 @@ def test_published_millions_of_parameters(name):
 
 
 def test_every_model_is_counted_or_has_a_test_of_its_own():
-    assert {*models.known()} == {*COUNTS, *MILLIONS, "mlp", "lenet5", "digits_cnn"}
+    assert {*models.known()} == {*COUNTS, *MILLIONS, "mlp", "lenet5", "digits_cnn", "char_lstm"}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -120,6 +120,22 @@ def token_cases(draw: st.DrawFn) -> Case:
     body = draw(st.lists(dense_layer(width), max_size=3))
     layers = (nn.Embedding(words, width), *body, nn.Flatten(), nn.Linear(classes + 1))
     return draw(_on_data((draw(st.integers(1, 3)),), layers, classes + 1, words))
+
+
+@st.composite
+def continuation_cases(draw: st.DrawFn) -> Case:
+    """Networks that foretell at every step of a sequence which whole number comes next."""
+    words, steps = draw(st.integers(2, 4)), draw(st.integers(1, 4))
+    layers = (
+        nn.Embedding(words, 2),
+        draw(st.sampled_from([nn.RNN, nn.GRU, nn.LSTM]))(draw(st.integers(1, 3))),
+        nn.Dropout(0.3),
+        nn.Linear(words),
+    )
+    case = draw(_on_data((steps,), layers, words, words))
+    numbers = rng.stream(case.seed, "continuations").integers(0, words, (len(case.dataset), steps))
+    loss = draw(st.sampled_from([nn.CrossEntropy(), nn.CrossEntropy(0.1, 0)]))
+    return replace(case, dataset=replace(case.dataset, targets=numbers), loss=loss)
 
 
 @st.composite

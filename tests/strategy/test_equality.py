@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from networks import (
     Case,
     assert_same_weights,
+    continuation_cases,
     dense_cases,
     image_cases,
     sequence_cases,
@@ -26,7 +27,7 @@ ORDERS = st.builds(
     buffering=st.sampled_from(["none", "unlimited"]),
     seed=st.none() | st.integers(0, 99),
 )
-CASES = dense_cases() | image_cases() | sequence_cases() | token_cases()
+CASES = dense_cases() | image_cases() | sequence_cases() | token_cases() | continuation_cases()
 
 
 @given(case=CASES, workers=st.integers(1, 4), runtime=ORDERS)
