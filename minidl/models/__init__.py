@@ -10,6 +10,7 @@ from minidl.errors import InputError, unknown_name
 from minidl.models.alexnet import alexnet
 from minidl.models.char_lstm import char_lstm
 from minidl.models.digits_cnn import digits_cnn
+from minidl.models.gan import GAN, dcgan, mlp_gan
 from minidl.models.googlenet import googlenet
 from minidl.models.lenet5 import lenet5
 from minidl.models.mlp import mlp
@@ -21,8 +22,10 @@ from minidl.nn.layer import Layer
 from minidl.nn.parameters import Shape
 
 __all__ = [
+    "GAN",
     "alexnet",
     "char_lstm",
+    "dcgan",
     "digits_cnn",
     "forward_from",
     "googlenet",
@@ -30,6 +33,7 @@ __all__ = [
     "lenet5",
     "make",
     "mlp",
+    "mlp_gan",
     "resnet18",
     "resnet20",
     "resnet32",

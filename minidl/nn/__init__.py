@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from minidl.nn import init
 from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from minidl.nn.adversarial import AdversarialLoss, LeastSquares, Minimax, NonSaturating
 from minidl.nn.auxiliary import AuxiliaryHeads, WithAuxiliary
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.bce_with_logits import BCEWithLogits
@@ -54,6 +55,7 @@ __all__ = [
     "LSTM",
     "MSE",
     "RNN",
+    "AdversarialLoss",
     "Array",
     "AuxiliaryHeads",
     "AvgPool2d",
@@ -76,10 +78,13 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "LeakyReLU",
+    "LeastSquares",
     "Linear",
     "Loss",
     "MaxPool2d",
+    "Minimax",
     "Mode",
+    "NonSaturating",
     "PadChannels",
     "Parameter",
     "ParameterBuffer",

@@ -35,8 +35,7 @@ class Run(Protocol):
 
     @property
     def epochs(self) -> Sequence[Record]: ...
-    @property
-    def losses(self) -> Sequence[float]: ...
+    def series(self, name: str) -> Sequence[float]: ...
 
 
 def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Figure:
@@ -64,7 +63,7 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
     metrics = sorted(
         {name for run in runs.values() for record in run.epochs for name in record.train}
     )
-    metrics = ["loss", *(name for name in metrics if name != "loss")]
+    metrics.sort(key=lambda name: not name.endswith("loss"))
     figure = new_figure(5.2 * len(metrics), 3.8)
     for axes, metric in zip(
         figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
@@ -74,11 +73,11 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             # Runs that agree hide each other: draw the first ones broad and the last ones thin.
             width = 1.5 + 2.0 * (len(runs) - 1 - number)
             ends = [record.epoch + 1 for record in run.epochs]
-            if metric == "loss":
+            if metric.endswith("loss"):
                 where = np.concatenate(
                     [r.epoch + np.arange(1, r.steps + 1) / r.steps for r in run.epochs]
                 )
-                axes.plot(where, run.losses, color=colour, alpha=0.25, linewidth=width / 2)
+                axes.plot(where, run.series(metric), color=colour, alpha=0.25, linewidth=width / 2)
             label = f"{name} " if name else ""
             training = [record.train.get(metric, np.nan) for record in run.epochs]
             axes.plot(ends, training, "--", color=colour, linewidth=width, label=f"{label}training")

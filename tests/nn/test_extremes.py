@@ -24,6 +24,8 @@ LAYERS = {
     nn.BatchNorm: [(nn.BatchNorm, IMAGE), (nn.BatchNorm, VECTOR)],
     nn.Concat: [(lambda: nn.Concat(nn.Linear(2), nn.Tanh()), SEQUENCE)],
     nn.Conv2d: [(lambda: nn.Conv2d(2, 3, padding="same"), IMAGE)],
+    nn.Conv1d: [(lambda: nn.Conv1d(2, 3, padding=1), SEQUENCE)],
+    nn.ConvTranspose2d: [(lambda: nn.ConvTranspose2d(2, 3, 2), IMAGE)],
     nn.Dropout: [(nn.Dropout, IMAGE)],
     nn.ELU: [(nn.ELU, VECTOR)],
     nn.Embedding: [(lambda: nn.Embedding(3, 2), VECTOR)],

@@ -31,6 +31,10 @@ class Run:
     epochs: list[Record] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
 
+    def series(self, name: str) -> list[float]:
+        assert name == "loss"
+        return self.losses
+
 
 @st.composite
 def runs(draw: st.DrawFn, metrics: tuple[str, ...] | None = None) -> Run:
