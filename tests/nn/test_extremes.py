@@ -23,7 +23,12 @@ LAYERS = {
     nn.AvgPool2d: [(lambda: nn.AvgPool2d(2, 1, "same"), IMAGE)],
     nn.BatchNorm: [(nn.BatchNorm, IMAGE), (nn.BatchNorm, VECTOR)],
     nn.Concat: [(lambda: nn.Concat(nn.Linear(2), nn.Tanh()), SEQUENCE)],
-    nn.Conv2d: [(lambda: nn.Conv2d(2, 3, padding="same"), IMAGE)],
+    nn.Conv1d: [(lambda: nn.Conv1d(2, 3, padding="same"), SEQUENCE)],
+    nn.Conv2d: [
+        (lambda: nn.Conv2d(2, 3, padding="same"), IMAGE),
+        (lambda: nn.Conv2d(4, 3, padding="same", groups=4), IMAGE),
+    ],
+    nn.ConvTranspose2d: [(lambda: nn.ConvTranspose2d(2, 3, 2), IMAGE)],
     nn.Dropout: [(nn.Dropout, IMAGE)],
     nn.ELU: [(nn.ELU, VECTOR)],
     nn.Embedding: [(lambda: nn.Embedding(3, 2), VECTOR)],
