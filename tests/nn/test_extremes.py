@@ -25,6 +25,11 @@ LAYERS = {
     nn.Concat: [(lambda: nn.Concat(nn.Linear(2), nn.Tanh()), SEQUENCE)],
     nn.Conv2d: [(lambda: nn.Conv2d(2, 3, padding="same"), IMAGE)],
     nn.Conv1d: [(lambda: nn.Conv1d(2, 3, padding=1), SEQUENCE)],
+    nn.Conv1d: [(lambda: nn.Conv1d(2, 3, padding="same"), SEQUENCE)],
+    nn.Conv2d: [
+        (lambda: nn.Conv2d(2, 3, padding="same"), IMAGE),
+        (lambda: nn.Conv2d(4, 3, padding="same", groups=4), IMAGE),
+    ],
     nn.ConvTranspose2d: [(lambda: nn.ConvTranspose2d(2, 3, 2), IMAGE)],
     nn.Dropout: [(nn.Dropout, IMAGE)],
     nn.ELU: [(nn.ELU, VECTOR)],

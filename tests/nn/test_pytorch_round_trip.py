@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch_twins import networks
 
-from minidl import kernels, nn
+from minidl import kernels, models, nn
 
 torch = pytest.importorskip("torch", reason="PyTorch, whose weights these are, is not installed")
 files = pytest.importorskip("safetensors.torch")
@@ -77,3 +77,21 @@ def test_what_is_imported_computes_the_same_here_and_goes_back_as_it_came(path, 
         if "bias_ih_l" in name:
             second = name.replace("bias_ih", "bias_hh")
             torch.testing.assert_close(after[name] + after[second], before[name] + before[second])
+
+
+def test_lenet5_under_the_names_of_a_network_that_fits_no_images(path):
+    """Ours has one layer more, in front: so every other is called by the number before."""
+    model = models.lenet5()
+    model.initialise((28, 28, 1), dtype=np.float64)
+    nn.export_pytorch(model, path, {str(place): str(place - 1) for place in range(1, 13)})
+    t = torch.nn
+    other = t.Sequential(
+        t.Conv2d(1, 6, 5), t.Tanh(), t.AvgPool2d(2), t.Conv2d(6, 16, 5), t.Tanh(), t.AvgPool2d(2),
+        t.Flatten(), t.Linear(400, 120), t.Tanh(), t.Linear(120, 84), t.Tanh(), t.Linear(84, 10),
+    ).double()  # fmt: skip
+    other.load_state_dict(files.load_file(path))
+    x = np.random.default_rng(0).normal(size=(2, 28, 28, 1))
+    framed = torch.nn.functional.pad(torch.tensor(np.moveaxis(x, -1, 1).copy()), (2, 2, 2, 2))
+    np.testing.assert_allclose(
+        model.forward(x, nn.EVALUATE)[0], other(framed).detach().numpy(), rtol=1e-9, atol=1e-9
+    )

@@ -119,4 +119,33 @@ def tokens(draw: st.DrawFn) -> Twins:
     return Twins(model, (steps,), other, words)
 
 
-networks = st.one_of(images(), generators(), tokens())
+@st.composite
+def convolutions(draw: st.DrawFn) -> Twins:
+    """Convolutions of a signal and of images, in groups and transposed, behind each other."""
+    steps, c, o, h, w, groups = (draw(some) for _ in range(6))
+    bias = draw(flags)
+    model = nn.Sequential(
+        nn.Linear(c), nn.Flatten(), nn.Linear(steps * c), nn.Reshape(steps, c),
+        nn.Conv1d(o * groups, 3, padding=1, bias=bias, groups=1), nn.GroupNorm(o),
+        nn.Conv1d(2 * groups, 1, groups=groups), nn.Tanh(), nn.Flatten(),
+        nn.Linear(h * w * groups), nn.Reshape(h, w, groups),
+        nn.Conv2d(2 * groups, 3, padding=1, bias=bias, groups=groups), nn.BatchNorm(),
+        nn.ConvTranspose2d(o, (2, 3), 2, bias=bias), nn.Flatten(), nn.Linear(1),
+    )  # fmt: skip
+
+    def other(torch: Any) -> list[Any]:
+        t = torch.nn
+        return [
+            t.Linear(2, c), t.Flatten(), t.Linear(steps * c, steps * c), t.Unflatten(1, (c, steps)),
+            t.Conv1d(c, o * groups, 3, padding=1, bias=bias), t.GroupNorm(o, o * groups),
+            t.Conv1d(o * groups, 2 * groups, 1, groups=groups), t.Tanh(), t.Flatten(),
+            t.Linear(steps * 2 * groups, h * w * groups), t.Unflatten(1, (groups, h, w)),
+            t.Conv2d(groups, 2 * groups, 3, padding=1, bias=bias, groups=groups),
+            t.BatchNorm2d(2 * groups), t.ConvTranspose2d(2 * groups, o, (2, 3), 2, bias=bias),
+            t.Flatten(), t.Linear(2 * h * (2 * w + 1) * o, 1),
+        ]  # fmt: skip
+
+    return Twins(model, (steps, 2), other)
+
+
+networks = st.one_of(images(), generators(), tokens(), convolutions())

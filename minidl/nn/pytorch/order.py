@@ -14,6 +14,7 @@ from math import prod
 from minidl.errors import InputError
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.conv2d import Conv2d
+from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.flatten import Flatten
 from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import Layer
@@ -120,7 +121,7 @@ def _image(shape: Shape, channels_first: bool) -> Shape | None:
 
 
 def _convolves(layer: Layer) -> bool:
-    return any(isinstance(part, Conv2d) for _, part in layer.walk())
+    return any(isinstance(part, Conv2d | ConvTranspose2d) for _, part in layer.walk())
 
 
 def _keeps_axes(layer: Layer) -> bool:

@@ -16,6 +16,7 @@ from minidl import kernels
 from minidl.errors import InputError
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.conv2d import Conv2d
+from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.embedding import Embedding
 from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import Layer
@@ -105,6 +106,12 @@ def _(layer: Linear, given: Shape | None, made: Shape | None) -> dict[str, Tenso
 def _(layer: Conv2d, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
     w = layer.weight.value
     found = {"weight": overwriting(w.transpose(-1, -2, *range(w.ndim - 2)))}
+    return found | ({"bias": overwriting(layer.bias.value)} if layer.has_bias else {})
+
+
+@pytorch_tensors.register
+def _(layer: ConvTranspose2d, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
+    found = {"weight": overwriting(layer.weight.value.transpose(2, 3, 0, 1))}
     return found | ({"bias": overwriting(layer.bias.value)} if layer.has_bias else {})
 
 
