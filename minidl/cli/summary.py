@@ -50,7 +50,7 @@ def count(model: str, shape: str | None, batch: int, classes: int | None) -> Sum
 
 
 def count_all(shape: str | None, batch: int, classes: int | None) -> dict[str, Summary]:
-    """Count every network, each with the input and the outputs that it was drawn for.
+    """Count every network, each with the input and the outputs that it is drawn for.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def count_all(shape: str | None, batch: int, classes: int | None) -> dict[str, S
     """
     if shape is not None or classes is not None:
         raise InputError(
-            "--input and --classes are for one network; all are counted as they were drawn"
+            "--input and --classes are for one network; all are counted as they are drawn"
         )
     return {model: count(model, None, batch, None) for model in models.known()}
 

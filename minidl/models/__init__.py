@@ -50,24 +50,22 @@ __all__ = [
     "vgg19",
 ]
 
-_MAKERS: tuple[Callable[..., Layer], ...] = (
-    mlp, lenet5, digits_cnn, alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
-    resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56, char_lstm,
-)  # fmt: skip
-
-_SMALL_IMAGES: dict[str, Shape] = {
-    "mlp": (28, 28, 1),
-    "lenet5": (28, 28, 1),
-    "digits_cnn": (8, 8, 1),
-    "resnet20": (32, 32, 3),
-    "resnet32": (32, 32, 3),
-    "resnet56": (32, 32, 3),
-}
+_MAKERS: dict[Shape, tuple[Callable[..., Layer], ...]] = {
+    (28, 28, 1): (mlp, lenet5),
+    (8, 8, 1): (digits_cnn,),
+    (224, 224, 3): (
+        alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
+        resnet18, resnet34, resnet50, resnet101, resnet152,
+    ),
+    (32, 32, 3): (resnet20, resnet32, resnet56),
+    (64,): (char_lstm,),
+}  # fmt: skip
+"""What makes networks, by the shape of the samples that they are drawn for."""
 
 
 def known() -> dict[str, Callable[..., Layer]]:
     """The functions that make networks, by name."""
-    return {made.__name__: made for made in _MAKERS}
+    return {made.__name__: made for makers in _MAKERS.values() for made in makers}
 
 
 def make(name: str, **settings: Any) -> Layer:
@@ -101,15 +99,17 @@ def make(name: str, **settings: Any) -> Layer:
 
 
 def usual_input(name: str) -> Shape:
-    """The shape of the images that the network of this name was drawn for.
+    """The shape of the samples that the network of this name is drawn for.
 
-    MNIST's, the embedded digits', CIFAR's or ImageNet's; what its published counts are for.
+    The images of MNIST, of the embedded digits, of CIFAR or of ImageNet, for which counts
+    are published; or as many characters as it is trained on at a time.
 
     Raises
     ------
     UnknownNameError
         If there is no such network.
     """
-    if name not in known():
-        raise unknown_name("model", name, known())
-    return _SMALL_IMAGES.get(name, (224, 224, 3))
+    for shape, makers in _MAKERS.items():
+        if name in (made.__name__ for made in makers):
+            return shape
+    raise unknown_name("model", name, known())

@@ -296,7 +296,7 @@ def test_summary_counts_without_training_anything() -> None:
     assert len(re.findall(r"^\d+ +[A-Z]", table, re.MULTILINE)) == 13
 
 
-def test_summary_counts_each_network_on_images_it_was_drawn_for() -> None:
+def test_summary_counts_each_network_on_samples_it_is_drawn_for() -> None:
     for name in models.known():
         assert json.loads(minidl("summary", name, "--json").stdout)["parameters"] > 10_000
     assert models.usual_input("lenet5") == (28, 28, 1)
