@@ -4,6 +4,7 @@ from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping, Log, Re
 from minidl.train.history import EpochRecord, History
 from minidl.train.metrics import confusion_matrix, top_k_accuracy
 from minidl.train.run import Run
+from minidl.train.sample_quality import Judge, SampleQuality, coverage, frechet_distance
 from minidl.train.trainer import Trainer
 
 __all__ = [
@@ -12,10 +13,14 @@ __all__ = [
     "EarlyStopping",
     "EpochRecord",
     "History",
+    "Judge",
     "Log",
     "ReduceOnPlateau",
     "Run",
+    "SampleQuality",
     "Trainer",
     "confusion_matrix",
+    "coverage",
+    "frechet_distance",
     "top_k_accuracy",
 ]
