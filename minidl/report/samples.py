@@ -11,7 +11,7 @@ import numpy as np
 
 from minidl import files
 from minidl.errors import InputError, ShapeError
-from minidl.report.curves import Run
+from minidl.report.curves import Record
 from minidl.report.style import SERIES, new_figure, save
 
 if TYPE_CHECKING:
@@ -106,13 +106,13 @@ def _save(path: str | Path, suffix: str, frames: Sequence[np.ndarray], **setting
     files.replace(path, written.getvalue())
 
 
-def draw_game(run: Run, path: str | Path | None = None) -> Figure:
+def draw_game(epochs: Sequence[Record], path: str | Path | None = None) -> Figure:
     """Draw both losses of an adversarial run, and what the discriminator takes for data.
 
     Parameters
     ----------
-    run
-        A ``minidl.train.History``.
+    epochs
+        Those of a ``minidl.train.History``.
     path
         Where to save the picture, if anywhere.
 
@@ -125,17 +125,17 @@ def draw_game(run: Run, path: str | Path | None = None) -> Figure:
     InputError
         If no epoch is done, or the figures are of another task.
     """
-    if not run.epochs:
+    if not epochs:
         raise InputError("there is nothing to draw: no epoch is done")
-    if not any(GAME[0][0] in record.train for record in run.epochs):
+    if not any(GAME[0][0] in record.train for record in epochs):
         raise InputError(
-            f"these are no figures of an adversarial run: {', '.join(run.epochs[0].train)}"
+            f"these are no figures of an adversarial run: {', '.join(epochs[0].train)}"
         )
-    ends = np.array([record.epoch + 1 for record in run.epochs])
+    ends = np.array([record.epoch + 1 for record in epochs])
     figure = new_figure(9, 3.4)
     for axes, names in zip(figure.subplots(1, 2), GAME, strict=True):
         for colour, name in zip(SERIES, names, strict=False):
-            values = [record.train.get(name, np.nan) for record in run.epochs]
+            values = [record.train.get(name, np.nan) for record in epochs]
             axes.plot(ends, values, "-o", color=colour, markersize=3, label=name)
         axes.set(xlabel="epochs", title=" and ".join(names))
         axes.grid(alpha=0.3)

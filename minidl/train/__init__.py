@@ -1,6 +1,7 @@
 """The training call, its record, its checkpoints, and figures of what was learnt."""
 
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping, Log, ReduceOnPlateau
+from minidl.train.gallery import Gallery
 from minidl.train.history import EpochRecord, History
 from minidl.train.metrics import confusion_matrix, top_k_accuracy
 from minidl.train.run import Run
@@ -12,6 +13,7 @@ __all__ = [
     "Checkpoints",
     "EarlyStopping",
     "EpochRecord",
+    "Gallery",
     "History",
     "Judge",
     "Log",

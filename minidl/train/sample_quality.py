@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.data import Dataset
 from minidl.errors import InputError, ShapeError
 from minidl.nn import EVALUATE, Sequential, Softmax
+from minidl.train.metrics import top_k_accuracy
 
 SURE = 0.9
 """The probability from which on a classifier is called sure."""
@@ -50,8 +52,16 @@ class Judge:
     classifier
         Gives logits (N, C). What comes into its last layer are its features.
     real
-        Real samples (N, ...), as the classifier takes them; best ones that it was not
-        trained on, since it is surer of those than of any others.
+        Labelled real samples that it has not learnt, to measure distances from.
+    others
+        As many further real samples.
+
+    Attributes
+    ----------
+    accuracy
+        How often the classifier is right about `real`.
+    best
+        The figures of `others`, which generated samples may come up to.
 
     References
     ----------
@@ -60,17 +70,20 @@ class Judge:
     Nash equilibrium", 2017, for the distance.
     """
 
-    def __init__(self, classifier: Sequential, real: np.ndarray) -> None:
+    def __init__(self, classifier: Sequential, real: Dataset, others: Dataset) -> None:
         if not isinstance(classifier, Sequential) or len(classifier) < 2:
             raise InputError(
                 "a judge needs a Sequential whose last layer takes features and gives logits, "
                 f"not {classifier!r}"
             )
         self._body, self._head = classifier[:-1], classifier[-1]
-        self._real, _ = self._judged(real)
+        x, labels = real.batch(slice(None))
+        self._real, probabilities = self._judged(x)
+        self.accuracy = top_k_accuracy(probabilities, labels, 1)
+        self.best = self(others.batch(slice(None))[0])
 
     def __call__(self, samples: np.ndarray) -> SampleQuality:
-        """The figures of these samples (N, ...), at least two."""
+        """The figures of samples (N, ...), best as many as there were real ones."""
         features, probabilities = self._judged(samples)
         most = probabilities.max(axis=-1)
         return SampleQuality(
@@ -79,6 +92,10 @@ class Judge:
             coverage(probabilities.argmax(axis=-1), probabilities.shape[-1]),
             frechet_distance(features, self._real),
         )
+
+    def __len__(self) -> int:
+        """How many real samples it compares with."""
+        return len(self._real)
 
     def _judged(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Features and probabilities."""

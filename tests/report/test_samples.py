@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -100,14 +100,6 @@ class Record:
     steps: int = 1
 
 
-@dataclass
-class Run:
-    epochs: list[Record] = field(default_factory=list)
-
-    def series(self, name: str) -> list[float]:
-        return []
-
-
 @given(values=st.lists(st.floats(0, 1), min_size=1, max_size=5), first=st.integers(0, 3))
 def test_the_game_is_drawn_as_it_went(values: list[float], first: int) -> None:
     names = [name for panel in GAME for name in panel]
@@ -116,7 +108,7 @@ def test_the_game_is_drawn_as_it_went(values: list[float], first: int) -> None:
         for at, value in enumerate(values)
     ]
     del records[0].train["generator loss"]  # with many updates of the discriminator for each
-    figure = draw_game(Run(records))
+    figure = draw_game(records)
     lines = {line.get_label(): line for axes in figure.axes for line in axes.get_lines()}
     assert list(lines) == names
     for name, line in lines.items():
@@ -128,9 +120,9 @@ def test_the_game_is_drawn_as_it_went(values: list[float], first: int) -> None:
 
 def test_another_game_is_refused() -> None:
     with pytest.raises(InputError, match="no epoch is done"):
-        draw_game(Run())
+        draw_game([])
     with pytest.raises(InputError, match="no figures of an adversarial run: loss, accuracy"):
-        draw_game(Run([Record(0, {"loss": 1, "accuracy": 0})]))
+        draw_game([Record(0, {"loss": 1, "accuracy": 0})])
 
 
 @given(values=st.lists(st.floats(0, 10), min_size=1, max_size=5))

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl import nn, rng
+from minidl.data import Dataset
 from minidl.errors import InputError, ShapeError
 from minidl.train import Judge, coverage, frechet_distance
 
@@ -100,18 +101,29 @@ def one_hot(classes: list[int]) -> np.ndarray:
     return np.eye(3, dtype=np.float32)[classes].reshape(-1, 3, 1, 1)
 
 
+def real(classes: list[int], said: list[int] | None = None) -> Dataset:
+    return Dataset(one_hot(classes), np.array(said or classes))
+
+
 def test_samples_like_the_real_ones_are_as_good() -> None:
-    real = one_hot([0, 1, 2] * 200)  # more than are judged at a time
-    judge = Judge(classifier(), real)
-    found = judge(real)
-    assert found.sure == 1 and found.confidence > 0.99
-    assert found.coverage == pytest.approx(3)
-    assert found.distance == pytest.approx(0, abs=1e-6)
+    classes = [0, 1, 2] * 200  # more than are judged at a time
+    judge = Judge(classifier(), real(classes), real(classes[:300]))
+    assert len(judge) == 600
+    assert judge.accuracy == 1
+    for found in (judge.best, judge(one_hot(classes))):
+        assert found.sure == 1 and found.confidence > 0.99
+        assert found.coverage == pytest.approx(3)
+        assert found.distance == pytest.approx(0, abs=1e-2)
     assert str(found) == "sure of 100.0%, 3.00 classes, distance 0.0"
 
 
+def test_a_judge_says_how_often_it_is_right() -> None:
+    judge = Judge(classifier(), real([0, 1, 2, 2], [0, 1, 1, 2]), real([0, 1]))
+    assert judge.accuracy == 0.75
+
+
 def test_each_failure_has_a_figure_that_shows_it() -> None:
-    judge = Judge(classifier(), one_hot([0, 1, 2] * 20))
+    judge = Judge(classifier(), real([0, 1, 2] * 20), real([2, 1, 0] * 20))
     collapsed = judge(one_hot([1] * 60))
     assert collapsed.sure == 1 and collapsed.coverage == pytest.approx(1)
     assert collapsed.distance > 0.1
@@ -120,11 +132,12 @@ def test_each_failure_has_a_figure_that_shows_it() -> None:
 
 
 def test_what_cannot_be_judged_is_refused() -> None:
-    real = one_hot([0, 1])
-    with pytest.raises(InputError, match="a judge needs a Sequential"):
-        Judge(nn.Linear(3), real)  # type: ignore[arg-type]
+    two = real([0, 1])
+    for body in (nn.Linear(3), nn.Sequential(nn.Linear(3))):
+        with pytest.raises(InputError, match="a judge needs a Sequential whose last layer"):
+            Judge(body, two, two)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least 2 samples can be judged, not 1"):
-        Judge(classifier(), real)(real[:1])
+        Judge(classifier(), two, two)(one_hot([1]))
     with pytest.raises(InputError, match="at least 2 samples, not 1"):
         frechet_distance(np.ones((1, 3)), np.ones((4, 3)))
     with pytest.raises(ShapeError, match=r"not \(4, 2\) and \(4, 3\)"):
