@@ -18,8 +18,8 @@ from minidl.train import Gallery, Judge, Trainer
 
 SOURCES = {"fashion-gan": "fashion-mnist-small", "fashion-gan-full": "fashion-mnist"}
 """The images each of the two tasks learns from."""
-STEPS = 60 * 6_000
-"""Images seen in a training, as many of either source."""
+SEEN = 40 * 6_000
+"""Images shown in a training, as many of either source; more of the small one make it no better."""
 JUDGED = 1000
 """Samples judged after every epoch."""
 
@@ -43,7 +43,7 @@ def recipe(options: Options) -> Recipe:
         models.make(options.model or "dcgan"),
         Adversarial(),
         rule,
-        epochs=max(1, STEPS // len(train)),
+        epochs=max(1, SEEN // len(train)),
         batch_size=32,
         show=partial(_show, gallery),
         callbacks=(gallery,),
