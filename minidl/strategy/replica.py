@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from minidl import kernels
 from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
-from minidl.nn import Layer, Mode, ParameterBuffer, parts_of
+from minidl.nn import Layer, Mode, ParameterBuffer, parts_of, synchronised
 from minidl.optim import Optimizer
 from minidl.plans import split
-from minidl.runtime.requests import RankContext
+from minidl.runtime.conversation import Requests, conversation
+from minidl.runtime.requests import RankContext, Request
 from minidl.strategy.job import Job
 from minidl.tasks import Phase, Sums
 
@@ -78,6 +81,32 @@ class Replica:
             return Sums()
         mode = self.mode(step, batch.first, batch.size)
         return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
+
+    def gradients_together(
+        self, phase: Phase, batch: Batch, step: int, add_up: Callable[[np.ndarray], Requests]
+    ) -> Generator[Request, Any, Sums]:
+        """As `gradients`, on ranks that share a batch: layers may need sums over all of them.
+
+        Parameters
+        ----------
+        phase, batch, step
+            As for `gradients`. Also a rank whose slice is empty takes part in the sums.
+        add_up
+            Makes the requests that leave in an array its sum over all ranks.
+        """
+        if not synchronised(self.model):
+            return self.gradients(phase, batch, step)
+
+        def compute(ask: Callable[[Requests], Any]) -> Sums:
+            def total(array: np.ndarray) -> np.ndarray:
+                summed = np.array(array)
+                ask(add_up(summed))
+                return summed
+
+            mode = replace(self.mode(step, batch.first, batch.size), total=total)
+            return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
+
+        return (yield from conversation(compute))
 
     def mode(self, step: int, first: int, batch_size: int) -> Mode:
         """The mode of a training pass."""
