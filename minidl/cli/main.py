@@ -54,10 +54,14 @@ def _escaped(error: Exception) -> str:
 @app.command()
 def train(
     task: Annotated[
-        str, typer.Argument(help="A data set: digits, fashion-mnist-small, fashion-mnist.")
+        str,
+        typer.Argument(help="A data set: digits, fashion-mnist-small, fashion-mnist; or dates."),
     ],
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Which network.", show_default="digits_cnn")
+        str | None,
+        typer.Option(
+            "--model", "-m", help="Which network.", show_default="digits_cnn, or the task's own"
+        ),
     ] = None,
     strategy: Annotated[
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")

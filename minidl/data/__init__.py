@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.data.dataset import Dataset
+from minidl.data.dates import dates
 from minidl.data.embedded import digits, fashion_mnist_small
 from minidl.data.fashion import fashion_mnist
 from minidl.data.loader import Batch, Loader
@@ -14,6 +15,7 @@ __all__ = [
     "Batch",
     "Dataset",
     "Loader",
+    "dates",
     "digits",
     "fashion_mnist",
     "fashion_mnist_small",

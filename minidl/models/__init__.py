@@ -8,19 +8,25 @@ from typing import Any
 
 from minidl.errors import InputError, unknown_name
 from minidl.models.alexnet import alexnet
+from minidl.models.decoding import Decoded, beam, greedy
 from minidl.models.digits_cnn import digits_cnn
 from minidl.models.googlenet import googlenet
 from minidl.models.lenet5 import lenet5
 from minidl.models.mlp import mlp
 from minidl.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from minidl.models.resnet_cifar import resnet20, resnet32, resnet56
+from minidl.models.seq2seq import Seq2Seq, seq2seq
 from minidl.models.vgg import vgg11, vgg13, vgg16, vgg19
 from minidl.nn.layer import Layer
 
 __all__ = [
+    "Decoded",
+    "Seq2Seq",
     "alexnet",
+    "beam",
     "digits_cnn",
     "googlenet",
+    "greedy",
     "known",
     "lenet5",
     "make",
@@ -33,6 +39,7 @@ __all__ = [
     "resnet56",
     "resnet101",
     "resnet152",
+    "seq2seq",
     "vgg11",
     "vgg13",
     "vgg16",
@@ -42,6 +49,7 @@ __all__ = [
 _MAKERS: tuple[Callable[..., Layer], ...] = (
     mlp, lenet5, digits_cnn, alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
     resnet18, resnet34, resnet50, resnet101, resnet152, resnet20, resnet32, resnet56,
+    seq2seq,
 )  # fmt: skip
 
 
