@@ -57,7 +57,7 @@ def train(
         str,
         typer.Argument(
             help="Images to tell apart: digits, fashion-mnist-small, fashion-mnist. "
-            "A text to continue: shakespeare."
+            "A text to continue: shakespeare. Dates to read: dates."
         ),
     ],
     model: Annotated[

@@ -76,7 +76,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["train", "digit"], "unknown task 'digit'; known: digits, fashion-mnist, fashion-m"),
+        (["train", "digit"], "unknown task 'digit'; known: dates, digits, fashion-mnist, fash"),
         (
             ["train", "digits", "-m", "lenet"],
             "unknown model 'lenet'; known: alexnet, char_lstm, digits_cnn, googlenet",

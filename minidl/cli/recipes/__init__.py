@@ -11,7 +11,7 @@ from minidl.errors import unknown_name
 
 __all__ = ["Options", "Recipe", "make"]
 
-_OWN: tuple[str, ...] = ("shakespeare",)
+_OWN: tuple[str, ...] = ("dates", "shakespeare")
 """Tasks that need more than a data set of images; each has a module of that name here."""
 
 
