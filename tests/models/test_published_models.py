@@ -50,7 +50,15 @@ def test_published_millions_of_parameters(name):
 
 
 def test_every_model_is_counted_or_has_a_test_of_its_own():
-    assert {*models.known()} == {*COUNTS, *MILLIONS, "mlp", "lenet5", "digits_cnn", "char_lstm"}
+    assert {*models.known()} == {
+        *COUNTS,
+        *MILLIONS,
+        "mlp",
+        "lenet5",
+        "digits_cnn",
+        "char_lstm",
+        "seq2seq",
+    }
 
 
 @pytest.mark.parametrize(
