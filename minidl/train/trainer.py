@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,10 @@ from minidl.data import Batch, Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
 from minidl.nn import EVALUATE, Layer, Loss, ParameterBuffer, Shape
 from minidl.nn.settings import whole
-from minidl.optim import Optimizer
+from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Job, Serial, Strategy, Verdict
-from minidl.strategy.replica import Replica
+from minidl.strategy.replica import Replica, with_loss_scale
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
 from minidl.train.callbacks import Callback, as_callback
@@ -45,6 +46,9 @@ class Trainer:
         Decides initial weights, the order of the samples, and dropout.
     dtype
         ``"float32"`` or ``"float64"``.
+    precision
+        `MixedPrecision` computes in float16 while weights stay float32. Processors
+        without float16 arithmetic are slower that way, which a warning says.
 
     Attributes
     ----------
@@ -64,6 +68,7 @@ class Trainer:
         *,
         seed: int = 0,
         dtype: np.typing.DTypeLike = "float32",
+        precision: MixedPrecision | None = None,
     ) -> None:
         for what, value, kinds in (
             ("model", model, (Layer,)),
@@ -79,6 +84,9 @@ class Trainer:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
         self.dtype = np.dtype(dtype)
+        self.precision = precision
+        if precision is not None:
+            self._check_precision()
         self.epoch = 0
         self.step = 0
         self.rate = 1.0
@@ -86,6 +94,21 @@ class Trainer:
         self._buffer: ParameterBuffer | None = None
         self._slots: dict[str, np.ndarray] = {}
         self._input_shape: Shape = ()
+
+    def _check_precision(self) -> None:
+        if not isinstance(self.precision, MixedPrecision):
+            raise InputError(f"precision must be MixedPrecision or None, not {self.precision!r}")
+        if self.dtype != np.float32:
+            raise InputError(f"mixed precision keeps weights in float32, not {self.dtype}")
+        if not isinstance(self.task, Supervised):
+            raise InputError(
+                f"mixed precision is for supervised tasks, not for {type(self.task).__name__}"
+            )
+        warnings.warn(
+            "mixed precision computes in float16, for which processors without such arithmetic "
+            "go through float32: it is slower here than float32 itself",
+            stacklevel=3,
+        )
 
     def fit(
         self,
@@ -179,7 +202,8 @@ class Trainer:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and running means, by name."""
-        return {name: p.value.copy() for name, p in self._built().parameters.items()}
+        self._built()
+        return {name: p.value.copy() for name, p in self.model.parameters().items()}
 
     def expected_bytes(
         self, train: Data, epochs: int, batch_size: int | GrowingBatch, strategy: Strategy
@@ -273,6 +297,11 @@ class Trainer:
         before = {id(parameter) for parameter in self.model.parameters().values()}
         try:
             self._buffer = self.model.initialise(sample_shape, seed=self.seed, dtype=self.dtype)
+            if self.precision is not None:
+                scale = LossScale(self.precision)
+                parameters = with_loss_scale(self.model.parameters(), scale)
+                self._buffer = ParameterBuffer(parameters, self.dtype)
+                self._buffer.draw(self.seed)
             for name, value in given.items():
                 self._buffer.parameters[name].value[...] = value
             self.optimizer.check(self._buffer.places)
@@ -337,6 +366,7 @@ class Trainer:
             index=dict(buffer.index),
             trainable=buffer.trainable,
             rate=self.rate,
+            precision=self.precision,
         )
 
     def _run(
