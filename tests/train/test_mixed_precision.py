@@ -149,7 +149,7 @@ def test_overflow_skips_the_step_and_lowers_the_scale() -> None:
 
 
 def loss_scale(trainer: Trainer) -> tuple[float, float]:
-    scale, well = trainer._built().parameters["loss_scale"].value
+    scale, well = trainer._existing().buffer.parameters["loss_scale"].value
     return float(scale), float(well)
 
 
