@@ -95,6 +95,19 @@ def test_each_layer_in_half_precision_is_the_layer_but_for_rounding(name: str, c
         np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.02)
 
 
+@pytest.mark.parametrize("make", [nn.LayerNorm, lambda: nn.GroupNorm(2), nn.BatchNorm, nn.GELU])
+def test_squares_beyond_half_precision_do_no_harm(make: Any) -> None:
+    """The square of 1000 is infinite in float16; what norms make of it is not."""
+    x = 1000 * rng.stream(0, "large").normal(size=(5, 4)).astype(np.float16)
+    found = []
+    for dtype in (np.float32, np.float16):
+        layer = make()
+        buffer = layer.initialise((4,))
+        buffer.bind(buffer.values.astype(dtype), buffer.grads.astype(dtype))
+        found.append(layer.forward(x.astype(dtype), nn.Mode(True, batch_size=5))[0])
+    np.testing.assert_allclose(found[1], found[0], rtol=0.01, atol=0.01)
+
+
 def test_activations_and_gradients_are_half_as_wide_and_weights_are_not() -> None:
     first, last = Probe(), Probe()
     trainer = mixed(nn.Sequential(first, nn.Linear(5), nn.Tanh(), last, nn.Linear(3)))
