@@ -15,10 +15,9 @@ import pytest
 
 from minidl import kernels
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "strategy"))
-sys.path.insert(0, str(HERE.parent / "nn"))
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parents[1] / "strategy"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "nn"))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from coverage_page import PASSED, SKIPPED, cells, page
 

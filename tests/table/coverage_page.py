@@ -25,7 +25,8 @@ TOP = """# What is checked
 
 One test for each cell, over inputs that Hypothesis draws. `make table` runs them and writes
 this page; a test fails when its rows are not those of the code. Where a machine had no GPU or no
-PyTorch (`pip install torch` into `.venv`), the cell says so. An asterisk points to a note below the table.
+PyTorch, the cell says so; `.venv/bin/pip install torch` brings the latter. An asterisk points to a
+note below the table.
 """
 
 

@@ -80,7 +80,6 @@ def test_reference(row: Row, data, cut, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)
@@ -92,7 +91,6 @@ def test_cpu(row: Row, data, dtype, seed):
 
 @pytest.mark.gpu
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_gpu(row: Row, data, dtype, seed):
     import cupy
@@ -104,7 +102,6 @@ def test_gpu(row: Row, data, dtype, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), seed=seeds)
 def test_finite_differences(row: Row, data, seed):
     one = data.draw(row.drawn)
@@ -113,7 +110,6 @@ def test_finite_differences(row: Row, data, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), at_kinks=st.booleans(), seed=seeds)
 def test_oracle(row: Row, data, at_kinks, seed):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

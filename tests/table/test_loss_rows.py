@@ -50,7 +50,6 @@ def test_reference(row: Row, data, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)
@@ -62,7 +61,6 @@ def test_cpu(row: Row, data, dtype, seed):
 
 @pytest.mark.gpu
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_gpu(row: Row, data, dtype, seed):
     import cupy
@@ -74,7 +72,6 @@ def test_gpu(row: Row, data, dtype, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), seed=seeds)
 def test_finite_differences(row: Row, data, seed):
     one = data.draw(row.drawn)
@@ -83,7 +80,6 @@ def test_finite_differences(row: Row, data, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), scale=st.sampled_from([1.0, 1e4]), seed=seeds)
 def test_oracle(row: Row, data, scale, seed):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")

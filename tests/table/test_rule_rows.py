@@ -62,7 +62,6 @@ def test_reference(row: Row, data, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)
@@ -72,7 +71,6 @@ def test_cpu(row: Row, data, dtype, seed):
 
 @pytest.mark.gpu
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_gpu(row: Row, data, dtype, seed):
     import cupy
@@ -83,7 +81,6 @@ def test_gpu(row: Row, data, dtype, seed):
 
 
 @each_row
-@settings(max_examples=20)
 @given(data=st.data(), seed=seeds)
 def test_oracle(row: Row, data, seed):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
