@@ -49,7 +49,8 @@ def sgd(draw: st.DrawFn) -> OneRule:
 
 
 def clipped(draw: st.DrawFn) -> OneRule:
-    lr, limit, name = draw(rates), draw(st.floats(0.1, 5)), draw(st.sampled_from(["norm", "value"]))
+    lr, name = draw(rates), draw(st.sampled_from(["norm", "value"]))
+    limit = draw(st.sampled_from([0.3, 1.0, 1.3]) | st.floats(0.1, 5))
 
     def twin(torch: Any, tensors: Mapping[str, Any]) -> Callable[[], None]:
         weights = list(tensors.values())
@@ -65,38 +66,51 @@ def clipped(draw: st.DrawFn) -> OneRule:
     return OneRule(optim.Clipped(optim.SGD(lr, momentum=0.5), **{name: limit}), twin)
 
 
-def groups(draw: st.DrawFn) -> OneRule:
-    one, other = draw(rates), draw(rates)
+def lars_step(torch: Any, tensors: Mapping[str, Any], of: optim.LARS) -> Callable[[], None]:
+    """Algorithm 1 of You et al. 2017, parameter by parameter."""
+    velocities = {name: torch.zeros_like(w) for name, w in tensors.items()}
 
-    def twin(torch: Any, tensors: Mapping[str, Any]) -> Callable[[], None]:
-        biases = [tensor for name, tensor in tensors.items() if name.endswith("bias")]
-        weights = [tensor for name, tensor in tensors.items() if not name.endswith("bias")]
-        parts = [{"params": weights}, {"params": biases, "lr": other, "weight_decay": 0.0}]
-        return torch.optim.SGD(parts, one, momentum=0.9, weight_decay=0.1).step
+    def step() -> None:
+        with torch.no_grad():
+            for name, w in tensors.items():
+                rate = of.lr * of.trust * w.norm() / (w.grad.norm() + of.weight_decay * w.norm())
+                velocities[name].mul_(of.momentum).add_(rate * (w.grad + of.weight_decay * w))
+                w.sub_(velocities[name])
 
-    rest = optim.SGD(one, momentum=0.9, weight_decay=0.1)
-    return OneRule(optim.Groups(rest, ((("bias",), optim.SGD(other, momentum=0.9)),)), twin)
+    return step
+
+
+lars_rules = st.builds(optim.LARS, rates, st.just(0.8), fractions, st.floats(1e-3, 0.1))
 
 
 def lars(draw: st.DrawFn) -> OneRule:
-    """Algorithm 1 of You et al. 2017, parameter by parameter."""
-    lr, decay, trust = draw(rates), draw(fractions), draw(st.floats(1e-3, 0.1))
+    rule = draw(lars_rules)
+    return OneRule(rule, lambda torch, tensors: lars_step(torch, tensors, rule))
+
+
+def groups(draw: st.DrawFn) -> OneRule:
+    """Biases by LARS, which must be told where they are; all else by momentum."""
+    lr, other = draw(rates), draw(lars_rules)
 
     def twin(torch: Any, tensors: Mapping[str, Any]) -> Callable[[], None]:
-        velocities = {name: torch.zeros_like(w) for name, w in tensors.items()}
+        biases = {name: tensor for name, tensor in tensors.items() if name.endswith("bias")}
+        weights = [tensor for name, tensor in tensors.items() if name not in biases]
+        steps = (
+            torch.optim.SGD(weights, lr, momentum=0.9, weight_decay=0.1).step,
+            lars_step(torch, biases, other),
+        )
 
         def step() -> None:
-            with torch.no_grad():
-                for name, w in tensors.items():
-                    rate = lr * trust * w.norm() / (w.grad.norm() + decay * w.norm())
-                    velocities[name].mul_(0.8).add_(rate * (w.grad + decay * w))
-                    w.sub_(velocities[name])
+            for each in steps:
+                each()
 
         return step
 
-    return OneRule(optim.LARS(lr, momentum=0.8, weight_decay=decay, trust=trust), twin)
+    rest = optim.SGD(lr, momentum=0.9, weight_decay=0.1)
+    return OneRule(optim.Groups(rest, ((("bias",), other),)), twin)
 
 
+BY_HAND = "PyTorch has none; algorithm 1 of the paper, written out on its tensors"
 RULES = [
     rule(optim.SGD, sgd),
     named(optim.Adagrad, lr=rates, eps=tiny, weight_decay=fractions),
@@ -104,8 +118,7 @@ RULES = [
           weight_decay=fractions),
     named(optim.Adam, lr=rates, betas=betas, eps=tiny, weight_decay=fractions),
     named(optim.AdamW, lr=rates, betas=betas, eps=tiny, weight_decay=fractions),
-    rule(optim.LARS, lars, notes={"oracle": "PyTorch has none; the paper's algorithm 1, written "
-                                  "out on its tensors"}),
+    rule(optim.LARS, lars, notes={"oracle": BY_HAND}),
     rule(optim.Clipped, clipped),
-    rule(optim.Groups, groups),
+    rule(optim.Groups, groups, notes={"oracle": f"for the group's LARS, {BY_HAND}"}),
 ]  # fmt: skip
