@@ -92,6 +92,42 @@ MISTAKES = {
         90,
         ("x, which is not to be changed, is",),
     ),
+    "gates-in-another-order": Mistake(
+        "hw_lstm",
+        {"zi, zf, zg, zo = ": "zi, zf, zo, zg = "},
+        0,
+        ("smallest case found: N = 1, D = 1, H = 1, seed = 0", "i, f, g, o in this order"),
+    ),
+    "sigmoid-by-exp-over-exp": Mistake(
+        "hw_lstm",
+        {"(1 + np.tanh(z / 2)) / 2": "np.exp(z) / (1 + np.exp(z))"},
+        95,
+        ("N = 1, H = 1, seed = 0, far = 1000.0", "infinite / infinite is not a number"),
+    ),
+    "memory-by-one-way-only": Mistake(
+        "hw_lstm",
+        {"dc_next + dh_next * o": "dh_next * o"},
+        40,
+        ("c' does so by two ways", "by h and by c of the next step"),
+    ),
+    "tanh-without-its-slope": Mistake(
+        "hw_lstm",
+        {"dg * (1 - g**2)": "dg"},
+        40,
+        ("N = 1, D = 1, H = 1, seed = 0", "look at dz, gate by gate"),
+    ),
+    "outputs-of-inner-steps-forgotten": Mistake(
+        "hw_lstm",
+        {"dy[:, t] + dh": "dy[:, t] * (t == len(saved) - 1) + dh"},
+        80,
+        ("smallest case found: T = 2, N = 1, D = 1, H = 1, seed = 0", "by its own y"),
+    ),
+    "parameters-of-the-last-step-only": Mistake(
+        "hw_lstm",
+        {"sum(each) for each": "each[0] for each"},
+        80,
+        ("T = 2, N = 1, D = 1, H = 1", "the sum of what all steps give"),
+    ),
 }
 
 
@@ -192,3 +228,15 @@ def test_batch_norm_is_minidls_layer(size: int, channels: int, seed: int) -> Non
         found.append((y, layer.backward(dy, saved), layer.gamma.grad, layer.beta.grad))
     for ours, theirs in zip(*found, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10)
+
+
+def test_an_lstm_remembers_what_it_has_to_add() -> None:
+    module = load("hw_lstm")
+    errors = module.train(module.MyLSTM(16), steps=6, epochs=4)
+    assert errors[-1] < 0.02
+
+
+def test_the_students_lstm_is_minidls_layer() -> None:
+    layers = [nn.LSTM(3), load("hw_lstm").MyLSTM(3)]
+    values = [layer.initialise((5, 2), seed=1).values.shape for layer in layers]
+    assert values[0] == values[1]
