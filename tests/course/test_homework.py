@@ -128,6 +128,39 @@ MISTAKES = {
         80,
         ("T = 2, N = 1, D = 1, H = 1", "the sum of what all steps give"),
     ),
+    "span-without-dilation": Mistake(
+        "hw_receptive_field",
+        {"span = dilation * (kernel - 1)": "span = kernel - 1"},
+        30,
+        ("windows = [(2, 1, 0, 2)]", "the field of layer 0 is 2 and should be 3"),
+    ),
+    "own-stride-too-early": Mistake(
+        "hw_receptive_field",
+        {
+            "        jump *= stride\n": "",
+            "        centre +=": "        jump *= stride\n        centre +=",
+        },
+        35,
+        ("windows = [(2, 2, 0, 1)]", "the field of layer 0 is 3 and should be 2"),
+    ),
+    "strides-added": Mistake(
+        "hw_receptive_field",
+        {"jump *= stride": "jump += stride - 1"},
+        20,
+        ("windows = [(1, 2, 0, 1), (1, 2, 0, 1)]", "the stride of layer 1 is 3 and should be 4"),
+    ),
+    "no-padding-in-the-centre": Mistake(
+        "hw_receptive_field",
+        {"(span / 2 - padding)": "(span / 2)"},
+        60,
+        ("windows = [(1, 1, 1, 1)]", "the centre of layer 0 is 0.0 and should be -1"),
+    ),
+    "ceiling-for-floor": Mistake(
+        "hw_receptive_field",
+        {"- span - 1) // stride": "- span + stride - 2) // stride"},
+        65,
+        ("the size of layer", "leaves the padding?"),
+    ),
 }
 
 
@@ -240,3 +273,12 @@ def test_the_students_lstm_is_minidls_layer() -> None:
     layers = [nn.LSTM(3), load("hw_lstm").MyLSTM(3)]
     values = [layer.initialise((5, 2), seed=1).values.shape for layer in layers]
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(("apart", "learns"), [(6, True), (10, False)])
+def test_what_no_position_sees_is_not_learnt(apart: int, learns: bool) -> None:
+    module = load("hw_receptive_field")
+    windows = [module.Window(3, 1, 1, 1)] * 3
+    assert (module.receptive_fields(64, windows)[-1].field > apart) == learns
+    accuracy = module.train(windows, apart, epochs=6)
+    assert accuracy > 0.9 if learns else accuracy < 0.6
