@@ -15,6 +15,7 @@ from minidl import nn
 from minidl.analysis.receptive_field import PIXEL, Sight, joined
 from minidl.analysis.rules import multiply_adds, sight
 from minidl.errors import InputError
+from minidl.models import Seq2Seq
 from minidl.models.gan import GAN
 from minidl.nn.parameters import Shape
 from minidl.nn.settings import whole
@@ -183,12 +184,23 @@ class _Walk:
                 yield from self._ways(layer, name, layer.branches)
             case nn.AuxiliaryHeads():
                 yield from self._with_heads(layer, name)
+            case Seq2Seq():
+                layer.build(shape)
+                read, written = layer.source_steps, shape[0] - layer.source_steps
+                for steps, parts in (
+                    (read, ("source_embedding", "encoder")),
+                    (written, ("target_embedding", "decoder", "output")),
+                ):
+                    self.shape = (steps,)
+                    for part in parts:
+                        child = getattr(layer, part)
+                        yield from self.through(child, _below(name, part), self.shape, None)
             case GAN():
                 yield from self._game(layer, name, shape, seen)
             case _ if any(layer.children()) and not isinstance(layer, nn.Recurrent):
                 raise InputError(
                     f"summary does not know in which order {layer.describe()} runs its parts; "
-                    "it knows Sequential, Residual, Concat, AuxiliaryHeads and GAN"
+                    "it knows Sequential, Residual, Concat, AuxiliaryHeads, Seq2Seq and GAN"
                 )
             case _:
                 made = layer.build(shape)

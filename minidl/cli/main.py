@@ -57,7 +57,8 @@ def train(
         str,
         typer.Argument(
             help="Images to tell apart: digits, fashion-mnist-small, fashion-mnist. "
-            "A text to continue: shakespeare. Images to make up: fashion-gan, fashion-gan-full."
+            "A text to continue: shakespeare. Dates to read: dates. "
+            "Images to make up: fashion-gan, fashion-gan-full."
         ),
     ],
     model: Annotated[

@@ -216,3 +216,21 @@ def test_json_has_rows_and_totals():
     assert told["multiply_adds"] == 2 * 416_520
     assert told["activation_bytes"] == counted.activation_bytes
     assert told["rows"][3]["fields"][0] == {"size": 6, "jump": 2, "centre": 0.5}
+
+
+def test_a_decoder_costs_its_own_steps_and_an_encoder_its_own():
+    """Words looked up cost nothing; each step of the decoder has an output over all words."""
+    read, written, e, h, words = 7, 4, 5, 3, 6
+    network = models.Seq2Seq(read, 9, words, e, h, cell="lstm")
+    counted = summary(nn.Sequential(network), (read + written,))
+    recurrent = 4 * (e * h + h * h)
+    assert counted.multiply_adds == (read + written) * recurrent + written * h * words
+    assert [(row.name, row.shape) for row in counted.rows] == [
+        ("0.source_embedding", (read, e)),
+        ("0.encoder", (read, h)),
+        ("0.target_embedding", (written, e)),
+        ("0.decoder", (written, h)),
+        ("0.output", (written, words)),
+    ]
+    assert not network.parameters()
+    assert counted.parameters == len(network.initialise((read + written,)))

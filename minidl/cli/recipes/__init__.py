@@ -12,6 +12,7 @@ from minidl.errors import InputError, unknown_name
 __all__ = ["Options", "Recipe", "make"]
 
 _OWN = {
+    "dates": "dates",
     "shakespeare": "shakespeare",
     "fashion-gan": "fashion_gan",
     "fashion-gan-full": "fashion_gan",
