@@ -61,6 +61,34 @@ def array_module(x: Any) -> ModuleType:
     return sys.modules["cupy"] if _is_cupy(x) else import_module("numpy")
 
 
+def home_of(device: str) -> ModuleType:
+    """The module whose arrays lie on a device: ``numpy`` for ``"cpu"``, ``cupy`` for ``"gpu"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    if device == "cpu":
+        return import_module("numpy")
+    if device != "gpu":
+        raise unknown_name("device", device, ("cpu", "gpu"))
+    import_module(f"{__name__}.gpu")  # says what to install
+    cupy = sys.modules["cupy"]
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise InputError(f"there is no GPU to train on: {error}") from error
+    if count < 1:
+        raise InputError("there is no GPU to train on")
+    return cupy
+
+
+def on_host(x: Any) -> Any:
+    """An array as NumPy's; `x` itself if it is one."""
+    return x.get() if _is_cupy(x) else x
+
+
 @contextmanager
 def using(name: str) -> Iterator[None]:
     """Within the block, NumPy's arrays get the kernels of this name.

@@ -120,9 +120,13 @@ class ParameterBuffer:
         By dotted name. Their `value` and `grad` become views of this buffer.
     dtype
         Of both vectors.
+    home
+        The module whose arrays they are: ``numpy``, or ``cupy`` on a GPU.
     """
 
-    def __init__(self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike) -> None:
+    def __init__(
+        self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np
+    ) -> None:
         ordered = sorted(parameters.items(), key=lambda item: not item[1].trainable)
         self.parameters = dict(ordered)
         self.index: dict[str, slice] = {}
@@ -131,7 +135,7 @@ class ParameterBuffer:
             self.index[name] = slice(end, end + parameter.size)
             end += parameter.size
         self.trainable = sum(p.size for p in parameters.values() if p.trainable)
-        self.bind(np.zeros(end, dtype), np.zeros(end, dtype))
+        self.bind(home.zeros(end, dtype), home.zeros(end, dtype))
 
     @property
     def places(self) -> dict[str, slice]:

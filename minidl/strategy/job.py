@@ -44,6 +44,8 @@ class Job:
         What learning rates are multiplied with, until the caller decides otherwise.
     precision
         How to compute in float16; None computes in `dtype`.
+    device
+        Where to compute: ``"cpu"`` or ``"gpu"``.
     """
 
     model: Layer
@@ -60,6 +62,7 @@ class Job:
     trainable: int
     rate: float = 1.0
     precision: MixedPrecision | None = None
+    device: str = "cpu"
 
     @property
     def compute_dtype(self) -> np.dtype:

@@ -43,14 +43,15 @@ class Replica:
         parameters = self.model.parameters()
         if self.loss_scale is not None:
             parameters = with_loss_scale(parameters, self.loss_scale)
-        self.buffer = ParameterBuffer(parameters, job.dtype)
+        self.home: Any = kernels.home_of(job.device)
+        self.buffer = ParameterBuffer(parameters, job.dtype, self.home)
         self.slots = {
-            name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
+            name: self.home.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
         self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
         self._optimizer = job.optimizer, 1.0
         for row, mine, theirs in self._places():
-            row[mine] = self._shared[theirs]
+            row[mine] = self.home.asarray(self._shared[theirs])
 
     def _places(self) -> Iterator[tuple[np.ndarray, slice, tuple[int, slice]]]:
         """Where each parameter and its optimizer slots lie here, and in the shared state."""
@@ -72,13 +73,13 @@ class Replica:
             If a parameter is NaN or infinite, which the next step's loss would show.
         """
         for name, mine in self.buffer.index.items():
-            if not np.isfinite(self.buffer.values[mine]).all():
+            if not self.home.isfinite(self.buffer.values[mine]).all():
                 raise NonFiniteError(
                     f"{name} is not finite after step {self.trace.step}: its update made it NaN "
                     "or infinite. A lower learning rate often helps."
                 )
         for row, mine, theirs in self._places():
-            self._shared[theirs] = row[mine]
+            self._shared[theirs] = kernels.on_host(row[mine])
 
     def gradients(self, phase: Phase, batch: Batch, step: int) -> Sums:
         """Add the gradients of this slice of a batch; returns its losses and metrics."""
@@ -116,6 +117,11 @@ class Replica:
 
         return (yield from conversation(compute))
 
+    def score(self, batch: Batch) -> Sums:
+        """Losses and metrics of a slice of a data set, in full precision."""
+        x, y = self.home.asarray(batch.x), self.home.asarray(batch.y)
+        return self.job.task.score(self.model, replace(batch, x=x, y=y))
+
     def mode(self, step: int, first: int, batch_size: int) -> Mode:
         """The mode of a training pass."""
         scale = 1.0 if self.loss_scale is None else self.loss_scale.scale
@@ -131,20 +137,21 @@ class Replica:
             yield
             return
         scale, learnt = self.loss_scale.scale, self.buffer.trainable
-        grads = np.zeros(len(self.buffer), np.float16)
+        grads = self.home.zeros(len(self.buffer), np.float16)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found at the update
             with self.buffer.borrowed(self.buffer.values.astype(np.float16), grads):
                 yield
             found = grads[:learnt] / np.float32(scale)
             # NaN and not infinity, for sums over ranks: opposite infinities would be an error.
-            self.buffer.grads[:learnt] += np.where(np.isfinite(found), found, np.nan)
+            self.buffer.grads[:learnt] += self.home.where(self.home.isfinite(found), found, np.nan)
             self.buffer.grads[learnt:] += grads[learnt:]
 
     def _input(self, batch: Batch) -> Batch:
-        """A batch in the precision in which the model computes."""
-        if self.loss_scale is None or batch.x.dtype.kind != "f":
-            return batch
-        return replace(batch, x=batch.x.astype(self.job.compute_dtype))
+        """A batch where, and in the precision in which, the model computes."""
+        x, y = self.home.asarray(batch.x), self.home.asarray(batch.y)
+        if x.dtype.kind == "f":
+            x = x.astype(self.job.compute_dtype, copy=False)
+        return replace(batch, x=x, y=y)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -222,7 +229,7 @@ def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
     share = split(len(validation), size)[rank]
     with replica.trace.span("evaluate"):
         for batch in in_order(validation, replica.job.dtype, share):
-            sums += replica.job.task.score(replica.model, batch)
+            sums += replica.score(batch)
     return sums
 
 

@@ -58,7 +58,8 @@ class Supervised(Task):
         total = float(losses.sum())
         if not math.isfinite(total):
             raise non_finite(model, x, mode)
-        upstream = np.full(len(losses), mode.scale / mode.batch_size, losses.dtype)
+        xp = kernels.array_module(losses)
+        upstream = xp.full(len(losses), mode.scale / mode.batch_size, losses.dtype)
         doutputs = self.loss.backward(upstream, saved)
         with np.errstate(over="ignore"):  # a scale that is too large is found at the update
             doutputs = doutputs.astype(outputs.dtype, copy=False)
@@ -82,7 +83,8 @@ def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
     The forward pass is run again with every innermost layer watched.
     """
     where = "in the loss itself: every layer's output is finite"
-    if not np.isfinite(x).all():
+    xp = kernels.array_module(x)
+    if not xp.isfinite(x).all():
         where = "in the input of the model"
     else:
         with np.errstate(all="ignore"), _watched(model) as found:
@@ -103,7 +105,7 @@ def _watched(model: Layer) -> Iterator[list[str]]:
     def watching(layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(x: np.ndarray, mode: Mode) -> tuple[np.ndarray, Any]:
             y, saved = forward(x, mode)
-            if not np.isfinite(y).all():
+            if not kernels.array_module(y).isfinite(y).all():
                 found.append(layer.describe())
             return y, saved
 

@@ -49,7 +49,7 @@ class Trainer:
         ``"float32"`` or ``"float64"``.
     precision
         `MixedPrecision` computes in float16 while weights stay float32. Processors
-        without float16 arithmetic are slower that way, which a warning says.
+        without float16 arithmetic are slower that way, which a warning says at fit.
 
     Attributes
     ----------
@@ -103,11 +103,6 @@ class Trainer:
             raise InputError(
                 f"mixed precision is for supervised tasks, not for {type(self.task).__name__}"
             )
-        warnings.warn(
-            "mixed precision computes in float16, for which processors without such arithmetic "
-            "go through float32: it is slower here than float32 itself",
-            stacklevel=3,
-        )
 
     def fit(
         self,
@@ -161,6 +156,12 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
+        if self.precision is not None and strategy.device == "cpu":
+            warnings.warn(
+                "mixed precision computes in float16, for which this processor has no arithmetic "
+                "and goes through float32: it is slower here than float32 itself",
+                stacklevel=2,
+            )
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         hooks = [as_callback(callback) for callback in callbacks]
         data = self._taken(as_dataset(train))
@@ -348,7 +349,8 @@ class Trainer:
         shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         with learnt.lent():
             began = time.perf_counter()
-            _warm_up(job, state)
+            if strategy.device == "cpu":
+                _warm_up(job, state)
             if (took := time.perf_counter() - began) > 1:
                 shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
         shown.stage("training")

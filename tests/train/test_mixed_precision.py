@@ -232,7 +232,7 @@ def test_a_checkpoint_holds_the_scale(tmp_path: Path) -> None:
 
 def test_it_says_that_it_is_slow_here() -> None:
     with pytest.warns(UserWarning, match="slower here than float32 itself"):
-        mixed()
+        mixed().fit(samples(), epochs=1, **FIT)
 
 
 @pytest.mark.parametrize(
