@@ -50,7 +50,8 @@ html_theme_options = {
     "footer_end": [],
 }
 html_sidebars = {
-    page: [] for page in ("index", "all_reduce", "training", "architecture", "experiments/*")
+    page: []
+    for page in ("index", "all_reduce", "training", "coverage", "architecture", "experiments/*")
 }
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

@@ -27,7 +27,7 @@ BESIDE = ("errors", "files", "rng")
 """Modules that every folder may import; they import none."""
 PICTURES = "report"
 """What can draw itself reaches up to it, in a method that does nothing else."""
-HEAVY = ("matplotlib", "multiprocess", "numba", "rich", "typer")
+HEAVY = ("hypothesis", "matplotlib", "multiprocess", "numba", "rich", "typer")
 
 
 def imported(path: Path) -> Iterator[str]:

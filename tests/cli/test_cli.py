@@ -79,7 +79,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
         (["train", "digit"], "unknown task 'digit'; known: dates, digits, fashion-mnist, fash"),
         (
             ["train", "digits", "-m", "lenet"],
-            "unknown model 'lenet'; known: alexnet, char_lstm, digits_cnn, googlenet",
+            "unknown model 'lenet'; known: alexnet, char_lstm, dcgan, digits_cnn",
         ),
         (["train", "digits", "-s", "mesh"], "unknown strategy 'mesh'; known: pipeline, ring, se"),
         (
