@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-SECONDS = 1.0
-"""For each network and batch size."""
+SECONDS = 20.0
+"""For each network, at least: all batch sizes take turns."""
 
 Curves = Mapping[str, Mapping[int, float]]
 """By who trains, samples a second for each batch size."""
@@ -33,14 +33,10 @@ Curves = Mapping[str, Mapping[int, float]]
 def measure(name: str) -> Curves:
     """Samples a second of one of the networks, from the median time of a step."""
     make, shape, _ = CASES[name]
-    curves: dict[str, dict[int, float]] = {}
-    for batch in BATCHES:
-        ways = {"minidl": ours(make, shape, batch)}
-        if TORCH:
-            ways["torch"] = theirs(make, shape, batch)
-        for way, seconds in interleaved(ways, SECONDS).items():
-            curves.setdefault(way, {})[batch] = batch / seconds
-    return curves
+    makers = {"minidl": ours} | ({"torch": theirs} if TORCH else {})
+    steps = {f"{who} {n}": step(make, shape, n) for who, step in makers.items() for n in BATCHES}
+    took = interleaved(steps, SECONDS)
+    return {who: {n: n / took[f"{who} {n}"] for n in BATCHES} for who in makers}
 
 
 def draw(axes: Axes, name: str, curves: Curves) -> None:
