@@ -4,12 +4,12 @@ Whole training steps of the networks of ``benchmarks.steps``, beside PyTorch whe
 imported. Fixed costs of a step weigh less the larger the batch is, until the arithmetic
 alone counts, or the batch no longer fits the caches. The picture is saved.
 
-Run it with ``python -m benchmarks.throughput [picture]``, by default runs/throughput.png.
+Run it with ``python -m benchmarks.throughput [--threads N] [picture]``.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-SECONDS = 1.0
-"""For each network and batch size."""
+SECONDS = 20.0
+"""For each network, at least: all batch sizes take turns."""
 
 Curves = Mapping[str, Mapping[int, float]]
 """By who trains, samples a second for each batch size."""
@@ -33,14 +33,10 @@ Curves = Mapping[str, Mapping[int, float]]
 def measure(name: str) -> Curves:
     """Samples a second of one of the networks, from the median time of a step."""
     make, shape, _ = CASES[name]
-    curves: dict[str, dict[int, float]] = {}
-    for batch in BATCHES:
-        ways = {"minidl": ours(make, shape, batch)}
-        if TORCH:
-            ways["torch"] = theirs(make, shape, batch)
-        for way, seconds in interleaved(ways, SECONDS).items():
-            curves.setdefault(way, {})[batch] = batch / seconds
-    return curves
+    makers = {"minidl": ours} | ({"torch": theirs} if TORCH else {})
+    steps = {f"{who} {n}": step(make, shape, n) for who, step in makers.items() for n in BATCHES}
+    took = interleaved(steps, SECONDS)
+    return {who: {n: n / took[f"{who} {n}"] for n in BATCHES} for who in makers}
 
 
 def draw(axes: Axes, name: str, curves: Curves) -> None:
@@ -54,14 +50,17 @@ def draw(axes: Axes, name: str, curves: Curves) -> None:
 
 def main() -> None:
     """Print what was measured, and save the picture."""
-    path = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/throughput.png")
-    kernels.set_threads(cores())
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--threads", type=int, default=cores())
+    parser.add_argument("picture", type=Path, nargs="?", default=Path("runs/throughput.png"))
+    given = parser.parse_args()
+    kernels.set_threads(given.threads)
     if TORCH:
         import torch
 
-        torch.set_num_threads(cores())
-    where = machine()
-    print(f"{where}; {cores()} threads; samples a second in training, median steps")
+        torch.set_num_threads(given.threads)
+    where = f"{machine()}; {given.threads} threads"
+    print(f"{where}; samples a second in training, median steps")
     figure = new_figure(8, 7)
     figure.suptitle(where, fontsize=8)
     for axes, case in zip(figure.subplots(2, 2).flat, CASES, strict=True):
@@ -71,8 +70,8 @@ def main() -> None:
             shown = "".join(f"{curve[batch]:12,.0f}" for curve in curves.values())
             print(f"{batch:8}{shown}", flush=True)
         draw(axes, name, curves)
-        save(figure, path)
-    print(f"saved as {path}")
+        save(figure, given.picture)
+    print(f"saved as {given.picture}")
 
 
 if __name__ == "__main__":
