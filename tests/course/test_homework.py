@@ -18,6 +18,7 @@ from rich.console import Console
 
 from minidl import nn
 from minidl.course import EXERCISES, Report, grade
+from minidl.tasks import Adversarial
 
 ROOT = Path(__file__).parents[2]
 DRAWN = tuple(name for name in EXERCISES if name != "hw_ring")
@@ -161,6 +162,42 @@ MISTAKES = {
         65,
         ("the size of layer", "leaves the padding?"),
     ),
+    "real-and-fake-swapped": Mistake(
+        "hw_gan",
+        {"logaddexp(0, -z), sigmoid(z) - 1": "logaddexp(0, z), sigmoid(z)"},
+        35,
+        ("smallest case found: name = real, size = 1, seed = 0", "each element is -log D, where"),
+    ),
+    "derivative-by-d": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z), sigmoid(z) - 1": "np.logaddexp(0, -z), -1 / sigmoid(z)"},
+        55,
+        ("name = real, size = 1, seed = 0", "the derivative of D by z is D (1 - D)"),
+    ),
+    "log-of-infinity": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z)": "np.log(1 + np.exp(-z))"},
+        85,
+        ("name = real, far = -10000.0", "np.logaddexp goes round that"),
+    ),
+    "the-generator-climbs": Mistake(
+        "hw_gan",
+        {"return -losses, -dz": "return losses, dz"},
+        70,
+        ("the losses of minimax", "falls as D takes samples for data"),
+    ),
+    "mean-instead-of-each": Mistake(
+        "hw_gan",
+        {"return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z).mean(), sigmoid"},
+        65,
+        ("the losses of fake should have the shape (1, 1), not ()",),
+    ),
+    "the-generator-moves-first": Mistake(
+        "hw_gan",
+        {"(step + 1) % k": "step % k"},
+        80,
+        ("k = 2, rounds = 1", "schedule(0, 2) is ['discriminator', 'generator']"),
+    ),
 }
 
 
@@ -282,3 +319,13 @@ def test_what_no_position_sees_is_not_learnt(apart: int, learns: bool) -> None:
     assert (module.receptive_fields(64, windows)[-1].field > apart) == learns
     accuracy = module.train(windows, apart, epochs=6)
     assert accuracy > 0.9 if learns else accuracy < 0.6
+
+
+def test_generators_find_the_centres_by_the_students_losses() -> None:
+    module = load("hw_gan")
+    model, found = module.train(module.non_saturating, k=1, epochs=20)
+    assert min(found[-1]) > 0.1
+    own = Adversarial(nn.NonSaturating(), 3)
+    theirs = module.MyTurns(module.MyLoss(module.non_saturating), 3)
+    assert [own.phases(step) for step in range(20)] == [theirs.phases(step) for step in range(20)]
+    assert model.sample(2).shape == (2, 2)
