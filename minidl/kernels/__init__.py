@@ -34,14 +34,26 @@ def of(x: Any) -> ModuleType:
     -------
     module
         `gpu` for CuPy's arrays. For NumPy's, `cpu`, or `reference` where the
-        environment variable ``MINIDL_KERNELS`` says so.
+        environment variable ``MINIDL_KERNELS`` says so; of float16, through these.
 
     Raises
     ------
     UnknownNameError
         If the variable names neither of these.
     """
-    return import_module(f"{__name__}.{'gpu' if _is_cupy(x) else _choice()}")
+    if _is_cupy(x):
+        return import_module(f"{__name__}.gpu")
+    return import_module(f"{__name__}.half") if x.dtype == "float16" else chosen()
+
+
+def chosen() -> ModuleType:
+    """The kernels for NumPy's arrays of float32 and float64."""
+    return import_module(f"{__name__}.{_choice()}")
+
+
+def wide(x: Any) -> Any:
+    """An array of float16 as float32, in which sums and functions of it are safe; else `x`."""
+    return x.astype("float32") if getattr(x, "dtype", None) == "float16" else x
 
 
 def array_module(x: Any) -> ModuleType:

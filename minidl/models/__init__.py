@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 _MAKERS: dict[Shape, tuple[Callable[..., Layer], ...]] = {
-    (28, 28, 1): (mlp, lenet5),
+    (28, 28, 1): (mlp, lenet5, dcgan, mlp_gan),
     (8, 8, 1): (digits_cnn,),
     (224, 224, 3): (
         alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,

@@ -41,6 +41,9 @@ class Mode:
     total
         Adds an array to those of all who have a slice of the batch at this moment, and
         gives the sum; None where nobody else has. Each must call it as often as the others.
+    scale
+        What the loss is multiplied with before its gradient is taken, so that float16 can
+        hold it (see `minidl.optim.MixedPrecision`).
     """
 
     training: bool = False
@@ -49,6 +52,7 @@ class Mode:
     first: int = 0
     batch_size: int = 1
     total: Callable[[Array], Array] | None = None
+    scale: float = 1.0
 
 
 EVALUATE = Mode()

@@ -166,13 +166,15 @@ class ParameterBuffer:
         self.bind(self.values, self.grads)
 
     @contextmanager
-    def borrowed(self, values: Array) -> Iterator[None]:
-        """Within the block, the parameters are views of other values and have no gradients."""
+    def borrowed(self, values: Array, grads: Array | None = None) -> Iterator[None]:
+        """Within the block, the parameters are views of other values, with these gradients."""
         before = [(p, p._value, p._grad) for p in self.parameters.values()]
         try:
             for name, parameter in self.parameters.items():
                 parameter.value = values[self.index[name]].reshape(parameter.shape)
-                parameter.grad = None
+                parameter.grad = (
+                    None if grads is None else grads[self.index[name]].reshape(parameter.shape)
+                )
             yield
         finally:
             for parameter, value, grad in before:

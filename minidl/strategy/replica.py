@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +13,8 @@ import numpy as np
 from minidl import kernels
 from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
-from minidl.nn import Layer, Mode, ParameterBuffer, parts_of, synchronised
-from minidl.optim import Optimizer
+from minidl.nn import Layer, Mode, Parameter, ParameterBuffer, parts_of, synchronised
+from minidl.optim import LossScale, Optimizer
 from minidl.plans import split
 from minidl.runtime.conversation import Requests, conversation
 from minidl.runtime.requests import RankContext, Request
@@ -38,7 +39,11 @@ class Replica:
         self.job = job
         self.trace = context.trace
         self.model = job.model if model is None else model
-        self.buffer = ParameterBuffer(self.model.parameters(), job.dtype)
+        self.loss_scale = None if job.precision is None else LossScale(job.precision)
+        parameters = self.model.parameters()
+        if self.loss_scale is not None:
+            parameters = with_loss_scale(parameters, self.loss_scale)
+        self.buffer = ParameterBuffer(parameters, job.dtype)
         self.slots = {
             name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
@@ -80,7 +85,8 @@ class Replica:
         if not len(batch.x):
             return Sums()
         mode = self.mode(step, batch.first, batch.size)
-        return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
+        with self.computing():
+            return self.job.task.gradients(phase, self.model, self._input(batch), mode, self.trace)
 
     def gradients_together(
         self, phase: Phase, batch: Batch, step: int, add_up: Callable[[np.ndarray], Requests]
@@ -104,13 +110,41 @@ class Replica:
                 return summed
 
             mode = replace(self.mode(step, batch.first, batch.size), total=total)
-            return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
+            batch_here = self._input(batch)
+            with self.computing():
+                return self.job.task.gradients(phase, self.model, batch_here, mode, self.trace)
 
         return (yield from conversation(compute))
 
     def mode(self, step: int, first: int, batch_size: int) -> Mode:
         """The mode of a training pass."""
-        return Mode(True, self.job.seed, step, first, batch_size)
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.scale
+        return Mode(True, self.job.seed, step, first, batch_size, scale=scale)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within the block the model computes: in mixed precision, with weights of float16.
+
+        The gradients that it found there are added, in full precision, to those gathered.
+        """
+        if self.loss_scale is None:
+            yield
+            return
+        scale, learnt = self.loss_scale.scale, self.buffer.trainable
+        grads = np.zeros(len(self.buffer), np.float16)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found at the update
+            with self.buffer.borrowed(self.buffer.values.astype(np.float16), grads):
+                yield
+            found = grads[:learnt] / np.float32(scale)
+            # NaN and not infinity, for sums over ranks: opposite infinities would be an error.
+            self.buffer.grads[:learnt] += np.where(np.isfinite(found), found, np.nan)
+            self.buffer.grads[learnt:] += grads[learnt:]
+
+    def _input(self, batch: Batch) -> Batch:
+        """A batch in the precision in which the model computes."""
+        if self.loss_scale is None or batch.x.dtype.kind != "f":
+            return batch
+        return replace(batch, x=batch.x.astype(self.job.compute_dtype))
 
     @property
     def optimizer(self) -> Optimizer:
@@ -155,6 +189,12 @@ class Replica:
         """
         with self.trace.span("update"):
             learnt, _ = self.buffer.spans(phase.path)
+            if self.loss_scale is not None:
+                overflow = not math.isfinite(self.squares(phase) if squares is None else squares)
+                self.loss_scale.follow(overflow=overflow)
+                if overflow:
+                    self.buffer.grads[...] = 0
+                    return
             norm = math.nan
             if self.job.optimizer.needs_norm:
                 norm = math.sqrt(self.squares(phase) if squares is None else squares)
@@ -184,3 +224,8 @@ def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
         for batch in in_order(validation, replica.job.dtype, share):
             sums += replica.job.task.score(replica.model, batch)
     return sums
+
+
+def with_loss_scale(parameters: dict[str, Parameter], scale: LossScale) -> dict[str, Parameter]:
+    """A model's parameters, and beside them the scale of mixed precision."""
+    return {**parameters, "loss_scale": scale}

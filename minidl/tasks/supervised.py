@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.data import Batch, Dataset
 from minidl.errors import NonFiniteError
 from minidl.nn import EVALUATE, Layer, Loss, Mode
@@ -52,12 +53,16 @@ class Supervised(Task):
         NonFiniteError
             If the loss is NaN or infinite; `model`, `x` and `mode` tell where that began.
         """
-        losses, saved = self.loss.forward(outputs, targets)
+        wide = kernels.wide(outputs)
+        losses, saved = self.loss.forward(wide, targets)
         total = float(losses.sum())
         if not math.isfinite(total):
             raise non_finite(model, x, mode)
-        upstream = np.full(len(losses), 1.0 / mode.batch_size, losses.dtype)
-        return self.loss.backward(upstream, saved), self._sums(losses, outputs, targets)
+        upstream = np.full(len(losses), mode.scale / mode.batch_size, losses.dtype)
+        doutputs = self.loss.backward(upstream, saved)
+        with np.errstate(over="ignore"):  # a scale that is too large is found at the update
+            doutputs = doutputs.astype(outputs.dtype, copy=False)
+        return doutputs, self._sums(losses, wide, targets)
 
     def score(self, model: Layer, batch: Batch) -> Sums:
         return self.score_outputs(model.forward(batch.x, EVALUATE)[0], batch.y)
