@@ -1,10 +1,11 @@
 """Checks that hold a student's code to a law on drawn inputs, and show the smallest that breaks it.
 
-Hypothesis draws the inputs, always the same ones, and shrinks what fails.
+Hypothesis draws the inputs, the same ones in every run, and shrinks what fails.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.errors import Flaky
 
 from minidl import kernels
@@ -48,10 +50,16 @@ class Check:
 def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
     """The result of each check."""
     results = []
-    for check in checks:
-        with kernels.using("reference"):  # nothing here is worth a compilation
-            message = _first_wrong(student, check)
-        results.append(Result(check.name, 0 if message else check.points, check.points, message))
+    # Nothing here is worth a compilation, and nothing of Hypothesis's a folder beside the homework.
+    with kernels.using("reference"), tempfile.TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            for check in checks:
+                message = _first_wrong(student, check)
+                score = 0 if message else check.points
+                results.append(Result(check.name, score, check.points, message))
+        finally:
+            set_hypothesis_home_dir(None)
     return tuple(results)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from minidl import nn
+from minidl import nn, optim, strategy
 from minidl.course import EXERCISES, Report, grade
+from minidl.runtime import Virtual
+from minidl.tasks import Adversarial
 
 ROOT = Path(__file__).parents[2]
 DRAWN = tuple(name for name in EXERCISES if name != "hw_ring")
@@ -161,6 +164,85 @@ MISTAKES = {
         65,
         ("the size of layer", "leaves the padding?"),
     ),
+    "real-and-fake-swapped": Mistake(
+        "hw_gan",
+        {"logaddexp(0, -z), sigmoid(z) - 1": "logaddexp(0, z), sigmoid(z)"},
+        35,
+        ("smallest case found: name = real, size = 1, seed = 0", "each element is -log D, where"),
+    ),
+    "derivative-by-d": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z), sigmoid(z) - 1": "np.logaddexp(0, -z), -1 / sigmoid(z)"},
+        55,
+        ("name = real, size = 1, seed = 0", "the derivative of D by z is D (1 - D)"),
+    ),
+    "log-of-infinity": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z)": "np.log(1 + np.exp(-z))"},
+        85,
+        ("name = real, far = -10000.0", "np.logaddexp goes round that"),
+    ),
+    "the-generator-climbs": Mistake(
+        "hw_gan",
+        {"return -losses, -dz": "return losses, dz"},
+        70,
+        ("the losses of minimax", "falls as D takes samples for data"),
+    ),
+    "mean-instead-of-each": Mistake(
+        "hw_gan",
+        {"return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z).mean(), sigmoid"},
+        65,
+        ("the losses of fake should have the shape (1, 1), not ()",),
+    ),
+    "the-generator-moves-first": Mistake(
+        "hw_gan",
+        {"(step + 1) % k": "step % k"},
+        80,
+        ("k = 2, rounds = 1", "schedule(0, 2) is ['discriminator', 'generator']"),
+    ),
+    "a-new-array-of-weights": Mistake(
+        "hw_momentum",
+        {"values -= ": "values = values - "},
+        10,
+        ("size = 1, steps = 1, seed = 0", "values -= ..., not values = values - ..."),
+    ),
+    "a-new-array-of-velocities": Mistake(
+        "hw_momentum",
+        {"v *= self.momentum": "v = v * self.momentum"},
+        25,
+        ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2, w"),
+    ),
+    "dampened": Mistake(
+        "hw_momentum",
+        {"v += grads": "v += (1 - self.momentum) * grads"},
+        25,
+        ("steps = 1, seed = 0", "before the first step v is 0"),
+    ),
+    "rate-inside-the-velocity": Mistake(
+        "hw_momentum",
+        {
+            "v += grads": "v += self.lr * grads",
+            "self.lr * (grads + self.momentum * v if self.nesterov else v)": "("
+            "self.lr * grads + self.momentum * v if self.nesterov else v)",
+        },
+        85,
+        ("momentum = 0.5, nesterov = False, rates = [0.1, 0.2]", "comes in when w is moved"),
+    ),
+    "nesterov-with-the-old-velocity": Mistake(
+        "hw_momentum",
+        {
+            "v *= self.momentum": "old = v.copy(); v *= self.momentum",
+            "grads + self.momentum * v": "grads + self.momentum * old",
+        },
+        50,
+        ("nesterov = True, size = 1, steps = 1, seed = 0", "after step 1, w"),
+    ),
+    "velocity-without-need": Mistake(
+        "hw_momentum",
+        {" if self.momentum else ()": ""},
+        90,
+        ("slots has 1 names and should have 0", "with a momentum of 0?"),
+    ),
 }
 
 
@@ -174,6 +256,7 @@ def load(exercise: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"solution_{exercise}", solution(exercise))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
 
@@ -202,7 +285,7 @@ def test_the_solution_gets_all_points(exercise: str) -> None:
 def test_the_stub_gets_no_point_and_says_where_to_begin(exercise: str) -> None:
     report = grade(exercise, ROOT / "exercises" / exercise)
     assert (report.score, report.max_score) == (0, 100)
-    assert "not written yet: see its hints" in text(report)
+    assert "is not written yet: " in text(report)
     assert "Traceback" not in text(report) and "smallest case" not in text(report)
 
 
@@ -282,3 +365,26 @@ def test_what_no_position_sees_is_not_learnt(apart: int, learns: bool) -> None:
     assert (module.receptive_fields(64, windows)[-1].field > apart) == learns
     accuracy = module.train(windows, apart, epochs=6)
     assert accuracy > 0.9 if learns else accuracy < 0.6
+
+
+def test_generators_find_the_centres_by_the_students_losses() -> None:
+    module = load("hw_gan")
+    model, found = module.train(module.non_saturating, k=1, epochs=20)
+    assert min(found[-1]) > 0.1
+    own = Adversarial(nn.NonSaturating(), 3)
+    theirs = module.MyTurns(module.MyLoss(module.non_saturating), 3)
+    assert [own.phases(step) for step in range(20)] == [theirs.phases(step) for step in range(20)]
+    assert model.sample(2).shape == (2, 2)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_trains_as_minidls_and_on_a_ring(nesterov: bool) -> None:
+    module = load("hw_momentum")
+    ring = strategy.RingAllReduce(2, runtime=Virtual())
+    own = optim.SGD(0.01, momentum=0.9, nesterov=nesterov)
+    losses, weights = module.train(own, epochs=1)
+    for how in (None, ring):
+        found, ours = module.train(module.Momentum(0.01, 0.9, nesterov), epochs=1, how=how)
+        np.testing.assert_allclose(found, losses, rtol=1e-5)
+        for name, value in weights.items():
+            np.testing.assert_allclose(ours[name], value, atol=1e-5)
