@@ -8,13 +8,12 @@ drive the same object.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from minidl.errors import PlanError
 
 
-@dataclass(frozen=True, order=True)
-class Push:
+class Push(NamedTuple):
     """A gradient: computed by `learner` from weights of `version`.
 
     Parameters
@@ -79,11 +78,14 @@ class State:
         How many updates have been made.
     waiting
         Gradients kept for a later update, in the order of arrival.
+    idle
+        Learners that pushed and wait for the update.
     """
 
     learners: int
     version: int = 0
     waiting: tuple[Push, ...] = ()
+    idle: frozenset[int] = frozenset()
 
 
 class Rule(Protocol):

@@ -75,18 +75,18 @@ class Threshold:
         require_push(state, push)
         if self.cancels and version < state.version:
             return state, Decision(state.version, drop=(push,))
-        idle = {learner}
-        if self.waits:
-            idle |= {earlier.learner for earlier in state.waiting}
-            if len(idle) == len(state.waiting):
-                raise PlanError(
-                    f"learner {learner} pushed a second gradient of version {version}; it has to "
-                    "wait for the next update"
-                )
+        if learner in state.idle:
+            raise PlanError(
+                f"learner {learner} pushed a second gradient of version {version}; it has to "
+                "wait for the next update"
+            )
+        idle = state.idle | {learner}
         waiting = (*state.waiting, push)
         if len(waiting) < self.gradients(state.learners):
+            if self.waits:
+                return State(state.learners, state.version, waiting, idle), Decision(state.version)
             kept = State(state.learners, state.version, waiting)
-            return kept, Decision(state.version, release=() if self.waits else (learner,))
+            return kept, Decision(state.version, release=(learner,))
         everyone = range(state.learners)
         decision = Decision(
             state.version + 1,
