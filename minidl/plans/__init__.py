@@ -17,12 +17,25 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
-from minidl.plans.server import Decision, FullySync, Push, Rule, State
+from minidl.plans.server import (
+    Async,
+    Decision,
+    FullySync,
+    KAsync,
+    KBatchAsync,
+    KBatchSync,
+    KSync,
+    Push,
+    Rule,
+    Softsync,
+    State,
+)
 
 __all__ = [
     "ALL_REDUCES",
     "SCHEDULES",
     "Activation",
+    "Async",
     "Backward",
     "Collective",
     "Decision",
@@ -30,6 +43,10 @@ __all__ = [
     "FullySync",
     "Gradient",
     "Instruction",
+    "KAsync",
+    "KBatchAsync",
+    "KBatchSync",
+    "KSync",
     "Plan",
     "Program",
     "Push",
@@ -37,6 +54,7 @@ __all__ = [
     "Rule",
     "Schedule",
     "Send",
+    "Softsync",
     "State",
     "Step",
     "bytes_sent",
