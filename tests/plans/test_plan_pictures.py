@@ -24,7 +24,7 @@ def test_a_collective_ends_with_the_sum_in_every_cell(make, size: int, tmp_path:
     cells = [[text.get_text() for text in panel.texts if text.get_text()] for panel in panels]
     starting = [str(rank) for rank in range(size) for _ in range(plan.chunks)]
     assert cells[0] == starting
-    assert cells[-1] == (["Σ"] * size * plan.chunks if size > 1 else ["0"])
+    assert cells[-1] == ["Σ" if size > 1 else "0"] * size * plan.chunks
 
 
 def test_a_collective_draws_an_arrow_for_each_message() -> None:
