@@ -46,6 +46,7 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
+from minidl.plans.pricing import link_clock, predicted_seconds
 from minidl.plans.server import Decision, FullySync, Push, Rule, State
 
 __all__ = [
@@ -87,6 +88,8 @@ __all__ = [
     "grid",
     "halving_doubling_all_reduce",
     "hierarchical_all_reduce",
+    "link_clock",
+    "predicted_seconds",
     "reduce",
     "reduce_scatter",
     "ring_all_reduce",

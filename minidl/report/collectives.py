@@ -57,7 +57,7 @@ def draw_collective(
     columns_of_chunks = plan.size if news else plan.chunks
     cell = 0.42 if plan.size > 4 else 0.52
     panel_width = max(columns_of_chunks * cell * 1.15, 1.1) + 0.25
-    columns = min(steps + 1, max(4, int(10 / panel_width)))
+    columns = min(steps + 1, max(3, int(10 / panel_width)))
     # As few columns as give the same number of rows, so that no row is nearly empty.
     rows = math.ceil((steps + 1) / columns)
     columns = math.ceil((steps + 1) / rows)
