@@ -180,7 +180,7 @@ def _reduce_scatter(plan: Collective) -> None:
     whole = Counter(range(plan.size))
     complete = {chunk for chunk in range(plan.chunks) if holdings[0][chunk] == whole}
     for message in _messages(plan):
-        deliver(holdings, message)
+        deliver(plan, holdings, message)
         chunk = message.receive.item
         assert isinstance(chunk, int)
         if holdings[message.receiver][chunk] == whole:

@@ -1,7 +1,36 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
-from minidl.plans.check import bytes_sent, check_all_reduce, check_pipeline, grid
-from minidl.plans.collectives import ALL_REDUCES, ring_all_reduce, server_reduce
+from minidl.plans.check import (
+    bytes_sent,
+    check_all_reduce,
+    check_barrier,
+    check_collective,
+    check_pipeline,
+    grid,
+)
+from minidl.plans.collectives import (
+    ALL_REDUCES,
+    COLLECTIVES,
+    all_gather,
+    all_reduce,
+    all_to_all,
+    barrier,
+    broadcast,
+    double_tree_all_reduce,
+    full_all_reduce,
+    gather,
+    halving_doubling_all_reduce,
+    hierarchical_all_reduce,
+    reduce,
+    reduce_scatter,
+    ring_all_reduce,
+    scatter,
+    send_receive,
+    server_reduce,
+    torus_all_reduce,
+    tree_all_reduce,
+)
+from minidl.plans.costs import Cost
 from minidl.plans.instructions import (
     Activation,
     Backward,
@@ -17,6 +46,7 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
+from minidl.plans.pricing import link_clock, predicted_seconds
 from minidl.plans.server import (
     Async,
     Decision,
@@ -33,11 +63,13 @@ from minidl.plans.server import (
 
 __all__ = [
     "ALL_REDUCES",
+    "COLLECTIVES",
     "SCHEDULES",
     "Activation",
     "Async",
     "Backward",
     "Collective",
+    "Cost",
     "Decision",
     "Forward",
     "FullySync",
@@ -57,13 +89,33 @@ __all__ = [
     "Softsync",
     "State",
     "Step",
+    "all_gather",
+    "all_reduce",
+    "all_to_all",
+    "barrier",
+    "broadcast",
     "bytes_sent",
     "check_all_reduce",
+    "check_barrier",
+    "check_collective",
     "check_pipeline",
+    "double_tree_all_reduce",
+    "full_all_reduce",
+    "gather",
     "gpipe",
     "grid",
+    "halving_doubling_all_reduce",
+    "hierarchical_all_reduce",
+    "link_clock",
+    "predicted_seconds",
+    "reduce",
+    "reduce_scatter",
     "ring_all_reduce",
+    "scatter",
+    "send_receive",
     "sequential",
     "server_reduce",
     "split",
+    "torus_all_reduce",
+    "tree_all_reduce",
 ]
