@@ -310,7 +310,6 @@ def test_a_mistake_is_told(mistake: Mistake, tmp_path: Path) -> None:
         assert words in shown
 
 
-@pytest.mark.parametrize("exercise", DRAWN)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -321,8 +320,8 @@ def test_a_mistake_is_told(mistake: Mistake, tmp_path: Path) -> None:
     ],
     ids=["syntax", "exit", "endless", "empty"],
 )
-def test_a_file_that_does_not_load(exercise: str, source: str, words: str, tmp_path: Path) -> None:
-    report = graded(exercise, source, tmp_path, seconds=1.0)
+def test_a_file_that_does_not_load(source: str, words: str, tmp_path: Path) -> None:
+    report = graded("hw_gan", source, tmp_path, seconds=1.0)
     assert report.score == 0
     assert text(report).count(words) == 1
 
@@ -388,3 +387,53 @@ def test_momentum_trains_as_minidls_and_on_a_ring(nesterov: bool) -> None:
         np.testing.assert_allclose(found, losses, rtol=1e-5)
         for name, value in weights.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+def batch_norm_with(line: str) -> str:
+    """The solution, with a line in front of what `forward` does."""
+    first = "    off = x - x.mean(axis=0)"
+    source = solution("hw_batch_norm").read_text()
+    assert first in source
+    return source.replace(first, f"    {line}\n{first}")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("while len(x) > 1: pass", "still running after 1 seconds in forward for M = 2, C = 1"),
+        ("import os; os._exit(0)", "the process ended by itself in forward for M = 2, C = 1"),
+        ("return x", "forward: should return (y, saved), not ndarray"),
+        ("return None", "forward: should return (y, saved), not None: is a return missing?"),
+        ("return x, x, x", "forward: should return (y, saved), not 3 values"),
+        ("return [list(row) for row in x], None", "y should be an array of shape (2, 1), not"),
+        ("return x[0], None", "y should have the shape (2, 1), not (1,)"),
+        ("return lambda: x, None", "forward: the result should be a number, an array"),
+        ("return np.zeros(10**6), None", "has 1000000 entries, which is more than 100000"),
+        ("x = x * np.random.choice([1.0, 2.0], len(x))[:, None]", "the same input"),
+        ("raise ValueError('so not')", "forward: ValueError: so not"),
+        ("x = bytearray(3 << 30)", "forward: MemoryError"),
+        ("import sys; sys.exit()", "forward: SystemExit"),
+    ],
+)
+def test_what_the_student_is_told(line: str, words: str, tmp_path: Path) -> None:
+    report = graded("hw_batch_norm", batch_norm_with(line), tmp_path, seconds=1.0)
+    shown = text(report)
+    assert words in shown
+    assert "Traceback" not in shown
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "batchnorm.py").touch()
+    report = grade("hw_batch_norm", tmp_path)
+    assert report.score == 0
+    missing = f"there is no file batch_norm.py in {tmp_path}; there is: batchnorm.py"
+    assert " ".join(text(report).split()).count("there is no file") == 1
+    assert missing in report.results[0].message
+
+
+def test_nothing_is_left_beside_the_homework(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert graded("hw_batch_norm", solution("hw_batch_norm").read_text(), tmp_path).passed
+    assert [path.name for path in tmp_path.iterdir()] == ["batch_norm.py"]
