@@ -111,7 +111,7 @@ MISTAKES = {
         "hw_lstm",
         {"dc_next + dh_next * o": "dh_next * o"},
         40,
-        ("c' does so by two ways", "by h and by c of the next step"),
+        ("given", "  c = [[", "c' does so by two ways", "by h and by c of the next step"),
     ),
     "tanh-without-its-slope": Mistake(
         "hw_lstm",
@@ -210,7 +210,7 @@ MISTAKES = {
         "hw_momentum",
         {"v *= self.momentum": "v = v * self.momentum"},
         25,
-        ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2, w"),
+        ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2 w"),
     ),
     "dampened": Mistake(
         "hw_momentum",
@@ -235,7 +235,7 @@ MISTAKES = {
             "grads + self.momentum * v": "grads + self.momentum * old",
         },
         50,
-        ("nesterov = True, size = 1, steps = 1, seed = 0", "after step 1, w"),
+        ("nesterov = True, size = 1, steps = 1, seed = 0", "after step 1 w"),
     ),
     "velocity-without-need": Mistake(
         "hw_momentum",
