@@ -103,8 +103,9 @@ def _first_wrong(student: Student, check: Check) -> str:
 
 
 def numbers(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
-    """Normal random numbers with one decimal, so that they are easily read; float64."""
-    return np.round(scale * np.random.default_rng(seed).normal(size=shape), 1)
+    """Normal random numbers, float64, with one decimal, so that they are easily read; none is 0."""
+    drawn = np.round(scale * np.random.default_rng(seed).normal(size=shape), 1)
+    return np.where(drawn == 0, 0.1, drawn)
 
 
 def parts(value: Any, names: str) -> tuple[Any, ...]:
@@ -116,6 +117,12 @@ def parts(value: Any, names: str) -> tuple[Any, ...]:
             found = f"{len(value)} values"
         raise ExerciseError(f"should return ({names}), not {found}")
     return tuple(value)
+
+
+def listed(**values: Any) -> str:
+    """The inputs of a case, each on a line that can be copied into Python."""
+    lists = {name: np.asarray(value).tolist() for name, value in values.items()}
+    return "\n".join(["given", *(f"  {name} = {value}" for name, value in lists.items()), ""])
 
 
 def expect(what: str, found: Any, expected: Any, hint: str = "", tolerance: float = 1e-6) -> None:

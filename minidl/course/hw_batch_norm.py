@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, gradient, judge, numbers, parts
+from minidl.course.checks import Check, expect, gradient, judge, listed, numbers, parts
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.kernels import reference
@@ -60,17 +60,18 @@ def _forward(student: Student, M: int, C: int, seed: int, mean: float = 0.0) -> 
     if mean:
         hint = "E[x²] - E[x]² is the difference of two large numbers; square x - mean instead"
     expected = gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + EPS) + beta
-    given = f"x =\n{x}\ngamma = {gamma}, beta = {beta}, eps = {EPS}\n"
-    expect(f"{given}y", student.ask("forward", x, gamma, beta), expected, hint)
+    inputs = listed(x=x, gamma=gamma, beta=beta, eps=EPS)
+    expect(f"{inputs}y", student.ask("forward", x, gamma, beta), expected, hint)
 
 
 def _parameters(student: Student, M: int, C: int, seed: int) -> None:
     case = _case(M, C, seed)
     ((_, dgamma, dbeta),) = student.ask("backward", [case])
     _, dgamma_expected, dbeta_expected = _gradients(case)
-    expect("dbeta", dbeta, dbeta_expected, "beta is added to every row of its column")
+    inputs = _given(case)
+    expect(f"{inputs}dbeta", dbeta, dbeta_expected, "beta is added to every row of its column")
     hint = "gamma multiplies the normalised x of every row of its column"
-    expect("dgamma", dgamma, dgamma_expected, hint)
+    expect(f"{inputs}dgamma", dgamma, dgamma_expected, hint)
 
 
 def _input(student: Student, M: int, C: int, seed: int) -> None:
@@ -81,22 +82,32 @@ def _input(student: Student, M: int, C: int, seed: int) -> None:
         hint = "y is beta whatever x is, so its gradient by x is 0"
     elif isinstance(dx, np.ndarray) and np.abs(dx.sum(axis=0)).max() > 1e-6:
         hint = "the way through the mean: every column of dx has to sum to 0"
-    expect("dx", dx, _gradients(case)[0], hint)
+    expect(f"{_given(case)}dx", dx, _gradients(case)[0], hint)
 
 
 def _several(student: Student, M: int, other: int, C: int, seed: int) -> None:
     cases = [_case(M, C, seed), _case(other, C, seed + 50)]
-    for number, (found, case) in enumerate(
-        zip(student.ask("backward", cases), cases, strict=True), start=1
-    ):
-        for name, ours, expected in zip(
-            ("dx", "dgamma", "dbeta"), found, _gradients(case), strict=True
+    alone = [student.ask("backward", [case])[0] for case in cases]
+    together = student.ask("backward", cases)
+    for number, case in enumerate(cases):
+        for name, one, two, right in zip(
+            ("dx", "dgamma", "dbeta"),
+            alone[number],
+            together[number],
+            _gradients(case),
+            strict=True,
         ):
+            expect(f"first make this right:\n{_given(case)}{name}", one, right)
             hint = "what backward needs has to be in `saved`, not in a global or on the function"
-            expect(f"with two batches under way, {name} of number {number}", ours, expected, hint)
+            expect(f"with two batches under way, {name} of number {number + 1}", two, right, hint)
         after = student.ask("unchanged", *case)
-        for name, given, left in zip(("x", "gamma", "beta", "dy"), case, after, strict=True):
-            expect(f"{name}, which is not to be changed,", left, given)
+        for name, before, left in zip(("x", "gamma", "beta", "dy"), case, after, strict=True):
+            expect(f"{name}, which is not to be changed,", left, before)
+
+
+def _given(case: Case) -> str:
+    x, gamma, beta, dy = case
+    return listed(x=x, gamma=gamma, beta=beta, eps=EPS, dy=dy)
 
 
 def _gradients(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

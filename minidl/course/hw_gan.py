@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, judge, numbers, parts
+from minidl.course.checks import Check, expect, judge, listed, numbers, parts
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -55,7 +55,7 @@ def _losses(student: Student, name: str, size: int, seed: int) -> None:
     z = numbers(seed, size, 1, scale=3)
     losses, _ = student.ask("loss", name, z, call=name)
     hint = f"the loss of each element is {FORMULAS[name]}"
-    expect(f"for z =\n{z}\nthe losses of {name}", losses, _value(name, z), hint)
+    expect(f"{listed(z=z)}the losses of {name}", losses, _value(name, z), hint)
 
 
 def _derivatives(student: Student, name: str, size: int, seed: int) -> None:
@@ -63,7 +63,7 @@ def _derivatives(student: Student, name: str, size: int, seed: int) -> None:
     _, dz = student.ask("loss", name, z, call=name)
     expected = (_value(name, z + STEP) - _value(name, z - STEP)) / (2 * STEP)
     hint = f"each loss is {FORMULAS[name]}; the derivative of D by z is D (1 - D)"
-    expect(f"for z =\n{z}\ndz of {name}", dz, expected, hint)
+    expect(f"{listed(z=z)}dz of {name}", dz, expected, hint)
 
 
 def _far_out(student: Student, name: str, far: float) -> None:

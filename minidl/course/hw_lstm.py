@@ -9,34 +9,34 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import nn
-from minidl.course.checks import Check, expect, gradient, judge, numbers, parts
+from minidl.course.checks import Check, expect, gradient, judge, listed, numbers, parts
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.kernels import reference
 
 FILE, NAMES = "lstm.py", ("step", "step_back", "scan", "scan_back")
-GIVEN = "x, h, c, w, u, b"
+STEP_TAKES, SCAN_TAKES = ("x", "h", "c", "w", "u", "b"), ("x", "w", "u", "b")
 
 
-def step(module: ModuleType, *given: Any) -> Any:
+def step(module: ModuleType, *takes: Any) -> Any:
     """A probe: h' and c'."""
-    return parts(module.step(*given), "h_next, c_next, saved")[:2]
+    return parts(module.step(*takes), "h_next, c_next, saved")[:2]
 
 
-def step_back(module: ModuleType, dh: Any, dc: Any, *given: Any) -> Any:
+def step_back(module: ModuleType, dh: Any, dc: Any, *takes: Any) -> Any:
     """A probe: the gradients by all that a step is given."""
-    saved = parts(module.step(*given), "h_next, c_next, saved")[2]
+    saved = parts(module.step(*takes), "h_next, c_next, saved")[2]
     return parts(module.step_back(dh, dc, saved), "dx, dh, dc, dw, du, db")
 
 
-def scan(module: ModuleType, *given: Any) -> Any:
+def scan(module: ModuleType, *takes: Any) -> Any:
     """A probe: y."""
-    return parts(module.scan(*given), "y, saved")[0]
+    return parts(module.scan(*takes), "y, saved")[0]
 
 
-def scan_back(module: ModuleType, dy: Any, *given: Any) -> Any:
+def scan_back(module: ModuleType, dy: Any, *takes: Any) -> Any:
     """A probe: the gradients by all that a scan is given."""
-    saved = parts(module.scan(*given), "y, saved")[1]
+    saved = parts(module.scan(*takes), "y, saved")[1]
     return parts(module.scan_back(dy, saved), "dx, dw, du, db")
 
 
@@ -56,70 +56,65 @@ def _case(N: int, D: int, H: int, seed: int) -> list[np.ndarray]:
     return [*states, *_weights(D, H, seed)]
 
 
-def _formula(*given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _formula(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
     """h' and c', by minidl's definition."""
-    x, h, c, w, u, b = given
     return reference.lstm_cell(x @ w + h @ u + b, c)[:2]
 
 
 def _step(student: Student, N: int, D: int, H: int, seed: int) -> None:
-    given = _case(N, D, H, seed)
-    expected = dict(zip(("h'", "c'"), _formula(*given), strict=True))
-    found = dict(zip(expected, student.ask("step", *given), strict=True))
+    case = _case(N, D, H, seed)
+    h_next, c_next = student.ask("step", *case)
+    h_right, c_right = _formula(*case)
+    inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "the quarters of z are i, f, g, o in this order; sigmoid for i, f and o, tanh for g"
-    expect("c'", found["c'"], expected["c'"], hint)
-    expect("h'", found["h'"], expected["h'"], "h' = o tanh(c')")
+    expect(f"{inputs}c'", c_next, c_right, hint)
+    expect(f"{inputs}h'", h_next, h_right, "h' = o tanh(c')")
 
 
 def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
-    given = _case(N, 1, H, seed)
-    given[5] = far * np.sign(given[5] + 0.01)
+    case = _case(N, 1, H, seed)
+    case[5] = far * np.sign(case[5] + 0.01)
+    inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "exp of a large number is infinite, and infinite / infinite is not a number"
-    for what, found, expected in zip(
-        ("h'", "c'"), student.ask("step", *given), _formula(*given), strict=True
+    for what, found, right in zip(
+        ("h'", "c'"), student.ask("step", *case), _formula(*case), strict=True
     ):
-        expect(f"with b = {given[5]}, {what}", found, expected, hint)
-
-
-def _differences(N: int, D: int, H: int, seed: int) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """What `step_back` is given, and finite differences of the definition."""
-    given = _case(N, D, H, seed)
-    dh, dc = numbers(seed + 20, N, H), numbers(seed + 21, N, H)
-
-    def loss() -> float:
-        h_next, c_next = _formula(*given)
-        return float((h_next * dh).sum() + (c_next * dc).sum())
-
-    names = (f"d{name}" for name in GIVEN.split(", "))
-    return [dh, dc, *given], {
-        name: gradient(loss, array) for name, array in zip(names, given, strict=True)
-    }
-
-
-HINTS = {
-    "dc": "c reaches the loss only through c' = f c + i g; but c' does so by two ways, directly "
-    "(dc_next) and through h' = o tanh(c')",
-    "dx": "x enters z = x w + h u + b; if dc is right, look at dz, gate by gate",
-    "dh": "h enters z by u, as x does by w",
-    "dw": "the rows of x and of dz belong together: a product (D, N) (N, 4 H)",
-    "du": "as dw, with h in the place of x",
-    "db": "b is added to every row of z",
-}
+        expect(f"{inputs}{what}", found, right, hint)
 
 
 def _back(student: Student, names: tuple[str, ...], N: int, D: int, H: int, seed: int) -> None:
-    arguments, expected = _differences(N, D, H, seed)
-    found = dict(zip(expected, student.ask("step_back", *arguments), strict=True))
+    """Hold some of the gradients to finite differences of the definition."""
+    case = _case(N, D, H, seed)
+    dh_next, dc_next = numbers(seed + 20, N, H), numbers(seed + 21, N, H)
+
+    def loss() -> float:
+        h_next, c_next = _formula(*case)
+        return float((h_next * dh_next).sum() + (c_next * dc_next).sum())
+
+    found = student.ask("step_back", dh_next, dc_next, *case)
+    inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)), dh_next=dh_next, dc_next=dc_next)
     for name in names:
-        expect(name, found[name], expected[name], HINTS[name])
+        place = STEP_TAKES.index(name)
+        expect(f"{inputs}d{name}", found[place], gradient(loss, case[place]), HINTS[name])
 
 
 def _states_back(student: Student, **sizes: int) -> None:
-    _back(student, ("dc", "dx", "dh"), **sizes)
+    _back(student, ("c", "x", "h"), **sizes)
 
 
 def _parameters_back(student: Student, **sizes: int) -> None:
-    _back(student, ("dw", "du", "db"), **sizes)
+    _back(student, ("w", "u", "b"), **sizes)
+
+
+HINTS = {
+    "x": "x enters z = x w + h u + b; if dc is right, look at dz, gate by gate",
+    "h": "h enters z by u, as x does by w",
+    "c": "c reaches the loss through c' = f c + i g only; but c' does so by two ways, directly "
+    "(dc_next) and through h' = o tanh(c')",
+    "w": "the rows of x and of dz belong together: a product (D, N) (N, 4 H); if dx is right",
+    "u": "as dw, with h in the place of x",
+    "b": "b is added to every row of z",
+}
 
 
 def _layer(
@@ -137,7 +132,8 @@ def _scan(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
     layer, x, weights = _layer(N, T, D, H, seed)
     expected, _ = layer.forward(x, nn.EVALUATE)
     hint = "each step begins with the h' and c' of the one before, the first with zeros"
-    expect("y", student.ask("scan", x, *weights), expected, hint)
+    inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)))
+    expect(f"{inputs}y", student.ask("scan", x, *weights), expected, hint)
 
 
 def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
@@ -146,13 +142,12 @@ def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> N
     dy = numbers(seed + 20, *y.shape)
     dx = layer.backward(dy, saved)
     expected = [dx, *(parameter.grad for parameter in layer.parameters().values())]
-    hints = ["a step's output reaches the loss by its own y, and by h and by c of the next step"]
-    hints += 3 * ["its gradient is the sum of what all steps give"]
-    for name, found, right, hint in zip(
-        ("dx", "dw", "du", "db"), student.ask("scan_back", dy, *(x, *weights)), expected, hints,
-        strict=True,
-    ):  # fmt: skip
-        expect(name, found, right, hint)
+    inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)), dy=dy)
+    hint = "a step's output reaches the loss by its own y, and by h and by c of the next step"
+    shared = "its gradient is the sum of what all steps give"
+    gradients = student.ask("scan_back", dy, x, *weights)
+    for name, found, right in zip(SCAN_TAKES, gradients, expected, strict=True):
+        expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
 
 
 small = st.integers(1, 3)

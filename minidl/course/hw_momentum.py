@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, judge, numbers
+from minidl.course.checks import Check, expect, judge, listed, numbers
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -103,8 +103,8 @@ def _parabola(
         elif not momentum:
             hint = "without momentum, a step knows nothing of those before"
         expect(
-            f"lr = {lr}, w = {w}, gradient {a} · w: after step {n}, w", found, np.array(expected),
-            hint,
+            f"{listed(w=w, a=a, lr=lr)}and a gradient of a · w, after step {n} w", found,
+            np.array(expected), hint,
         )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def _rates(student: Student, momentum: float, nesterov: bool, rates: list[float]
         velocity = sum(momentum**age * g for age, g in enumerate(reversed(past)))
         value -= lr * (value + momentum * velocity if nesterov else velocity)
         hint = "v sums up gradients; the rate of this step comes in when w is moved, not before"
-        expect(f"w = 1, gradient w: after step {n}, w", found, np.array([value]), hint)
+        expect(f"given w = 1 and a gradient of w, after step {n} w", found, np.array([value]), hint)
 
 
 def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) -> None:
@@ -128,7 +128,12 @@ def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) 
     way = student.ask("descend", lrs, 0.9, nesterov, w, a, parts, call="step")
     expected = [_closed_form(*each, 0.2, 0.9, nesterov, 3) for each in zip(a, w, strict=True)]
     hint = "every element by itself: no sums over all weights, no memory outside of slots"
-    expect(f"updated in parts {parts}, w after 3 steps", way[-1], np.array(expected), hint)
+    expect(
+        f"{listed(w=w, a=a, lr=0.2)}and updated in parts {parts}, after 3 steps w",
+        way[-1],
+        np.array(expected),
+        hint,
+    )
 
 
 KEPT = st.sampled_from([0.5, 0.9])

@@ -1,0 +1,225 @@
+"""What students get wrong, one thing at a time, and what they are to be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A solution with one thing wrong.
+
+    Parameters
+    ----------
+    exercise
+        Whose solution.
+    changes
+        What is replaced in it by what.
+    score
+        What is left of 100 points.
+    words
+        What the report has to say.
+    """
+
+    exercise: str
+    changes: dict[str, str]
+    score: float
+    words: tuple[str, ...]
+
+
+MISTAKES = {
+    "rows-for-columns": Mistake(
+        "hw_batch_norm",
+        {"x - x.mean(axis=0)": "x - x.mean(axis=1, keepdims=True)"},
+        0,
+        ("smallest case found: M = 2, C = 1, seed = 0", "over its M rows"),
+    ),
+    "unbiased-variance": Mistake(
+        "hw_batch_norm",
+        {"(off * off).mean(axis=0)": "x.var(axis=0, ddof=1)"},
+        0,
+        ("smallest case found: M = 2, C = 1, seed = 0", "divides by M", "and y is beta"),
+    ),
+    "difference-of-squares": Mistake(
+        "hw_batch_norm",
+        {"(off * off).mean(axis=0)": "np.abs((x * x).mean(axis=0) - x.mean(axis=0) ** 2)"},
+        90,
+        ("E[x²] - E[x]² is the difference of two large numbers",),
+    ),
+    "no-way-through-the-mean": Mistake(
+        "hw_batch_norm",
+        {"dy - dy.mean(axis=0) - normal": "dy - normal"},
+        55,
+        ("M = 2, C = 1, seed = 0", "every column of dx has to sum to 0"),
+    ),
+    "no-way-through-the-variance": Mistake(
+        "hw_batch_norm",
+        {" - normal * (dy * normal).mean(axis=0)": ""},
+        65,
+        ("M = 2, C = 1, seed = 0", "the way through the variance"),
+    ),
+    "kept-in-a-global": Mistake(
+        "hw_batch_norm",
+        {
+            "return gamma * normal + beta, (": "global KEPT; KEPT = (normal, inv_std, gamma)\n"
+            "    return gamma * normal + beta, (",
+            "gamma = saved": "gamma = KEPT",
+        },
+        90,
+        ("with two batches under way, dx of number 1", "not in a global"),
+    ),
+    "changed-in-place": Mistake(
+        "hw_batch_norm",
+        {"off = x - x.mean(axis=0)": "x -= x.mean(axis=0); off = x"},
+        90,
+        ("x, which is not to be changed, is",),
+    ),
+    "gates-in-another-order": Mistake(
+        "hw_lstm",
+        {"zi, zf, zg, zo = ": "zi, zf, zo, zg = "},
+        0,
+        ("smallest case found: N = 1, D = 1, H = 1, seed = 0", "i, f, g, o in this order"),
+    ),
+    "sigmoid-by-exp-over-exp": Mistake(
+        "hw_lstm",
+        {"(1 + np.tanh(z / 2)) / 2": "np.exp(z) / (1 + np.exp(z))"},
+        95,
+        ("N = 1, H = 1, seed = 0, far = 1000.0", "infinite / infinite is not a number"),
+    ),
+    "memory-by-one-way-only": Mistake(
+        "hw_lstm",
+        {"dc_next + dh_next * o": "dh_next * o"},
+        40,
+        ("given", "  c = [[", "c' does so by two ways", "by h and by c of the next step"),
+    ),
+    "tanh-without-its-slope": Mistake(
+        "hw_lstm",
+        {"dg * (1 - g**2)": "dg"},
+        40,
+        ("N = 1, D = 1, H = 1, seed = 0", "look at dz, gate by gate"),
+    ),
+    "outputs-of-inner-steps-forgotten": Mistake(
+        "hw_lstm",
+        {"dy[:, t] + dh": "dy[:, t] * (t == len(saved) - 1) + dh"},
+        80,
+        ("smallest case found: T = 2, N = 1, D = 1, H = 1, seed = 0", "by its own y"),
+    ),
+    "parameters-of-the-last-step-only": Mistake(
+        "hw_lstm",
+        {"sum(each) for each": "each[0] for each"},
+        80,
+        ("T = 2, N = 1, D = 1, H = 1", "the sum of what all steps give"),
+    ),
+    "span-without-dilation": Mistake(
+        "hw_receptive_field",
+        {"span = dilation * (kernel - 1)": "span = kernel - 1"},
+        30,
+        ("windows = [(2, 1, 0, 2)]", "the field of layer 0 is 2 and should be 3"),
+    ),
+    "own-stride-too-early": Mistake(
+        "hw_receptive_field",
+        {
+            "        jump *= stride\n": "",
+            "        centre +=": "        jump *= stride\n        centre +=",
+        },
+        35,
+        ("windows = [(2, 2, 0, 1)]", "the field of layer 0 is 3 and should be 2"),
+    ),
+    "strides-added": Mistake(
+        "hw_receptive_field",
+        {"jump *= stride": "jump += stride - 1"},
+        20,
+        ("windows = [(1, 2, 0, 1), (1, 2, 0, 1)]", "the stride of layer 1 is 3 and should be 4"),
+    ),
+    "no-padding-in-the-centre": Mistake(
+        "hw_receptive_field",
+        {"(span / 2 - padding)": "(span / 2)"},
+        60,
+        ("windows = [(1, 1, 1, 1)]", "the centre of layer 0 is 0.0 and should be -1"),
+    ),
+    "ceiling-for-floor": Mistake(
+        "hw_receptive_field",
+        {"- span - 1) // stride": "- span + stride - 2) // stride"},
+        65,
+        ("the size of layer", "leaves the padding?"),
+    ),
+    "real-and-fake-swapped": Mistake(
+        "hw_gan",
+        {"logaddexp(0, -z), sigmoid(z) - 1": "logaddexp(0, z), sigmoid(z)"},
+        35,
+        ("smallest case found: name = real, size = 1, seed = 0", "each element is -log D, where"),
+    ),
+    "derivative-by-d": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z), sigmoid(z) - 1": "np.logaddexp(0, -z), -1 / sigmoid(z)"},
+        55,
+        ("name = real, size = 1, seed = 0", "the derivative of D by z is D (1 - D)"),
+    ),
+    "log-of-infinity": Mistake(
+        "hw_gan",
+        {"np.logaddexp(0, -z)": "np.log(1 + np.exp(-z))"},
+        85,
+        ("name = real, far = -10000.0", "np.logaddexp goes round that"),
+    ),
+    "the-generator-climbs": Mistake(
+        "hw_gan",
+        {"return -losses, -dz": "return losses, dz"},
+        70,
+        ("the losses of minimax", "falls as D takes samples for data"),
+    ),
+    "mean-instead-of-each": Mistake(
+        "hw_gan",
+        {"return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z).mean(), sigmoid"},
+        65,
+        ("the losses of fake should have the shape (1, 1), not ()",),
+    ),
+    "the-generator-moves-first": Mistake(
+        "hw_gan",
+        {"(step + 1) % k": "step % k"},
+        80,
+        ("k = 2, rounds = 1", "schedule(0, 2) is ['discriminator', 'generator']"),
+    ),
+    "a-new-array-of-weights": Mistake(
+        "hw_momentum",
+        {"values -= ": "values = values - "},
+        10,
+        ("size = 1, steps = 1, seed = 0", "values -= ..., not values = values - ..."),
+    ),
+    "a-new-array-of-velocities": Mistake(
+        "hw_momentum",
+        {"v *= self.momentum": "v = v * self.momentum"},
+        25,
+        ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2 w"),
+    ),
+    "dampened": Mistake(
+        "hw_momentum",
+        {"v += grads": "v += (1 - self.momentum) * grads"},
+        25,
+        ("steps = 1, seed = 0", "before the first step v is 0"),
+    ),
+    "rate-inside-the-velocity": Mistake(
+        "hw_momentum",
+        {
+            "v += grads": "v += self.lr * grads",
+            "self.lr * (grads + self.momentum * v if self.nesterov else v)": "("
+            "self.lr * grads + self.momentum * v if self.nesterov else v)",
+        },
+        85,
+        ("momentum = 0.5, nesterov = False, rates = [0.1, 0.2]", "comes in when w is moved"),
+    ),
+    "nesterov-with-the-old-velocity": Mistake(
+        "hw_momentum",
+        {
+            "v *= self.momentum": "old = v.copy(); v *= self.momentum",
+            "grads + self.momentum * v": "grads + self.momentum * old",
+        },
+        50,
+        ("nesterov = True, size = 1, steps = 1, seed = 0", "after step 1 w"),
+    ),
+    "velocity-without-need": Mistake(
+        "hw_momentum",
+        {" if self.momentum else ()": ""},
+        90,
+        ("slots has 1 names and should have 0", "with a momentum of 0?"),
+    ),
+}
