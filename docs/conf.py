@@ -46,6 +46,12 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "all_reduce": [], "architecture": [], "experiments/*": []}
+html_sidebars = {
+    "index": [],
+    "all_reduce": [],
+    "collectives": [],
+    "architecture": [],
+    "experiments/*": [],
+}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
