@@ -49,9 +49,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {
-    page: []
-    for page in ("index", "all_reduce", "training", "coverage", "architecture", "experiments/*")
-}
+PAGES = ("index", "all_reduce", "collectives", "training", "coverage", "architecture")
+html_sidebars: dict[str, list[str]] = {page: [] for page in (*PAGES, "experiments/*")}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

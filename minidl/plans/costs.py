@@ -135,9 +135,11 @@ def hierarchical(groups: Sequence[int]) -> Cost:
     for n in groups:
         half = Fraction(n - 1, n)
         between = 2 * Fraction(g - 1, g)
-        shares += [3 * half + between, *[2 * half + Fraction(1, n)] * (n - 1)]
-    inside = sum(2 * n * (n - 1) + 2 * (n - 1) for n in groups)
-    words = ("4(k−1) + 2(G−1)", "Σ 2(k²−1) + 2G(G−1)", "3N(k−1)/k + 2N(G−1)/G")
+        inner = [2 * half + Fraction(1, n)] * (n - 2)
+        last = [half + Fraction(1, n)] * (n > 1)
+        shares += [3 * half + between, *inner, *last]
+    inside = sum((2 * n + 1) * (n - 1) for n in groups)
+    words = ("4(k−1) + 2(G−1)", "Σ (2k+1)(k−1) + 2G(G−1)", "3N(k−1)/k + 2N(G−1)/G")
     steps = 4 * (k - 1) + 2 * (g - 1)
     return Cost(steps, inside + 2 * g * (g - 1), tuple(shares), words)
 

@@ -107,6 +107,12 @@ def test_a_film_shows_every_step(tmp_path: Path) -> None:
     with Image.open(path) as film:
         steps = plans.check_all_reduce(plans.tree_all_reduce(3)).steps
         assert film.n_frames == 6 * steps + 1
+        durations = []
+        for frame in range(film.n_frames):
+            film.seek(frame)
+            durations.append(film.info["duration"])
+    # A step's end is shown, then the next one's five moves; the end is shown longest.
+    assert durations == [80, 20, 20, 20, 20, 20] * steps + [400]
     animate_collective(plans.ring_all_reduce(1), path)
     with pytest.raises(InputError, match="has to end in .gif"):
         animate_collective(plans.ring_all_reduce(2), tmp_path / "ring.mp4")

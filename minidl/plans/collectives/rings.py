@@ -149,7 +149,7 @@ def hierarchical_all_reduce(size: int, groups: int | None = None) -> Collective:
         The number of ranks P, at least 1.
     groups
         How many groups G of neighbouring ranks, whose sizes differ by at most one; by
-        default as many as P's factor next to its square root.
+        default the square root of P, rounded up.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def hierarchical_all_reduce(size: int, groups: int | None = None) -> Collective:
     """
     require_size(size)
     if groups is None:
-        groups = _nearly_square(size)[0]
+        groups = isqrt(size - 1) + 1
     require_count("the number of groups must be a whole number of", groups)
     if groups > size:
         raise InputError(f"{size} ranks make 1 to {size} groups, not {groups}")
@@ -212,7 +212,9 @@ def _collect(group: Sequence[int], parts: Sequence[range]) -> Rounds:
 def _hand_out(group: Sequence[int], parts: Sequence[range]) -> Rounds:
     """What the group's first rank holds, at all its ranks."""
     scatter = [[Transfer(group[0], rank, part)] for rank, part in zip(group, parts, strict=True)]
-    return scatter[1:] + _gather_around(group, parts)
+    around = _gather_around(group, parts)
+    # The first rank has all from the start, so the last one does not close the circle.
+    return scatter[1:] + [[t for t in messages if t.receiver != group[0]] for messages in around]
 
 
 def _cut(chunks: int, parts: int) -> list[range]:
