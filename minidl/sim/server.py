@@ -87,8 +87,7 @@ def server_events(rule: Rule, law: Law, learners: int, *, seed: int = 0) -> Iter
     InputError
         If the rule cannot serve so many learners.
     PlanError
-        If the rule releases a learner at work, cancels an idle one, drops a gradient that
-        it does not hold, or leaves no learner at work.
+        If the rule releases a learner at work, cancels an idle one, or leaves none at work.
     """
     state = rule.start(learners)
     seconds = [law.stream(seed, learner) for learner in range(learners)]

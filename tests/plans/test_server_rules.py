@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -29,19 +30,6 @@ CANCEL = (KSync, KBatchSync)
 """Where an update stops the learners at work."""
 
 
-@st.composite
-def rules(draw: st.DrawFn, learners: int) -> Rule:
-    """Any rule that can serve so many learners."""
-    kind = draw(
-        st.sampled_from([FullySync, Async, KSync, KAsync, KBatchSync, KBatchAsync, Softsync])
-    )
-    if kind in (FullySync, Async):
-        return kind()
-    return kind(
-        draw(st.integers(1, 2 * learners if kind in (KBatchSync, KBatchAsync) else learners))
-    )
-
-
 def needed(rule: Rule, learners: int) -> int:
     """How many gradients an update is made of."""
     match rule:
@@ -59,9 +47,13 @@ def needed(rule: Rule, learners: int) -> int:
 class Machine(RuleBasedStateMachine):
     """Learners that push in any order, and hear late that they were cancelled, or in time."""
 
+    kind: ClassVar[type]
+
     @initialize(data=st.data(), learners=st.integers(1, 6))
     def start(self, data: st.DataObject, learners: int) -> None:
-        self.rule = data.draw(rules(learners))
+        most = 2 * learners if self.kind in (KBatchSync, KBatchAsync) else learners
+        setting = () if self.kind in (FullySync, Async) else (data.draw(st.integers(1, most)),)
+        self.rule = self.kind(*setting)
         self.state = self.rule.start(learners)
         self.learners = learners
         self.numbers = count()
@@ -121,25 +113,18 @@ class Machine(RuleBasedStateMachine):
         assert self.deliver(late) == Decision(before.version, drop=(late,))
         assert self.state == before
 
-    @precondition(lambda self: len(self.working) < self.learners)
-    @rule(data=st.data())
-    def who_waits_may_not_push(self, data: st.DataObject) -> None:
-        waiting = sorted(set(range(self.learners)) - set(self.working))
-        learner = data.draw(st.sampled_from(waiting))
-        with pytest.raises(PlanError, match=f"learner {learner} pushed a second gradient"):
-            self.rule.push(self.state, learner, self.state.version)
-
-    @rule(data=st.data())
-    def weights_that_never_were(self, data: st.DataObject) -> None:
-        ahead = st.integers(self.state.version + 1, self.state.version + 3)
-        version = data.draw(st.just(-1) | ahead)
-        with pytest.raises(PlanError, match=f"of version {version}"):
-            self.rule.push(self.state, 0, version)
-
-    @rule(beyond=st.integers(0, 3))
-    def a_stranger_pushes(self, beyond: int) -> None:
-        with pytest.raises(PlanError, match="came from learner"):
-            self.rule.push(self.state, self.learners + beyond, self.state.version)
+    @rule(data=st.data(), beyond=st.integers(0, 3))
+    def pushes_that_no_rule_allows(self, data: st.DataObject, beyond: int) -> None:
+        version = self.state.version
+        for learner in set(range(self.learners)) - set(self.working):
+            with pytest.raises(PlanError, match=f"learner {learner} pushed a second gradient"):
+                self.rule.push(self.state, learner, version)
+        for never in (-1, version + 1 + beyond):
+            with pytest.raises(PlanError, match=f"of version {never}"):
+                self.rule.push(self.state, 0, never)
+        for stranger in (-1, self.learners + beyond):
+            with pytest.raises(PlanError, match=f"came from learner {stranger}"):
+                self.rule.push(self.state, stranger, version)
 
     @invariant()
     def every_gradient_is_applied_or_cancelled_once_or_waits(self) -> None:
@@ -171,7 +156,50 @@ class Machine(RuleBasedStateMachine):
             assert {push.version for push in current} <= {self.state.version}
 
 
-TestRules = Machine.TestCase
+class KSyncMachine(Machine):
+    kind = KSync
+
+
+class KBatchSyncMachine(Machine):
+    kind = KBatchSync
+
+
+class KAsyncMachine(Machine):
+    kind = KAsync
+
+
+class KBatchAsyncMachine(Machine):
+    kind = KBatchAsync
+
+
+class SoftsyncMachine(Machine):
+    kind = Softsync
+
+
+class AsyncMachine(Machine):
+    kind = Async
+
+
+class FullySyncMachine(Machine):
+    kind = FullySync
+
+
+TestKSync = KSyncMachine.TestCase
+TestKBatchSync = KBatchSyncMachine.TestCase
+TestKAsync = KAsyncMachine.TestCase
+TestKBatchAsync = KBatchAsyncMachine.TestCase
+TestSoftsync = SoftsyncMachine.TestCase
+TestAsync = AsyncMachine.TestCase
+TestFullySync = FullySyncMachine.TestCase
+
+
+@pytest.mark.parametrize("rule", [KSync(1), KBatchSync(1)])
+def test_a_cancelled_learners_late_gradient_is_dropped(rule: Rule) -> None:
+    state, decision = rule.push(rule.start(2), 0, 0)
+    assert decision == Decision(1, apply=(Push(0, 0),), cancel=(1,), release=(0, 1))
+    assert rule.push(state, 1, 0) == (state, Decision(1, drop=(Push(1, 0),)))
+    state, decision = rule.push(state, 1, 1, 1)
+    assert decision == Decision(2, apply=(Push(1, 1, 1),), cancel=(0,), release=(0, 1))
 
 
 @given(data=st.data(), learners=st.integers(1, 6))

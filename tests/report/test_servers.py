@@ -49,6 +49,9 @@ def test_every_mini_batch_and_update_is_drawn(
     (lines,) = axes.collections
     where = sorted(segment[0][0] for segment in lines.get_segments())
     np.testing.assert_allclose(where, run.times[run.times <= end])
+    lengths = [(w["fate"], min(w["stop"], end) - w["start"]) for w in begun]
+    lost = sum(s for fate, s in lengths if fate == CANCELLED) / sum(s for _, s in lengths)
+    assert axes.texts[-1].get_text() == f"{len(where)} updates\n{lost:.0%} cancelled"
     assert axes.get_xlim() == (0, pytest.approx(end))
 
 
