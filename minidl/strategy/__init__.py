@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from minidl.errors import unknown_name
-from minidl.strategy.all_reduce import RingAllReduce
+from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
 from minidl.strategy.job import EpochDone, Event, Job, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
@@ -14,6 +14,7 @@ from minidl.strategy.pipeline import Pipeline
 from minidl.strategy.serial import Serial
 
 __all__ = [
+    "AllReduce",
     "EpochDone",
     "Event",
     "Job",

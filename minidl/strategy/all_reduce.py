@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from minidl.errors import InputError
-from minidl.plans import Collective, ring_all_reduce
-from minidl.plans.formulas import ring_bytes
+from minidl.nn import synchronised
+from minidl.plans import Collective, all_reduce, costs, ring_all_reduce
 from minidl.runtime import Runtime
 from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import RankContext, RankProgram, Report, collective
@@ -27,22 +28,28 @@ from minidl.tasks import Sums
 
 
 @dataclass(frozen=True)
-class RingAllReduce(Strategy):
-    """Train on workers that sum their gradients around a ring.
+class AllReduce(Strategy):
+    """Train on workers that sum their gradients among themselves.
 
     Parameters
     ----------
     workers
         How many processes share each batch.
+    algorithm
+        How they sum: one of `minidl.plans.ALL_REDUCES`.
+    options
+        What the algorithm takes besides, e.g. ``{"shape": (2, 3)}`` for ``"torus"``.
     plan
-        Makes the all-reduce for that many ranks; any plan that ends with the sum
-        on every rank will do.
+        Makes the all-reduce for that many ranks instead; any plan that ends with the
+        sum on every rank will do.
     runtime
         What the workers run on; real processes by default.
     """
 
     workers: int
-    plan: Callable[[int], Collective] = ring_all_reduce
+    algorithm: str = "ring"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plan: Callable[[int], Collective] | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
@@ -50,11 +57,18 @@ class RingAllReduce(Strategy):
 
     @property
     def name(self) -> str:
-        return "ring"
+        return self.algorithm
 
     @property
     def formula(self) -> str:
-        return "2N(P−1)/P from each of P workers"
+        cost = self._plan().cost
+        each = "2N(P−1)/P" if cost is None else cost.words[2]
+        return f"{each} from each of P workers" if self._even else f"{each} from the busiest"
+
+    @property
+    def _even(self) -> bool:
+        cost = self._plan().cost
+        return cost is None or len(set(cost.shares)) == 1
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
@@ -62,30 +76,39 @@ class RingAllReduce(Strategy):
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
+        channels = {*plan.channels()}
+        if synchronised(job.model):
+            channels |= {*ring_all_reduce(self.workers).channels()}
         return Layout(
             [partial(_program, job.detached(), plan)] * self.workers,
             [f"worker {rank}" for rank in range(self.workers)],
-            plan.channels(),
+            sorted(channels),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
-        each = ring_bytes(self.workers, job.exchanged * job.dtype.itemsize)
-        return {"gradients": (each,) * self.workers}
+        cost = self._plan().cost or costs.ring(self.workers)
+        return {"gradients": cost.sent(job.exchanged * job.dtype.itemsize)}
 
     def _plan(self) -> Collective:
+        if self.plan is None:
+            return all_reduce(self.workers, self.algorithm, **self.options)
         plan = self.plan(self.workers)
         if plan.size != self.workers:
             raise InputError(f"the plan is for {plan.size} ranks, not for {self.workers}")
         return plan
 
 
+RingAllReduce = AllReduce
+"""Named for the algorithm that is used unless another one is chosen."""
+
+
 def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
-    replica = Replica(job, context)
+    replica, ring = Replica(job, context), ring_all_reduce(size)
 
     def add_up(array: np.ndarray) -> Requests:
-        return collective(plan, rank, array, "statistics")
+        return collective(ring, rank, array, "statistics")
 
     for epoch in Epochs(job, context):
         for step in epoch:

@@ -407,6 +407,11 @@ def polite_ring(size: int) -> Collective:
 def test_a_plan_that_deadlocks_is_an_error_that_says_who_waits(runtime: Any) -> None:
     made = trainer()
     with pytest.raises(DeadlockError, match=r"worker 0.* wait.*worker 1.* wait"):
-        made.fit(samples(), epochs=1, batch_size=8, strategy=RingAllReduce(2, polite_ring, runtime))
+        made.fit(
+            samples(),
+            epochs=1,
+            batch_size=8,
+            strategy=RingAllReduce(2, plan=polite_ring, runtime=runtime),
+        )
     assert made.epoch == 0
     made.fit(samples(), epochs=1, batch_size=8, strategy=RingAllReduce(2, runtime=Virtual()))
