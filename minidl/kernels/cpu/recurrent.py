@@ -52,13 +52,14 @@ def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Ar
     return dzx, dzh, dh
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+# By numba's default a division checks for 0, and a loop that checks is not made vector code.
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 def _sigmoid(x: Any, one: Any) -> Any:
     e = _exp(-abs(x))
     return (e if x < 0 else one) / (one + e)
 
 
-@numba.njit(nogil=True, fastmath={"contract"})
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
 def _tanh(x: Any, one: Any, border: Any) -> Any:
     size = abs(x)
     e = _exp(-(size + size))
