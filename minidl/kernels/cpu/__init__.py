@@ -46,6 +46,7 @@ from minidl.kernels.cpu.pooling import (
     max_pool2d_gradient,
 )
 from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell, lstm_cell_gradient
+from minidl.kernels.cpu.scans import gru_scan, gru_scan_gradient, lstm_scan, lstm_scan_gradient
 
 __all__ = [
     "adagrad_step",
@@ -62,11 +63,15 @@ __all__ = [
     "embedding_gradient",
     "gru_cell",
     "gru_cell_gradient",
+    "gru_scan",
+    "gru_scan_gradient",
     "lars_step",
     "leaky_relu",
     "leaky_relu_gradient",
     "lstm_cell",
     "lstm_cell_gradient",
+    "lstm_scan",
+    "lstm_scan_gradient",
     "matmul",
     "max_pool2d",
     "max_pool2d_gradient",

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from minidl.kernels.cpu.calls import flat, share
-from minidl.kernels.cpu.products import Product, panel_width, run, slack
+from minidl.kernels.cpu.products import BYTES, ROWS, Product, panel_width, run, slack, wide_tile
 
 Array = np.ndarray
 
@@ -92,3 +92,32 @@ def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int)
                 for column in range(filled):
                     source = row * n + panel * width + column
                     packed[start + row * width + column] = b[source]
+
+
+NEAR = 256
+"""Summands that `multiply` takes at a time: their panel of b stays in the nearest cache."""
+
+
+@numba.njit(nogil=True)
+def multiply(
+    a: Array, first: int, b: Array, start: Array, c: Array, m: int, k: int, n: int
+) -> None:
+    """For compiled code: c (M, N) = start + a (M, K) @ b, on one thread.
+
+    All are flat. a begins at `first`; b is packed; `start` fills whole panels; c has `slack`.
+    """
+    width = 2 * BYTES // a.itemsize
+    starts = np.empty(2 * ROWS, np.int64)
+    for panel in range(-(-n // width)):
+        column = panel * width
+        for taken in range(0, max(k, 1), NEAR):
+            for row in range(0, m, ROWS):
+                for i in range(ROWS):
+                    # Rows that a tile has too many compute the last row once more.
+                    place = min(row + i, m - 1)
+                    starts[i], starts[ROWS + i] = place * k, place * n + column
+                wide_tile(
+                    a, b, c, start, first + taken, column * k + taken * width, column, starts,
+                    min(n - column, width), taken, (1, 1, min(k - taken, NEAR)), (0, 0, 1),
+                    (0, 0, width),
+                )  # fmt: skip
