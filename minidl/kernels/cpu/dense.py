@@ -77,10 +77,8 @@ def _by_columns(x: Array) -> bool:
 
 @numba.njit(cache=True, parallel=True, nogil=True)
 def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int) -> None:
-    for index in numba.prange(-(-k // STRIP)):
-        # prange counts in uint64, which numba mixes with int64 to float64.
-        first = np.int64(index) * STRIP
-        end = min(first + STRIP, k)
+    for strip in numba.prange(-(-k // STRIP)):
+        first, end = strip * STRIP, min((strip + 1) * STRIP, k)
         for panel in range(-(-n // width)):
             column, start = panel * width, panel * k * width
             filled = min(n - column, width)
