@@ -171,6 +171,11 @@ def softmax_cross_entropy_gradient(
     return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
 
 
+def bias_gradient(dy: Array) -> Array:
+    """See `reference.bias_gradient`."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
 def relu(x: Array) -> Array:
     """See `reference.relu`."""
     return cp.maximum(x, x.dtype.type(0))

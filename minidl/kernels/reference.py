@@ -208,6 +208,11 @@ def softmax_cross_entropy_gradient(
     return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
 
 
+def bias_gradient(dy: Array) -> Array:
+    """The gradient by what is added along the last axis: the sum over all others."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
 def relu(x: Array) -> Array:
     """The larger of x and 0."""
     return np.maximum(x, 0)

@@ -110,7 +110,7 @@ class Conv2d(Layer):
         dw = k.conv2d_weight_gradient(dy, x, w.shape, *window, self.groups)
         self.weight.grad += dw.reshape(self.weight.shape)
         if self.has_bias:
-            self.bias.grad += dy.sum(axis=(0, 1, 2))
+            self.bias.grad += k.bias_gradient(dy)
         dx = k.conv2d_input_gradient(dy, w, x.shape, *window, self.groups)
         return dx[:, :height, :width]
 

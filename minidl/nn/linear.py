@@ -74,5 +74,5 @@ class Linear(Layer):
         x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
         self.weight.grad += kernels.of(x).matmul(x2.T, dy2)
         if self.has_bias:
-            self.bias.grad += dy2.sum(axis=0)
+            self.bias.grad += kernels.of(x).bias_gradient(dy2)
         return kernels.of(x).matmul(dy2, w.T).reshape(x.shape)

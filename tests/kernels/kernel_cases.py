@@ -91,6 +91,12 @@ def _matmul(draw: Draw) -> tuple[Any, ...]:
 
 
 @st.composite
+def _bias_gradient(draw: Draw) -> tuple[Any, ...]:
+    rows = draw(st.sampled_from([(0,), (1,), (7,), (3, 5), (2, 40, 40), (900,)]))
+    return (an_array(draw, (*rows, draw(CHANNELS | st.just(70))), draw(DTYPES)),)
+
+
+@st.composite
 def _conv2d(draw: Draw) -> tuple[Any, ...]:
     case, dtype = a_convolution(draw), draw(DTYPES)
     bias = an_array(draw, case["w"][-1:], dtype) if draw(st.booleans()) else None
@@ -363,6 +369,7 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "batch_norm_gradient": _batch_norm_gradient(),
     "softmax_cross_entropy": _softmax_cross_entropy(),
     "softmax_cross_entropy_gradient": _softmax_cross_entropy_gradient(),
+    "bias_gradient": _bias_gradient(),
     "relu": _elementwise(1),
     "relu_gradient": _elementwise(2),
     "leaky_relu": _elementwise(1, SLOPES),

@@ -14,6 +14,7 @@ from minidl.kernels.cpu.convolution import (
 )
 from minidl.kernels.cpu.dense import matmul
 from minidl.kernels.cpu.elementwise import (
+    bias_gradient,
     dropout,
     leaky_relu,
     leaky_relu_gradient,
@@ -56,6 +57,7 @@ __all__ = [
     "avg_pool2d_gradient",
     "batch_norm",
     "batch_norm_gradient",
+    "bias_gradient",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",

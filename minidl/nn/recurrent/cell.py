@@ -129,7 +129,7 @@ class Cell(Layer):
         dzx, dzh = dzx.reshape(count * n, columns), dzh.reshape(count * n, columns)
         self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
         self.recurrent.grad += k.matmul(states[:-1].reshape(count * n, self.hidden_size).T, dzh)
-        self.bias.grad += dzx.sum(axis=0)
+        self.bias.grad += k.bias_gradient(dzx)
         self.collect(dzh)
         return k.matmul(dzx, self.weight.value.T).reshape(x.shape), dfirst
 
