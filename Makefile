@@ -7,11 +7,12 @@ PYTEST_ARGS ?=
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CANDIDATES := python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test table lint docs bench clean
 
 help:
 	@echo "make demo    train one CNN under every strategy and compare them"
 	@echo "make test    run the tests; PYTEST_ARGS='-m \"not slow\"' leaves out the slow ones"
+	@echo "make table   check every layer, loss and update rule; write docs/coverage.md"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into docs/_build/html"
 	@echo "make bench   measure minidl, beside PyTorch where .venv has it"
@@ -22,6 +23,10 @@ demo: .venv/.core
 
 test: .venv/.test
 	$(PYTHON) -m pytest $(PYTEST_ARGS)
+
+# Left out is the test that looks at the page as it was before.
+table: .venv/.test
+	MINIDL_TABLE=docs/coverage.md $(PYTHON) -m pytest tests/table -k "not the_page_shows"
 
 lint: .venv/.dev
 	$(PYTHON) -m ruff check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import minidl
 
 project = "minidl"
@@ -23,6 +25,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_merge_streams = True
+os.environ["MINIDL_PROGRESS"] = "0"  # a page is no place for a line an epoch
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
@@ -46,6 +49,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "all_reduce": [], "architecture": []}
+html_sidebars = {
+    page: []
+    for page in ("index", "all_reduce", "training", "coverage", "architecture", "experiments/*")
+}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

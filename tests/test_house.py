@@ -19,6 +19,7 @@ FLOORS = (
     ("strategy", "report"),
     ("tasks",),
     ("runtime",),
+    ("sim",),
     ("plans", "models", "data", "analysis"),
     ("nn", "optim"),
     ("kernels",),
@@ -27,7 +28,7 @@ BESIDE = ("errors", "files", "rng")
 """Modules that every folder may import; they import none."""
 PICTURES = "report"
 """What can draw itself reaches up to it, in a method that does nothing else."""
-HEAVY = ("matplotlib", "multiprocess", "numba", "rich", "typer")
+HEAVY = ("hypothesis", "matplotlib", "multiprocess", "numba", "rich", "typer")
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -86,7 +87,7 @@ def run(code: str, folder: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "what", ["import minidl", "from minidl import analysis, data, models, nn, optim, strategy"]
+    "what", ["import minidl", "from minidl import analysis, data, models, nn, optim, sim, strategy"]
 )
 def test_importing_loads_nothing_heavy(what: str, tmp_path: Path) -> None:
     loaded = run(f"import sys\n{what}\nprint(*sys.modules)", tmp_path).split()

@@ -15,6 +15,8 @@ from minidl import nn
 from minidl.analysis.receptive_field import PIXEL, Sight, joined
 from minidl.analysis.rules import multiply_adds, sight
 from minidl.errors import InputError
+from minidl.models import Seq2Seq
+from minidl.models.gan import GAN
 from minidl.nn.parameters import Shape
 from minidl.nn.settings import whole
 
@@ -182,10 +184,23 @@ class _Walk:
                 yield from self._ways(layer, name, layer.branches)
             case nn.AuxiliaryHeads():
                 yield from self._with_heads(layer, name)
+            case Seq2Seq():
+                layer.build(shape)
+                read, written = layer.source_steps, shape[0] - layer.source_steps
+                for steps, parts in (
+                    (read, ("source_embedding", "encoder")),
+                    (written, ("target_embedding", "decoder", "output")),
+                ):
+                    self.shape = (steps,)
+                    for part in parts:
+                        child = getattr(layer, part)
+                        yield from self.through(child, _below(name, part), self.shape, None)
+            case GAN():
+                yield from self._game(layer, name, shape, seen)
             case _ if any(layer.children()) and not isinstance(layer, nn.Recurrent):
                 raise InputError(
                     f"summary does not know in which order {layer.describe()} runs its parts; "
-                    "it knows Sequential, Residual, Concat and AuxiliaryHeads"
+                    "it knows Sequential, Residual, Concat, AuxiliaryHeads, Seq2Seq and GAN"
                 )
             case _:
                 made = layer.build(shape)
@@ -212,6 +227,12 @@ class _Walk:
             for head in layer.heads[place : place + 1]:
                 yield from self.through(head, _below(name, f"head{place}"), *here)
             self.shape, self.seen = here
+
+    def _game(self, gan: GAN, name: str, shape: Shape, seen: Sight) -> Iterator[Row]:
+        """The generator from its noise on, then the discriminator on samples."""
+        gan.build(shape)
+        yield from self.through(gan.generator, _below(name, "generator"), (gan.latent,), None)
+        yield from self.through(gan.discriminator, _below(name, "discriminator"), shape, seen)
 
     def _row(self, layer: nn.Layer, name: str, cost: int) -> Row:
         own = [p for p in layer.parameters().values() if p.trainable]

@@ -57,7 +57,8 @@ def train(
         str,
         typer.Argument(
             help="Images to tell apart: digits, fashion-mnist-small, fashion-mnist. "
-            "A text to continue: shakespeare."
+            "A text to continue: shakespeare. Dates to read: dates. "
+            "Images to make up: fashion-gan, fashion-gan-full."
         ),
     ],
     model: Annotated[
@@ -102,6 +103,10 @@ def train(
     plot: Annotated[Path | None, typer.Option(help="Save the loss curves as a picture.")] = None,
     timeline: Annotated[Path | None, typer.Option(help="Save who did what when as PNG.")] = None,
     trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The folder for a GAN's pictures.", show_default="the task's name"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a network.
@@ -115,7 +120,7 @@ def train(
         command.run(
             Options(
                 task, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
-                resume, save, plot, timeline, trace, as_json,
+                resume, save, plot, timeline, trace, out, as_json,
             )
         )  # fmt: skip
 

@@ -30,6 +30,7 @@ def run(options: Options) -> None:
         batch_size=recipe.batch_size if options.batch_size is None else options.batch_size,
         validation=recipe.test,
         strategy=how,
+        callbacks=recipe.callbacks,
         progress=not options.as_json,
     )
     written = []
@@ -64,6 +65,8 @@ def _require_places(options: Options) -> None:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
         if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
             raise InputError(f"{path} cannot be written: a file in a folder of yours is needed")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise InputError(f"{options.out} is no folder for pictures")
     for path in (options.plot, options.timeline):
         if path is not None and path.suffix not in _PICTURES:
             raise InputError(f"{path} must end in one of {', '.join(_PICTURES)}")

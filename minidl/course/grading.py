@@ -1,40 +1,36 @@
-"""Grading: run a student's files, judge what they give, report."""
+"""Grading: run a student's file, judge what it gives, report."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol, cast
 
-from minidl.course import hw_ring
 from minidl.course.report import Report, Result
-from minidl.course.student import SECONDS, Answers, Failure, ask
+from minidl.course.student import SECONDS, Student
 from minidl.errors import InputError, unknown_name
 
+EXERCISES = ("hw_batch_norm", "hw_gan", "hw_lstm", "hw_momentum", "hw_receptive_field", "hw_ring")
+"""Every exercise; each is a module of `minidl.course`."""
 
-@dataclass(frozen=True)
-class Exercise:
-    """How one exercise is graded.
+
+class Exercise(Protocol):
+    """What an exercise's module has, beside the probes that ask a student's file.
 
     Parameters
     ----------
-    file, function
+    FILE
         What the student writes.
-    sizes
-        What the function is called with.
-    grade
-        Judges what it gave.
+    NAMES
+        The functions and classes that it has to define.
     """
 
-    file: str
-    function: str
-    sizes: Sequence[int]
-    grade: Callable[[Answers], tuple[Result, ...]]
+    FILE: str
+    NAMES: tuple[str, ...]
 
-
-EXERCISES = {"hw_ring": Exercise(hw_ring.FILE, hw_ring.FUNCTION, hw_ring.SIZES, hw_ring.grade)}
-"""Every exercise by name."""
+    def grade(self, student: Student) -> tuple[Result, ...]:
+        """Ask the student's code, and judge what it gives."""
 
 
 def grade(exercise: str, directory: str | Path, seconds: float = SECONDS) -> Report:
@@ -59,17 +55,17 @@ def grade(exercise: str, directory: str | Path, seconds: float = SECONDS) -> Rep
     """
     if exercise not in EXERCISES:
         raise unknown_name("exercise", exercise, EXERCISES)
-    task = EXERCISES[exercise]
+    task = cast(Exercise, import_module(f"minidl.course.{exercise}"))
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(f"there is no directory {directory}")
     began = time.perf_counter()
-    path = directory / task.file
-    if path.is_file():
-        answers = ask(path, task.function, task.sizes, seconds)
+    student = Student(directory / task.FILE, exercise, seconds)
+    if student.path.is_file():
+        with student:
+            results = task.grade(student)
     else:
         present = ", ".join(sorted(entry.name for entry in directory.iterdir())) or "nothing"
-        missing = Failure(f"there is no file {task.file} in {directory}; there is: {present}")
-        answers = Answers(dict.fromkeys(task.sizes, missing))
-    results = task.grade(answers)
-    return Report(exercise, results, time.perf_counter() - began, answers.printed)
+        student.gone = f"there is no file {task.FILE} in {directory}; there is: {present}"
+        results = task.grade(student)
+    return Report(exercise, results, time.perf_counter() - began, student.printed)

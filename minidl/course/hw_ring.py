@@ -7,19 +7,24 @@ the first failing one says what to repair next.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from minidl.course.programs import NAME, ask_plan, programs
 from minidl.course.report import Result
-from minidl.course.student import Answers, Failure
-from minidl.errors import DeadlockError, PlanError
+from minidl.course.student import Student
+from minidl.errors import DeadlockError, ExerciseError, InputError, PlanError
 from minidl.plans import Collective, Receive, check_all_reduce, formulas
 from minidl.plans.check import check_form, deliver, follow, show
 from minidl.plans.rendezvous import Message, execute, wrong
 
-FILE, FUNCTION = "ring.py", "ring_all_reduce"
+__all__ = ["FILE", "NAMES", "grade", "load_plan_maker", "programs"]
+
+FILE, NAMES = "ring.py", (NAME,)
 SIZES = (*range(1, 10), 16)
 """The world sizes tried, smallest first."""
 
@@ -43,37 +48,81 @@ class Check:
     prove: Callable[[Collective], None]
 
 
-def grade(answers: Answers) -> tuple[Result, ...]:
-    """Judge what a student's code gave for `SIZES`."""
+def load_plan_maker(path: str | Path) -> Callable[[int], Collective]:
+    """A student's all-reduce as a function of the number of ranks, proved before each use.
+
+    Parameters
+    ----------
+    path
+        A Python file that defines ``ring_all_reduce(size)``, as exercise ``hw_ring`` asks.
+
+    Returns
+    -------
+    callable
+        Takes the number of ranks, gives the plan. It raises `PlanError`, with the plan
+        drawn, if the plan is wrong, and `ExerciseError` if the code fails, ends the
+        process, or takes more than ten seconds.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+
+    @functools.cache
+    def make(size: int) -> Collective:
+        try:
+            with Student(path, "hw_ring") as student:
+                plan = ask_plan(student, size)
+        except ExerciseError as error:
+            raise ExerciseError(f"{path}: {error}") from None
+        check_all_reduce(plan)
+        return plan
+
+    return make
+
+
+def grade(student: Student) -> tuple[Result, ...]:
+    """Judge what a student's code gives for `SIZES`."""
+    plans: dict[int, Collective | ExerciseError] = {}
+    for size in SIZES:
+        try:
+            plans[size] = ask_plan(student, size)
+        except ExerciseError as error:
+            plans[size] = error
     reached: dict[int, str | None] = dict.fromkeys(SIZES)
     results = []
     for check in CHECKS:
         wrongs: dict[int, str] = {}
-        for size in SIZES:
-            answer = answers.plans[size]
-            if isinstance(answer, Failure):
-                wrongs[size] = answer.message
+        for size, plan in plans.items():
+            if isinstance(plan, ExerciseError):
+                wrongs[size] = str(plan)
             elif reached[size] is not None:
                 wrongs[size] = f"not tried: first make this right: {reached[size]}"
             else:
                 try:
-                    check.prove(answer)
+                    check.prove(plan)
                 except PlanError as error:
                     wrongs[size] = str(error)
         for size in wrongs:
             reached[size] = reached[size] or check.name
-        results.append(_result(check, wrongs, answers))
+        results.append(_result(check, wrongs, plans))
     return tuple(results)
 
 
-def _result(check: Check, wrongs: dict[int, str], answers: Answers) -> Result:
+def _result(
+    check: Check, wrongs: dict[int, str], plans: dict[int, Collective | ExerciseError]
+) -> Result:
     """Points for the sizes that are right, and the smallest that is wrong, explained."""
     right = len(SIZES) - len(wrongs)
     if not wrongs:
         return Result(check.name, check.points, check.points)
     smallest = min(wrongs)
     message = wrongs[smallest]
-    if not isinstance(answers.plans[smallest], Failure):
+    if isinstance(plans[smallest], Collective):
         message = f"smallest failing world size: {smallest}\n{message}"
     # For one rank an empty program is right, and by itself that earns nothing.
     score = math.floor(10 * check.points * right / len(SIZES)) / 10 if right > 1 else 0.0
@@ -131,7 +180,7 @@ def _reduce_scatter(plan: Collective) -> None:
     whole = Counter(range(plan.size))
     complete = {chunk for chunk in range(plan.chunks) if holdings[0][chunk] == whole}
     for message in _messages(plan):
-        deliver(holdings, message)
+        deliver(plan, holdings, message)
         chunk = message.receive.item
         assert isinstance(chunk, int)
         if holdings[message.receiver][chunk] == whole:

@@ -8,6 +8,7 @@ from minidl.data import augment
 from minidl.data.batch_sizes import GrowingBatch
 from minidl.data.characters import bigram_loss, decode, encode, unigram_loss, windows
 from minidl.data.dataset import Dataset
+from minidl.data.dates import dates
 from minidl.data.embedded import digits, fashion_mnist_small, shakespeare
 from minidl.data.fashion import fashion_mnist
 from minidl.data.loader import Batch, Loader, in_order
@@ -20,6 +21,7 @@ __all__ = [
     "Loader",
     "augment",
     "bigram_loss",
+    "dates",
     "decode",
     "digits",
     "encode",

@@ -34,19 +34,59 @@ def of(x: Any) -> ModuleType:
     -------
     module
         `gpu` for CuPy's arrays. For NumPy's, `cpu`, or `reference` where the
-        environment variable ``MINIDL_KERNELS`` says so.
+        environment variable ``MINIDL_KERNELS`` says so; of float16, through these.
 
     Raises
     ------
     UnknownNameError
         If the variable names neither of these.
     """
-    return import_module(f"{__name__}.{'gpu' if _is_cupy(x) else _choice()}")
+    if _is_cupy(x):
+        return import_module(f"{__name__}.gpu")
+    return import_module(f"{__name__}.half") if x.dtype == "float16" else chosen()
+
+
+def chosen() -> ModuleType:
+    """The kernels for NumPy's arrays of float32 and float64."""
+    return import_module(f"{__name__}.{_choice()}")
+
+
+def wide(x: Any) -> Any:
+    """An array of float16 as float32, in which sums and functions of it are safe; else `x`."""
+    return x.astype("float32") if getattr(x, "dtype", None) == "float16" else x
 
 
 def array_module(x: Any) -> ModuleType:
     """The module an array comes from: ``numpy`` or ``cupy``."""
     return sys.modules["cupy"] if _is_cupy(x) else import_module("numpy")
+
+
+def home_of(device: str) -> ModuleType:
+    """The module whose arrays lie on a device: ``numpy`` for ``"cpu"``, ``cupy`` for ``"gpu"``.
+
+    Raises
+    ------
+    InputError
+        If there is no such device.
+    """
+    if device == "cpu":
+        return import_module("numpy")
+    if device != "gpu":
+        raise unknown_name("device", device, ("cpu", "gpu"))
+    import_module(f"{__name__}.gpu")  # says what to install
+    cupy = sys.modules["cupy"]
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise InputError(f"there is no GPU to train on: {error}") from error
+    if count < 1:
+        raise InputError("there is no GPU to train on")
+    return cupy
+
+
+def on_host(x: Any) -> Any:
+    """An array as NumPy's; `x` itself if it is one."""
+    return x.get() if _is_cupy(x) else x
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 from minidl.errors import InputError, unknown_name
 from minidl.models.alexnet import alexnet
 from minidl.models.char_lstm import char_lstm
+from minidl.models.decoding import Decoded, beam, greedy
 from minidl.models.digits_cnn import digits_cnn
 from minidl.models.gan import GAN, dcgan, mlp_gan
 from minidl.models.googlenet import googlenet
@@ -17,18 +18,23 @@ from minidl.models.mlp import mlp
 from minidl.models.resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from minidl.models.resnet_cifar import resnet20, resnet32, resnet56
 from minidl.models.sampling import forward_from, sample
+from minidl.models.seq2seq import Seq2Seq, seq2seq
 from minidl.models.vgg import vgg11, vgg13, vgg16, vgg19
 from minidl.nn.layer import Layer
 from minidl.nn.parameters import Shape
 
 __all__ = [
     "GAN",
+    "Decoded",
+    "Seq2Seq",
     "alexnet",
+    "beam",
     "char_lstm",
     "dcgan",
     "digits_cnn",
     "forward_from",
     "googlenet",
+    "greedy",
     "known",
     "lenet5",
     "make",
@@ -43,6 +49,7 @@ __all__ = [
     "resnet101",
     "resnet152",
     "sample",
+    "seq2seq",
     "usual_input",
     "vgg11",
     "vgg13",
@@ -51,7 +58,7 @@ __all__ = [
 ]
 
 _MAKERS: dict[Shape, tuple[Callable[..., Layer], ...]] = {
-    (28, 28, 1): (mlp, lenet5),
+    (28, 28, 1): (mlp, lenet5, dcgan, mlp_gan),
     (8, 8, 1): (digits_cnn,),
     (224, 224, 3): (
         alexnet, vgg11, vgg13, vgg16, vgg19, googlenet,
@@ -59,6 +66,7 @@ _MAKERS: dict[Shape, tuple[Callable[..., Layer], ...]] = {
     ),
     (32, 32, 3): (resnet20, resnet32, resnet56),
     (64,): (char_lstm,),
+    (41,): (seq2seq,),
 }  # fmt: skip
 """What makes networks, by the shape of the samples that they are drawn for."""
 

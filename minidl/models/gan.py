@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import nn, rng
+from minidl import kernels, nn, rng
 from minidl.errors import InputError, ShapeError
 from minidl.nn.settings import whole
 
@@ -51,8 +51,8 @@ class GAN(nn.Layer):
         return self.discriminator.backward(dy, saved)
 
     def noise(
-        self, name: tuple[int | str, ...], first: int, count: int, dtype: np.typing.DTypeLike
-    ) -> np.ndarray:
+        self, name: tuple[int | str, ...], first: int, count: int, like: nn.Array
+    ) -> nn.Array:
         """Noise for samples ``first`` to ``first + count - 1``, whoever draws it.
 
         Parameters
@@ -61,19 +61,20 @@ class GAN(nn.Layer):
             What it is for; see `minidl.rng`.
         first, count
             Which samples.
-        dtype
-            Of the noise.
+        like
+            An array of the type wanted.
         """
-        return rng.per_sample_normal(name, first, count, self.latent).astype(dtype)
+        drawn = rng.per_sample_normal(name, first, count, self.latent).astype(like.dtype)
+        return kernels.array_module(like).asarray(drawn)
 
     def sample(self, count: int, seed: int = 0) -> np.ndarray:
         """Generated samples, of the data's shape; the same for the same seed."""
         if count < 1:
             raise InputError(f"at least 1 sample can be generated, not {count}")
-        dtype = next(iter(self.parameters().values())).value.dtype
+        like = next(iter(self.parameters().values())).value
         parts = [
             self.generator.forward(
-                self.noise((seed, "samples"), first, min(256, count - first), dtype), nn.EVALUATE
+                self.noise((seed, "samples"), first, min(256, count - first), like), nn.EVALUATE
             )[0]
             for first in range(0, count, 256)
         ]

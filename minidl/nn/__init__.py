@@ -6,7 +6,7 @@ from minidl.nn import init
 from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
 from minidl.nn.adversarial import AdversarialLoss, LeastSquares, Minimax, NonSaturating
 from minidl.nn.auxiliary import AuxiliaryHeads, WithAuxiliary
-from minidl.nn.batch_norm import BatchNorm
+from minidl.nn.batch_norm import BatchNorm, synchronised
 from minidl.nn.bce_with_logits import BCEWithLogits
 from minidl.nn.concat import Concat
 from minidl.nn.conv1d import Conv1d
@@ -108,5 +108,6 @@ __all__ = [
     "init",
     "parts_of",
     "pytorch_tensors",
+    "synchronised",
     "with_mask",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -16,9 +17,9 @@ class BatchNorm(Layer):
     """Each channel (last axis) shifted and scaled to zero mean and unit variance.
 
     In training, mean and variance are those of the samples given, over all axes
-    but the last: a batch that is cut is normalised piece by piece. In evaluation
-    they are running means over past steps. A learnt scale `gamma` and shift
-    `beta` follow.
+    but the last: a batch that is cut is normalised piece by piece, unless the layer is
+    `synchronised`. In evaluation they are running means over past steps. A learnt
+    scale `gamma` and shift `beta` follow.
 
     The statistics are handed in by `backward`, weighted by the piece's share of
     the global batch, so that a forward pass that is repeated counts once. As in
@@ -31,6 +32,11 @@ class BatchNorm(Layer):
         How far running values move to those of each step, from 0 to 1.
     eps
         Added to the variance; positive.
+    synchronised
+        Whether workers that share a batch sum what they see, so that each normalises by
+        the statistics of the whole batch. That costs two small sums over all workers in
+        the forward pass and one in the backward pass. Micro-batches, which are not there
+        at the same time, are still normalised one by one.
 
     Raises
     ------
@@ -43,13 +49,16 @@ class BatchNorm(Layer):
     mean: RunningMean
     variance: RunningMean
 
-    def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
+    def __init__(
+        self, momentum: float = 0.1, eps: float = 1e-5, synchronised: bool = False
+    ) -> None:
         if not 0 <= momentum <= 1:
             raise InputError(f"BatchNorm: momentum must be from 0 to 1, not {momentum}")
         if not (isfinite(eps) and eps > 0):
             raise InputError(f"BatchNorm: eps must be positive and finite, not {eps}")
         self.momentum = momentum
         self.eps = eps
+        self.synchronised = synchronised
 
     def build(self, shape: Shape) -> Shape:
         if not shape or shape[-1] < 1:
@@ -72,21 +81,64 @@ class BatchNorm(Layer):
             scale = gamma / xp.sqrt(self.variance.value + self.eps)
             return x * scale + (beta - self.mean.value * scale), None
         rows = x.reshape(x.size // len(gamma), len(gamma))
+        share = len(x) / mode.batch_size
+        if self.synchronised and mode.total is not None:
+            y, mean, inv_std, count = self._normalise_together(rows, mode.total)
+            return y.reshape(x.shape), (x, mean, inv_std, share, count, mode.total)
         y, mean, inv_std = kernels.of(x).batch_norm(rows, gamma, beta, self.eps)
-        return y.reshape(x.shape), (x, mean, inv_std, len(x) / mode.batch_size)
+        return y.reshape(x.shape), (x, mean, inv_std, share, len(rows), None)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        x, mean, inv_std, share = saved
+        x, mean, inv_std, share, count, total = saved
         gamma = self.gamma.value
         rows = x.reshape(x.size // len(gamma), len(gamma))
-        dx, dgamma, dbeta = kernels.of(x).batch_norm_gradient(
-            dy.reshape(rows.shape), rows, gamma, mean, inv_std
-        )
+        if total is None:
+            dx, dgamma, dbeta = kernels.of(x).batch_norm_gradient(
+                dy.reshape(rows.shape), rows, gamma, mean, inv_std
+            )
+        else:
+            off = (rows - mean) * inv_std
+            dx, dgamma, dbeta = self._gradient_together(
+                dy.reshape(rows.shape), off, inv_std, count, total
+            )
         self.gamma.grad += dgamma
         self.beta.grad += dbeta
-        if len(rows):
-            unbiased = len(rows) / max(1, len(rows) - 1)
+        if count:
+            unbiased = count / max(1, count - 1)
             variance = (1 / inv_std**2 - self.eps).clip(0) * unbiased
             self.mean.grad += share * mean
             self.variance.grad += share * variance
         return dx.reshape(x.shape)
+
+    def _normalise_together(self, x: Array, total: Total) -> tuple[Array, Array, Array, int]:
+        """As the kernel `batch_norm`, over all rows that anyone has; also how many these are."""
+        xp = kernels.array_module(x)
+        sums = total(xp.concatenate((x.sum(axis=0), xp.full(1, len(x), x.dtype))))
+        count = int(sums[-1])
+        mean = sums[:-1] / max(1, count)
+        off = x - mean
+        variance = total((off * off).sum(axis=0)) / max(1, count)
+        inv_std = 1 / xp.sqrt(variance + self.eps)
+        return off * inv_std * self.gamma.value + self.beta.value, mean, inv_std, count
+
+    def _gradient_together(
+        self, dy: Array, off: Array, inv_std: Array, count: int, total: Total
+    ) -> tuple[Array, Array, Array]:
+        """As the kernel `batch_norm_gradient`, `off` being the normalised input.
+
+        The parameters get what these rows give; the input, what all rows say of the statistics.
+        """
+        dbeta, dgamma = dy.sum(axis=0), (dy * off).sum(axis=0)
+        sums = total(kernels.array_module(dy).concatenate((dbeta, dgamma))) / max(1, count)
+        along, across = sums[: len(dbeta)], sums[len(dbeta) :]
+        return self.gamma.value * inv_std * (dy - along - off * across), dgamma, dbeta
+
+
+Total = Callable[[Array], Array]
+
+
+def synchronised(model: Layer) -> tuple[BatchNorm, ...]:
+    """The layers of a model that need sums over all who share a batch."""
+    return tuple(
+        layer for _, layer in model.walk() if isinstance(layer, BatchNorm) and layer.synchronised
+    )

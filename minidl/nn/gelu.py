@@ -37,13 +37,13 @@ def erf(x: Array) -> Array:
     NumPy has none. Quotients of polynomials by Moshier, "Methods and programs for
     mathematical functions" (the Cephes library), 1989: one up to 1, one beyond.
     """
-    xp = kernels.array_module(x)
+    xp, dtype, x = kernels.array_module(x), x.dtype, kernels.wide(x)
     size = xp.minimum(abs(x), 6)  # erf(6) is 1 to the last digit
     inner = xp.minimum(size, 1) ** 2
     near = size * _polynomial(_NEAR_ABOVE, inner) / _polynomial(_NEAR_BELOW, inner)
     outer = xp.maximum(size, 1)
     tail = xp.exp(-outer * outer) * _polynomial(_FAR_ABOVE, outer) / _polynomial(_FAR_BELOW, outer)
-    return xp.copysign(xp.where(size < 1, near, 1 - tail), x)
+    return xp.copysign(xp.where(size < 1, near, 1 - tail), x).astype(dtype, copy=False)
 
 
 def _polynomial(coefficients: tuple[float, ...], x: Array) -> Array:

@@ -7,7 +7,7 @@ any number of batches can be under way at once and one layer can be used twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,12 @@ class Mode:
         Position, in the global batch, of the first sample given.
     batch_size
         Samples in the global batch, of which the samples given are a slice.
+    total
+        Adds an array to those of all who have a slice of the batch at this moment, and
+        gives the sum; None where nobody else has. Each must call it as often as the others.
+    scale
+        What the loss is multiplied with before its gradient is taken, so that float16 can
+        hold it (see `minidl.optim.MixedPrecision`).
     """
 
     training: bool = False
@@ -45,6 +51,8 @@ class Mode:
     step: int = 0
     first: int = 0
     batch_size: int = 1
+    total: Callable[[Array], Array] | None = None
+    scale: float = 1.0
 
 
 EVALUATE = Mode()

@@ -120,9 +120,13 @@ class ParameterBuffer:
         By dotted name. Their `value` and `grad` become views of this buffer.
     dtype
         Of both vectors.
+    home
+        The module whose arrays they are: ``numpy``, or ``cupy`` on a GPU.
     """
 
-    def __init__(self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike) -> None:
+    def __init__(
+        self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np
+    ) -> None:
         ordered = sorted(parameters.items(), key=lambda item: not item[1].trainable)
         self.parameters = dict(ordered)
         self.index: dict[str, slice] = {}
@@ -131,7 +135,7 @@ class ParameterBuffer:
             self.index[name] = slice(end, end + parameter.size)
             end += parameter.size
         self.trainable = sum(p.size for p in parameters.values() if p.trainable)
-        self.bind(np.zeros(end, dtype), np.zeros(end, dtype))
+        self.bind(home.zeros(end, dtype), home.zeros(end, dtype))
 
     @property
     def places(self) -> dict[str, slice]:
@@ -166,13 +170,15 @@ class ParameterBuffer:
         self.bind(self.values, self.grads)
 
     @contextmanager
-    def borrowed(self, values: Array) -> Iterator[None]:
-        """Within the block, the parameters are views of other values and have no gradients."""
+    def borrowed(self, values: Array, grads: Array | None = None) -> Iterator[None]:
+        """Within the block, the parameters are views of other values, with these gradients."""
         before = [(p, p._value, p._grad) for p in self.parameters.values()]
         try:
             for name, parameter in self.parameters.items():
                 parameter.value = values[self.index[name]].reshape(parameter.shape)
-                parameter.grad = None
+                parameter.grad = (
+                    None if grads is None else grads[self.index[name]].reshape(parameter.shape)
+                )
             yield
         finally:
             for parameter, value, grad in before:

@@ -13,10 +13,11 @@ Axes = tuple[int, ...]
 
 def standardise(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
     """(x - mean) / sqrt(variance + eps), both taken along `axes`, and the divisor's inverse."""
-    off = x - x.mean(axis=axes, keepdims=True)
+    off = kernels.wide(x)
+    off = off - off.mean(axis=axes, keepdims=True)
     variance = (off * off).mean(axis=axes, keepdims=True)
     inv_std = 1 / kernels.array_module(x).sqrt(variance + eps)
-    return off * inv_std, inv_std
+    return (off * inv_std).astype(x.dtype, copy=False), inv_std
 
 
 def standardise_gradient(dy: Array, y: Array, inv_std: Array, axes: Axes) -> Array:
@@ -24,8 +25,10 @@ def standardise_gradient(dy: Array, y: Array, inv_std: Array, axes: Axes) -> Arr
 
     Mean and variance depend on x too: so dx has neither a mean nor a part along y.
     """
-    along = (dy * y).mean(axis=axes, keepdims=True)
-    return inv_std * (dy - dy.mean(axis=axes, keepdims=True) - y * along)
+    d = kernels.wide(dy)
+    along = (d * y).mean(axis=axes, keepdims=True)
+    dx = inv_std * (d - d.mean(axis=axes, keepdims=True) - y * along)
+    return dx.astype(dy.dtype, copy=False)
 
 
 def checked_eps(name: str, eps: float) -> float:

@@ -8,6 +8,7 @@ from minidl.optim.adamw import AdamW
 from minidl.optim.clipping import Clipped
 from minidl.optim.groups import Groups, without_decay
 from minidl.optim.lars import LARS
+from minidl.optim.mixed_precision import LossScale, MixedPrecision
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.rmsprop import RMSprop
 from minidl.optim.schedules import (
@@ -37,6 +38,8 @@ __all__ = [
     "Groups",
     "LinearScaling",
     "LinearWarmup",
+    "LossScale",
+    "MixedPrecision",
     "Optimizer",
     "Polynomial",
     "RMSprop",

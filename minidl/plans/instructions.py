@@ -14,6 +14,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeGuard
+
+from minidl.errors import InputError
+from minidl.plans.costs import Cost
 
 
 @dataclass(frozen=True)
@@ -118,22 +122,72 @@ class Plan:
             )
         )
 
+    def label(self, item: Hashable) -> str:
+        """How an item is written in a grid."""
+        return str(item)
+
 
 @dataclass(frozen=True)
 class Collective(Plan):
-    """A plan over one vector, cut into chunks; its items are the chunks' indices.
+    """A plan over one vector, cut into chunks, and what it promises to do with them.
+
+    In the end the ranks ``targets[c]`` hold, of chunk c, the sum of what the ranks
+    ``sources[c]`` held of it in the beginning. All-reduce is *from all to all*, a
+    broadcast *from the root to all*, reduce-scatter *from all to rank c*, and so on.
+    What other ranks hold is left open.
+
+    Items are numbers of chunks, or, from ``chunks`` on, of `blocks`, which go in one
+    message.
 
     Parameters
     ----------
     chunks
         Into how many nearly equal parts the vector is cut.
+    sources, targets
+        For each chunk who has something to give, and who has to end with the sum; by
+        default all ranks, as in an all-reduce.
+    blocks
+        Runs of neighbouring chunks: item ``chunks + i`` stands for ``blocks[i]``.
+    cost
+        What it costs by the textbook's formula, for plans that have one.
     """
 
     chunks: int
+    sources: tuple[frozenset[int], ...] = ()
+    targets: tuple[frozenset[int], ...] = ()
+    blocks: tuple[range, ...] = ()
+    cost: Cost | None = None
+
+    def __post_init__(self) -> None:
+        everyone = (frozenset(range(self.size)),) * self.chunks
+        object.__setattr__(self, "sources", self.sources or everyone)
+        object.__setattr__(self, "targets", self.targets or everyone)
+        for name, ranks in (("sources", self.sources), ("targets", self.targets)):
+            if len(ranks) != self.chunks:
+                raise InputError(
+                    f"{self.name}: {name} are given for {len(ranks)} chunks, not {self.chunks}"
+                )
+
+    def chunks_of(self, item: int) -> range:
+        """Which chunks an item stands for."""
+        return range(item, item + 1) if item < self.chunks else self.blocks[item - self.chunks]
+
+    def has(self, item: Hashable) -> TypeGuard[int]:
+        """Whether this is the number of a chunk or block."""
+        return isinstance(item, int) and 0 <= item < self.chunks + len(self.blocks)
 
     def slices(self, length: int) -> tuple[slice, ...]:
-        """Where each chunk lies in a vector of `length` elements."""
-        return split(length, self.chunks)
+        """Where each chunk, and then each block, lies in a vector of `length` elements."""
+        cuts = split(length, self.chunks)
+        runs = (slice(cuts[run[0]].start, cuts[run[-1]].stop) for run in self.blocks)
+        return (*cuts, *runs)
+
+    def label(self, item: Hashable) -> str:
+        """A chunk's number; a block's first and last."""
+        if self.has(item) and item >= self.chunks:
+            run = self.chunks_of(item)
+            return f"{run[0]}-{run[-1]}"
+        return str(item)
 
 
 def split(length: int, parts: int) -> tuple[slice, ...]:

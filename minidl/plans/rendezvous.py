@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from minidl.errors import DeadlockError, InputError, PlanError
 from minidl.plans.instructions import Backward, Forward, Instruction, Plan, Receive, Send
+from minidl.plans.text import LEGEND, grid
 
 
 @dataclass(frozen=True)
@@ -44,10 +45,6 @@ class Message:
 Event = Work | Message
 Seconds = Callable[[int, Instruction], float]
 """How long a rank takes for an instruction; a message takes as long as its `Send`."""
-
-
-LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
-"""How to read a grid, in one line."""
 
 
 def count_messages(rank: int, instruction: Instruction) -> float:
@@ -150,46 +147,6 @@ def execute(plan: Plan, seconds: Seconds = count_passes) -> list[Event]:
     return events
 
 
-def grid(plan: Plan, marks: Collection[tuple[int, int]] = ()) -> str:
-    """The plan as text: one column a rank, one row a step.
-
-    ``2→1`` sends item 2 to rank 1, ``2←1`` receives it from rank 1 and ``2+←1`` adds
-    it to what is held; ``F3`` and ``B3`` are the passes of micro-batch 3.
-
-    Parameters
-    ----------
-    plan
-        What to write out.
-    marks
-        The (rank, step) places to mark, as ``»2→1«``; a step one past a rank's last
-        stands for its end.
-    """
-    marked = set(marks)
-    rows = [["step", *(f"rank {rank}" for rank in range(plan.size))]]
-    height = max((len(program) for program in plan.programs), default=0)
-    if any(step == height for _, step in marked):
-        height += 1
-    for step in range(height):
-        row = [str(step)]
-        for rank, program in enumerate(plan.programs):
-            if step < len(program):
-                cell = " ".join(map(str, program[step])) or "-"
-            else:
-                cell = "end" if (rank, step) in marked else ""
-            row.append(f"»{cell}«" if (rank, step) in marked else cell)
-        rows.append(row)
-    return table(rows)
-
-
-def table(rows: list[list[str]]) -> str:
-    """Rows of cells as text, in aligned columns."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
 def wrong(plan: Plan, message: str, marks: Collection[tuple[int, int]] = ()) -> PlanError:
     """The error for a wrong plan: what is wrong, and the plan with the places marked."""
     return PlanError(f"{plan.name}: {message}\n{_excerpt(plan, marks)}")
@@ -246,8 +203,8 @@ def _mismatch(
 ) -> PlanError:
     return wrong(
         plan,
-        f"rank {rank} sends {_item(send.item)} in its step {sender.step}, but what rank "
-        f"{send.peer} receives from it in its step {receiver.step} is {_item(receive.item)}",
+        f"rank {rank} sends {_item(plan, send.item)} in its step {sender.step}, but what rank "
+        f"{send.peer} receives from it in its step {receiver.step} is {_item(plan, receive.item)}",
         [(rank, sender.step), (send.peer, receiver.step)],
     )
 
@@ -261,7 +218,7 @@ def _stuck(plan: Plan, ranks: list[_Rank]) -> PlanError:
         if not here.pending:
             continue
         waits = " and ".join(
-            f"{'to send' if isinstance(i, Send) else 'to receive'} {_item(i.item)} "
+            f"{'to send' if isinstance(i, Send) else 'to receive'} {_item(plan, i.item)} "
             f"{'to' if isinstance(i, Send) else 'from'} rank {i.peer}"
             for i in here.pending
             if isinstance(i, Send | Receive)
@@ -277,8 +234,8 @@ def _stuck(plan: Plan, ranks: list[_Rank]) -> PlanError:
         end = (lost.peer, len(plan.programs[lost.peer]))
         return wrong(
             plan,
-            f"a message without a partner: rank {rank} {verb} {_item(lost.item)} in step {step}, "
-            f"but rank {lost.peer} has come to its end without the other half\n{details}",
+            f"a message without a partner: rank {rank} {verb} {_item(plan, lost.item)} in step "
+            f"{step}, but rank {lost.peer} has come to its end without the other half\n{details}",
             [*marks, end],
         )
     circle = _circle([[i.peer for i in r.pending if isinstance(i, Send | Receive)] for r in ranks])
@@ -297,5 +254,5 @@ def _circle(waits: list[list[int]]) -> list[int]:
     return [*path[path.index(here) :], here]
 
 
-def _item(item: object) -> str:
-    return f"chunk {item}" if isinstance(item, int) else str(item)
+def _item(plan: Plan, item: object) -> str:
+    return f"chunk {plan.label(item)}" if isinstance(item, int) else str(item)

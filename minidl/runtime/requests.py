@@ -97,16 +97,26 @@ class RankContext:
 
 
 def collective(
-    plan: Collective, rank: int, vector: np.ndarray, operation: str
+    plan: Collective, rank: int, vector: np.ndarray, operation: str, first: int = 0
 ) -> Generator[Request, Any, None]:
-    """Carry out one rank's part of a collective plan on its own `vector`, in place."""
-    slices = plan.slices(vector.size)
+    """Carry out one rank's part of a collective plan on its own `vector`, in place.
+
+    Parameters
+    ----------
+    plan, rank
+        The plan, and which of its ranks this one is.
+    vector, operation
+        What the plan works on, and what its messages belong to.
+    first
+        The rank in the launch of the plan's rank 0; the others follow it.
+    """
+    parts = [vector[chunk] for chunk in plan.slices(vector.size)]
     for step in plan.programs[rank]:
         transfers: list[Outgoing | Incoming] = []
         for instruction in step:
             match instruction:
                 case Send(peer, int(chunk)):
-                    transfers.append(Outgoing(peer, vector[slices[chunk]], operation))
+                    transfers.append(Outgoing(first + peer, parts[chunk], operation))
                 case Receive(peer, int(chunk), reduce):
-                    transfers.append(Incoming(peer, vector[slices[chunk]], operation, reduce))
+                    transfers.append(Incoming(first + peer, parts[chunk], operation, reduce))
         yield Exchange(tuple(transfers))

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import numpy as np
+
 from minidl.errors import InputError
 from minidl.plans import Collective, ring_all_reduce
 from minidl.plans.formulas import ring_bytes
 from minidl.runtime import Runtime
+from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import RankContext, RankProgram, Report, collective
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.job import Job, StepDone
@@ -80,11 +83,15 @@ def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
     replica = Replica(job, context)
+
+    def add_up(array: np.ndarray) -> Requests:
+        return collective(plan, rank, array, "statistics")
+
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             for phase in job.task.phases(step):
-                sums += replica.gradients(phase, batch, step)
+                sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)
                 yield from collective(plan, rank, grads, "gradients")
                 replica.store(replica.buffer.grads, phase, grads)

@@ -41,6 +41,7 @@ class Strategy(ABC):
     """
 
     runtime: Runtime
+    device: str = "cpu"
 
     @property
     @abstractmethod

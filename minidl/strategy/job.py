@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
-from minidl.optim import Optimizer
+from minidl.optim import MixedPrecision, Optimizer
 from minidl.tasks import Sums, Task
 
 
@@ -42,6 +42,10 @@ class Job:
         How many elements of a row are learnt; running means follow them.
     rate
         What learning rates are multiplied with, until the caller decides otherwise.
+    precision
+        How to compute in float16; None computes in `dtype`.
+    device
+        Where to compute: ``"cpu"`` or ``"gpu"``.
     """
 
     model: Layer
@@ -57,6 +61,13 @@ class Job:
     index: Mapping[str, slice]
     trainable: int
     rate: float = 1.0
+    precision: MixedPrecision | None = None
+    device: str = "cpu"
+
+    @property
+    def compute_dtype(self) -> np.dtype:
+        """Of activations, and of their gradients."""
+        return self.dtype if self.precision is None else np.dtype(np.float16)
 
     @property
     def length(self) -> int:

@@ -12,8 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from minidl.plans import FullySync, Rule
+from minidl.nn import synchronised
+from minidl.plans import FullySync, Rule, ring_all_reduce
 from minidl.runtime import Runtime
+from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
@@ -22,6 +24,7 @@ from minidl.runtime.requests import (
     RankProgram,
     ReceiveAny,
     Report,
+    collective,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.job import Job, StepDone
@@ -70,7 +73,9 @@ class ParameterServer(Strategy):
         return Layout(
             [partial(_server, light, self.rule)] + [partial(_learner, light)] * self.workers,
             ["server"] + [f"learner {rank}" for rank in learners],
-            [(SERVER, rank) for rank in learners] + [(rank, SERVER) for rank in learners],
+            [(SERVER, rank) for rank in learners]
+            + [(rank, SERVER) for rank in learners]
+            + self._ring(job),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
@@ -79,6 +84,12 @@ class ParameterServer(Strategy):
             "gradients": (0,) + (model,) * self.workers,
             "parameters": (model * self.workers,) + (0,) * self.workers,
         }
+
+    def _ring(self, job: Job) -> list[tuple[int, int]]:
+        """Channels between the learners, for layers that need sums over all of them."""
+        if not synchronised(job.model):
+            return []
+        return [(1 + a, 1 + b) for a, b in ring_all_reduce(self.workers).channels()]
 
 
 def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
@@ -123,11 +134,16 @@ def _learner(job: Job, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica = Replica(job, context)
     rank, size = context.rank - 1, context.size - 1
+    ring = ring_all_reduce(size)
+
+    def add_up(array: np.ndarray) -> Requests:
+        return collective(ring, rank, array, "statistics", first=1)
+
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             for phase in job.task.phases(step):
-                sums += replica.gradients(phase, batch, step)
+                sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)
                 yield Exchange((Outgoing(SERVER, grads, "gradients"),))
                 replica.buffer.grads[...] = 0

@@ -97,13 +97,13 @@ class Pipeline(Strategy):
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
-        samples = len(job.epochs) * len(job.train) * job.dtype.itemsize
+        samples = len(job.epochs) * len(job.train) * job.compute_dtype.itemsize
         borders = [
             samples * int(np.prod(stage.output_shape, dtype=np.int64))
             for stage in self._parts(job)[:-1]
         ]
         sent = {"activations": (*borders, 0), "gradients": (0, *borders)}
-        if job.optimizer.needs_norm:
+        if needs_squares(job):
             sums = job.steps * np.dtype(np.float64).itemsize
             neighbours = [(rank > 0) + (rank < self.stages - 1) for rank in range(self.stages)]
             sent["gradient norm"] = tuple(sums * count for count in neighbours)
@@ -133,7 +133,7 @@ def _program(
                 if transfers:
                     yield Exchange(transfers)
             squares = None
-            if job.optimizer.needs_norm:
+            if needs_squares(job):
                 squares = yield from _sum_over_stages(replica.squares(phase), rank, last)
             replica.update(phase, squares)
             yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
@@ -150,6 +150,11 @@ def _supervised(job: Job) -> Supervised:
             "choose Serial, RingAllReduce or ParameterServer"
         )
     return job.task
+
+
+def needs_squares(job: Job) -> bool:
+    """Whether stages must know how long the whole gradient is, or that it has overflowed."""
+    return job.optimizer.needs_norm or job.precision is not None
 
 
 class _Flow:
@@ -194,17 +199,19 @@ class _Flow:
     def _empty(self, item: Activation | Gradient) -> np.ndarray:
         stage, part = self.stage, self.slices[item.micro_batch]
         shape = stage.input_shape if isinstance(item, Activation) else stage.output_shape
-        return np.empty((part.stop - part.start, *shape), self.replica.job.dtype)
+        return np.empty((part.stop - part.start, *shape), self.replica.job.compute_dtype)
 
     def _forward(self, micro_batch: int) -> None:
         part, model = self.slices[micro_batch], self.replica.model
         arriving = Activation(micro_batch)
         x = self.batch.x[part] if self.is_first else self.arrays.pop(arriving)
+        if self.is_first and x.dtype.kind == "f":
+            x = x.astype(self.replica.job.compute_dtype, copy=False)
         if not len(x):
             y = self._empty_output(self.stage.output_shape)
         else:
             mode = self.replica.mode(self.step, self.batch.first + part.start, self.batch.size)
-            with self.replica.trace.span("forward", micro_batch):
+            with self.replica.trace.span("forward", micro_batch), self.replica.computing():
                 y, self.saved[micro_batch] = model.forward(x, mode)
             if self.is_last:
                 y, sums = self.task.loss_gradient(model, x, y, self.batch.y[part], mode)
@@ -220,13 +227,13 @@ class _Flow:
         if not len(dy):
             dx = self._empty_output(self.stage.input_shape)
         else:
-            with self.replica.trace.span("backward", micro_batch):
+            with self.replica.trace.span("backward", micro_batch), self.replica.computing():
                 dx = self.replica.model.backward(dy, self.saved.pop(micro_batch))
         if not self.is_first:
             self.arrays[Gradient(micro_batch)] = dx
 
     def _empty_output(self, shape: Shape) -> np.ndarray:
-        return np.empty((0, *shape), self.replica.job.dtype)
+        return np.empty((0, *shape), self.replica.job.compute_dtype)
 
 
 _OPERATIONS = {Activation: "activations", Gradient: "gradients"}

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from minidl import kernels
 from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
-from minidl.nn import Layer, Mode, ParameterBuffer, parts_of
-from minidl.optim import Optimizer
+from minidl.nn import Layer, Mode, Parameter, ParameterBuffer, parts_of, synchronised
+from minidl.optim import LossScale, Optimizer
 from minidl.plans import split
-from minidl.runtime.requests import RankContext
+from minidl.runtime.conversation import Requests, conversation
+from minidl.runtime.requests import RankContext, Request
 from minidl.strategy.job import Job
 from minidl.tasks import Phase, Sums
 
@@ -35,14 +39,19 @@ class Replica:
         self.job = job
         self.trace = context.trace
         self.model = job.model if model is None else model
-        self.buffer = ParameterBuffer(self.model.parameters(), job.dtype)
+        self.loss_scale = None if job.precision is None else LossScale(job.precision)
+        parameters = self.model.parameters()
+        if self.loss_scale is not None:
+            parameters = with_loss_scale(parameters, self.loss_scale)
+        self.home: Any = kernels.home_of(job.device)
+        self.buffer = ParameterBuffer(parameters, job.dtype, self.home)
         self.slots = {
-            name: np.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
+            name: self.home.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
         self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
         self._optimizer = job.optimizer, 1.0
         for row, mine, theirs in self._places():
-            row[mine] = self._shared[theirs]
+            row[mine] = self.home.asarray(self._shared[theirs])
 
     def _places(self) -> Iterator[tuple[np.ndarray, slice, tuple[int, slice]]]:
         """Where each parameter and its optimizer slots lie here, and in the shared state."""
@@ -64,24 +73,85 @@ class Replica:
             If a parameter is NaN or infinite, which the next step's loss would show.
         """
         for name, mine in self.buffer.index.items():
-            if not np.isfinite(self.buffer.values[mine]).all():
+            if not self.home.isfinite(self.buffer.values[mine]).all():
                 raise NonFiniteError(
                     f"{name} is not finite after step {self.trace.step}: its update made it NaN "
                     "or infinite. A lower learning rate often helps."
                 )
         for row, mine, theirs in self._places():
-            self._shared[theirs] = row[mine]
+            self._shared[theirs] = kernels.on_host(row[mine])
 
     def gradients(self, phase: Phase, batch: Batch, step: int) -> Sums:
         """Add the gradients of this slice of a batch; returns its losses and metrics."""
         if not len(batch.x):
             return Sums()
         mode = self.mode(step, batch.first, batch.size)
-        return self.job.task.gradients(phase, self.model, batch, mode, self.trace)
+        with self.computing():
+            return self.job.task.gradients(phase, self.model, self._input(batch), mode, self.trace)
+
+    def gradients_together(
+        self, phase: Phase, batch: Batch, step: int, add_up: Callable[[np.ndarray], Requests]
+    ) -> Generator[Request, Any, Sums]:
+        """As `gradients`, on ranks that share a batch: layers may need sums over all of them.
+
+        Parameters
+        ----------
+        phase, batch, step
+            As for `gradients`. Also a rank whose slice is empty takes part in the sums.
+        add_up
+            Makes the requests that leave in an array its sum over all ranks.
+        """
+        if not synchronised(self.model):
+            return self.gradients(phase, batch, step)
+
+        def compute(ask: Callable[[Requests], Any]) -> Sums:
+            def total(array: np.ndarray) -> np.ndarray:
+                summed = np.array(array)
+                ask(add_up(summed))
+                return summed
+
+            mode = replace(self.mode(step, batch.first, batch.size), total=total)
+            batch_here = self._input(batch)
+            with self.computing():
+                return self.job.task.gradients(phase, self.model, batch_here, mode, self.trace)
+
+        return (yield from conversation(compute))
+
+    def score(self, batch: Batch) -> Sums:
+        """Losses and metrics of a slice of a data set, in full precision."""
+        x, y = self.home.asarray(batch.x), self.home.asarray(batch.y)
+        return self.job.task.score(self.model, replace(batch, x=x, y=y))
 
     def mode(self, step: int, first: int, batch_size: int) -> Mode:
         """The mode of a training pass."""
-        return Mode(True, self.job.seed, step, first, batch_size)
+        scale = 1.0 if self.loss_scale is None else self.loss_scale.scale
+        return Mode(True, self.job.seed, step, first, batch_size, scale=scale)
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Within the block the model computes: in mixed precision, with weights of float16.
+
+        The gradients that it found there are added, in full precision, to those gathered.
+        """
+        if self.loss_scale is None:
+            yield
+            return
+        scale, learnt = self.loss_scale.scale, self.buffer.trainable
+        grads = self.home.zeros(len(self.buffer), np.float16)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found at the update
+            with self.buffer.borrowed(self.buffer.values.astype(np.float16), grads):
+                yield
+            found = grads[:learnt] / np.float32(scale)
+            # NaN and not infinity, for sums over ranks: opposite infinities would be an error.
+            self.buffer.grads[:learnt] += self.home.where(self.home.isfinite(found), found, np.nan)
+            self.buffer.grads[learnt:] += grads[learnt:]
+
+    def _input(self, batch: Batch) -> Batch:
+        """A batch where, and in the precision in which, the model computes."""
+        x, y = self.home.asarray(batch.x), self.home.asarray(batch.y)
+        if x.dtype.kind == "f":
+            x = x.astype(self.job.compute_dtype, copy=False)
+        return replace(batch, x=x, y=y)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -126,6 +196,12 @@ class Replica:
         """
         with self.trace.span("update"):
             learnt, _ = self.buffer.spans(phase.path)
+            if self.loss_scale is not None:
+                overflow = not math.isfinite(self.squares(phase) if squares is None else squares)
+                self.loss_scale.follow(overflow=overflow)
+                if overflow:
+                    self.buffer.grads[...] = 0
+                    return
             norm = math.nan
             if self.job.optimizer.needs_norm:
                 norm = math.sqrt(self.squares(phase) if squares is None else squares)
@@ -153,5 +229,10 @@ def evaluate_share(replica: Replica, rank: int, size: int) -> Sums:
     share = split(len(validation), size)[rank]
     with replica.trace.span("evaluate"):
         for batch in in_order(validation, replica.job.dtype, share):
-            sums += replica.job.task.score(replica.model, batch)
+            sums += replica.score(batch)
     return sums
+
+
+def with_loss_scale(parameters: dict[str, Parameter], scale: LossScale) -> dict[str, Parameter]:
+    """A model's parameters, and beside them the scale of mixed precision."""
+    return {**parameters, "loss_scale": scale}

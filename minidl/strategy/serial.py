@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from minidl import kernels
 from minidl.plans import split
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
@@ -26,9 +27,12 @@ class Serial(Strategy):
         Into how many slices a batch is cut; their gradients are summed before the
         update. Layers with batch statistics then normalise over each slice, as
         they do on the workers of a data-parallel strategy.
+    device
+        ``"cpu"``, or ``"gpu"`` to keep weights and activations on a GPU, through CuPy.
     """
 
     micro_batches: int = 1
+    device: str = "cpu"
     runtime: Runtime = field(default_factory=Alone, repr=False)
 
     def __post_init__(self) -> None:
@@ -43,10 +47,11 @@ class Serial(Strategy):
         return ""
 
     def check(self, job: Job) -> None:
-        """Any job can be done."""
+        kernels.home_of(self.device)
 
     def layout(self, job: Job) -> Layout:
-        return Layout([partial(_program, job.detached(), self.micro_batches)], ["serial"])
+        light = replace(job.detached(), device=self.device)
+        return Layout([partial(_program, light, self.micro_batches)], ["serial"])
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         return {}

@@ -65,7 +65,7 @@ class Adversarial(Task):
     ) -> Sums:
         gan = _gan(model)
         name = (mode.seed, "noise", phase.path, mode.step)
-        noise = gan.noise(name, batch.first, len(batch), batch.x.dtype)
+        noise = gan.noise(name, batch.first, len(batch), batch.x)
         if phase.path == "generator":
             return self._generator(gan, noise, mode, trace)
         return self._discriminator(gan, batch, noise, mode, trace)
@@ -106,7 +106,7 @@ class Adversarial(Task):
 
     def score(self, model: Layer, batch: Batch) -> Sums:
         gan = _gan(model)
-        noise = gan.noise(("evaluation",), batch.first, len(batch), batch.x.dtype)
+        noise = gan.noise(("evaluation",), batch.first, len(batch), batch.x)
         real, _ = gan.discriminator.forward(batch.x, EVALUATE)
         fake, _ = gan.discriminator.forward(gan.generator.forward(noise, EVALUATE)[0], EVALUATE)
         found: dict[str, Any] = {

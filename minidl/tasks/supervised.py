@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.data import Batch, Dataset
 from minidl.errors import NonFiniteError
 from minidl.nn import EVALUATE, Layer, Loss, Mode
@@ -52,12 +53,17 @@ class Supervised(Task):
         NonFiniteError
             If the loss is NaN or infinite; `model`, `x` and `mode` tell where that began.
         """
-        losses, saved = self.loss.forward(outputs, targets)
+        wide = kernels.wide(outputs)
+        losses, saved = self.loss.forward(wide, targets)
         total = float(losses.sum())
         if not math.isfinite(total):
             raise non_finite(model, x, mode)
-        upstream = np.full(len(losses), 1.0 / mode.batch_size, losses.dtype)
-        return self.loss.backward(upstream, saved), self._sums(losses, outputs, targets)
+        xp = kernels.array_module(losses)
+        upstream = xp.full(len(losses), mode.scale / mode.batch_size, losses.dtype)
+        doutputs = self.loss.backward(upstream, saved)
+        with np.errstate(over="ignore"):  # a scale that is too large is found at the update
+            doutputs = doutputs.astype(outputs.dtype, copy=False)
+        return doutputs, self._sums(losses, wide, targets)
 
     def score(self, model: Layer, batch: Batch) -> Sums:
         return self.score_outputs(model.forward(batch.x, EVALUATE)[0], batch.y)
@@ -77,7 +83,8 @@ def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
     The forward pass is run again with every innermost layer watched.
     """
     where = "in the loss itself: every layer's output is finite"
-    if not np.isfinite(x).all():
+    xp = kernels.array_module(x)
+    if not xp.isfinite(x).all():
         where = "in the input of the model"
     else:
         with np.errstate(all="ignore"), _watched(model) as found:
@@ -98,7 +105,7 @@ def _watched(model: Layer) -> Iterator[list[str]]:
     def watching(layer: Layer, forward: Callable[..., Any]) -> Callable[..., Any]:
         def watched(x: np.ndarray, mode: Mode) -> tuple[np.ndarray, Any]:
             y, saved = forward(x, mode)
-            if not np.isfinite(y).all():
+            if not kernels.array_module(y).isfinite(y).all():
                 found.append(layer.describe())
             return y, saved
 

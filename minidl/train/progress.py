@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 from minidl.strategy import Job, StepDone
@@ -44,9 +46,15 @@ class Silent:
 
 
 def wanted(progress: bool | None) -> bool:
-    """Whether to show progress: as asked, or else if somebody is there to see it."""
+    """Whether to show progress: as asked, or else if somebody is there to see it.
+
+    ``MINIDL_PROGRESS=0`` says that nobody is, where that cannot be known: in a notebook that
+    runs by itself.
+    """
     if progress is not None:
         return progress
+    if os.environ.get("MINIDL_PROGRESS") == "0":
+        return False
     return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
@@ -61,6 +69,8 @@ def showing(job: Job, name: str, *, shown: bool) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
+    # In a notebook, a bar that moves needs ipywidgets; without, rich would warn instead.
+    live = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
     bars = Bars(
         TextColumn("[bold]{task.fields[strategy]:<9}"),
         BarColumn(bar_width=24),
@@ -69,7 +79,7 @@ def showing(job: Job, name: str, *, shown: bool) -> Iterator[Progress]:
         TimeElapsedColumn(),
         console=console,
         transient=True,
-        disable=not (console.is_terminal or console.is_jupyter),
+        disable=not live,
     )
     with bars:
         yield _Shown(bars, job, name)

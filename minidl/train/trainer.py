@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,9 @@ import numpy as np
 
 from minidl.data import Batch, Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
-from minidl.nn import EVALUATE, Layer, Loss, ParameterBuffer, Shape
+from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.nn.settings import whole
-from minidl.optim import Optimizer
+from minidl.optim import MixedPrecision, Optimizer
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Job, Serial, Strategy, Verdict
 from minidl.strategy.replica import Replica
@@ -25,6 +26,7 @@ from minidl.train.collector import Collector
 from minidl.train.history import History
 from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
+from minidl.train.learnt import Learnt
 from minidl.train.progress import Progress, showing, wanted
 from minidl.train.run import Run
 
@@ -45,6 +47,9 @@ class Trainer:
         Decides initial weights, the order of the samples, and dropout.
     dtype
         ``"float32"`` or ``"float64"``.
+    precision
+        `MixedPrecision` computes in float16 while weights stay float32. Processors
+        without float16 arithmetic are slower that way, which a warning says at fit.
 
     Attributes
     ----------
@@ -64,6 +69,7 @@ class Trainer:
         *,
         seed: int = 0,
         dtype: np.typing.DTypeLike = "float32",
+        precision: MixedPrecision | None = None,
     ) -> None:
         for what, value, kinds in (
             ("model", model, (Layer,)),
@@ -79,13 +85,24 @@ class Trainer:
         if dtype not in ("float32", "float64", np.float32, np.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
         self.dtype = np.dtype(dtype)
+        self.precision = precision
+        if precision is not None:
+            self._check_precision()
         self.epoch = 0
         self.step = 0
         self.rate = 1.0
         self.history = History()
-        self._buffer: ParameterBuffer | None = None
-        self._slots: dict[str, np.ndarray] = {}
-        self._input_shape: Shape = ()
+        self._learnt: Learnt | None = None
+
+    def _check_precision(self) -> None:
+        if not isinstance(self.precision, MixedPrecision):
+            raise InputError(f"precision must be MixedPrecision or None, not {self.precision!r}")
+        if self.dtype != np.float32:
+            raise InputError(f"mixed precision keeps weights in float32, not {self.dtype}")
+        if not isinstance(self.task, Supervised):
+            raise InputError(
+                f"mixed precision is for supervised tasks, not for {type(self.task).__name__}"
+            )
 
     def fit(
         self,
@@ -139,6 +156,12 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
+        if self.precision is not None and strategy.device == "cpu":
+            warnings.warn(
+                "mixed precision computes in float16, for which this processor has no arithmetic "
+                "and goes through float32: it is slower here than float32 itself",
+                stacklevel=2,
+            )
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         hooks = [as_callback(callback) for callback in callbacks]
         data = self._taken(as_dataset(train))
@@ -179,7 +202,8 @@ class Trainer:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and running means, by name."""
-        return {name: p.value.copy() for name, p in self._built().parameters.items()}
+        self._existing()
+        return {name: p.value.copy() for name, p in self.model.parameters().items()}
 
     def expected_bytes(
         self, train: Data, epochs: int, batch_size: int | GrowingBatch, strategy: Strategy
@@ -200,22 +224,25 @@ class Trainer:
         path
             A safetensors file, replaced as a whole or not at all.
         """
-        self._write(Path(path), self._state(), self.epoch, self.step, self.rate, self.history)
+        self._write(
+            Path(path), self._existing().state(), self.epoch, self.step, self.rate, self.history
+        )
 
     def _write(
         self, path: Path, state: np.ndarray, epoch: int, step: int, rate: float, history: History
     ) -> None:
+        learnt = self._existing()
         facts = checkpoints.Facts(
             self.seed,
             self.dtype.name,
             repr(self.optimizer),
-            self._input_shape,
+            learnt.shape,
             epoch,
             step,
             rate,
             history,
         )
-        checkpoints.write(path, checkpoints.Checkpoint(self._tensors(state), facts))
+        checkpoints.write(path, checkpoints.Checkpoint(learnt.tensors(state), facts))
 
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint: a further fit equals the one never interrupted.
@@ -239,70 +266,44 @@ class Trainer:
                     f"{path} was saved with {what} {theirs}, and this trainer has {mine}"
                 )
         try:
-            with self._prepared(facts.input_shape):
-                state = self._state()
-                tensors = self._tensors(state)
+            with self._prepared(facts.input_shape) as learnt:
+                state = learnt.state()
+                tensors = learnt.tensors(state)
                 checkpoints.require_same(path, saved.tensors, tensors)
         except ShapeError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
         for name, tensor in tensors.items():
             tensor[...] = saved.tensors[name]
-        self._adopt(state)
+        learnt.adopt(state)
         self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
         self.history = facts.history
 
     @contextmanager
-    def _prepared(self, sample_shape: Shape) -> Iterator[None]:
-        """Build the model for inputs of this shape; draw its weights the first time.
+    def _prepared(self, sample_shape: Shape) -> Iterator[Learnt]:
+        """What is learnt, for inputs of this shape; made the first time.
 
-        Parameters that have values by then, from another trainer or `initialise`, keep them.
-
-        If the block fails that first time, the model is as if it had never been built,
-        so that other data can be tried.
+        If the block fails that first time, the model is as if it had never been built.
         """
-        if self._buffer is not None:
-            self.model.build(sample_shape)
-            self._buffer.reclaim()
-            yield
+        if self._learnt is not None:
+            self._learnt.reclaim(sample_shape)
+            yield self._learnt
             return
-        given = {
-            name: parameter.value.copy()
-            for name, parameter in self.model.parameters().items()
-            if parameter.initialised
-        }
-        before = {id(parameter) for parameter in self.model.parameters().values()}
+        self._learnt = Learnt(
+            self.model, sample_shape, self.seed, self.dtype, self.optimizer, self.precision
+        )
         try:
-            self._buffer = self.model.initialise(sample_shape, seed=self.seed, dtype=self.dtype)
-            for name, value in given.items():
-                self._buffer.parameters[name].value[...] = value
-            self.optimizer.check(self._buffer.places)
-            self._slots = {
-                name: np.zeros(self._buffer.trainable, self.dtype) for name in self.optimizer.slots
-            }
-            self._input_shape = sample_shape
-            yield
+            yield self._learnt
         except Exception:
-            self._buffer, self._slots = None, {}
-            self.model.forget(before)
+            self._learnt.forget()
+            self._learnt = None
             raise
 
-    def _built(self) -> ParameterBuffer:
-        if self._buffer is None:
+    def _existing(self) -> Learnt:
+        if self._learnt is None:
             raise NotBuiltError(
                 "the model has no weights yet: fit, evaluate or load first, which show its input"
             )
-        return self._buffer
-
-    def _tensors(self, state: np.ndarray) -> dict[str, np.ndarray]:
-        """Views of every parameter and its optimizer slots, by their names in checkpoints."""
-        buffer, tensors = self._built(), {}
-        for name, parameter in buffer.parameters.items():
-            place = buffer.index[name]
-            tensors[f"model.{name}"] = state[0, place].reshape(parameter.shape)
-            if parameter.trainable:
-                for slot, values in zip(self._slots, state[1:], strict=True):
-                    tensors[f"optimizer.{slot}.{name}"] = values[place]
-        return tensors
+        return self._learnt
 
     def _taken(self, dataset: Dataset) -> Dataset:
         """The data set as the model takes it: with integers if it begins with an embedding."""
@@ -322,7 +323,7 @@ class Trainer:
         epochs: int,
         batch_size: int | GrowingBatch,
     ) -> Job:
-        buffer = self._built()
+        buffer = self._existing().buffer
         return Job(
             model=self.model,
             task=self.task,
@@ -337,16 +338,19 @@ class Trainer:
             index=dict(buffer.index),
             trainable=buffer.trainable,
             rate=self.rate,
+            precision=self.precision,
         )
 
     def _run(
         self, job: Job, strategy: Strategy, callbacks: Sequence[Callback], shown: Progress
     ) -> None:
-        state = self._state()
+        learnt = self._existing()
+        state = learnt.state()
         shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
-        with self._lent():
+        with learnt.lent():
             began = time.perf_counter()
-            _warm_up(job, state)
+            if strategy.device == "cpu":
+                _warm_up(job, state)
             if (took := time.perf_counter() - began) > 1:
                 shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
         shown.stage("training")
@@ -366,10 +370,10 @@ class Trainer:
             self._write(Path(path), run.state, *done, run.rate, history)
 
         collector = Collector(job, strategy.name, shown, state, decide)
-        run = Run([], state, Verdict(False, self.rate), shown.note, save, self._bound)
+        run = Run([], state, Verdict(False, self.rate), shown.note, save, learnt.bound)
         for callback in callbacks:
             callback.begin()
-        with self._lent():
+        with learnt.lent():
             try:
                 outcome = strategy.run(job, state, collector)
                 self.history.traffic, self.history.trace = outcome.traffic, outcome.trace
@@ -379,33 +383,6 @@ class Trainer:
                 self._take_over(job, collector, run)
         if run.stopped:
             shown.note(f"stopped: {run.stopped}")
-
-    @contextmanager
-    def _bound(self, values: np.ndarray) -> Iterator[Layer]:
-        """Within the block, the model with these values."""
-        with self._built().borrowed(values):
-            yield self.model
-
-    @contextmanager
-    def _lent(self) -> Iterator[None]:
-        """Within the block the model's parameters belong to whoever trains it."""
-        buffer = self._built()
-        values, grads = buffer.values, buffer.grads
-        for parameter in buffer.parameters.values():
-            parameter.value = parameter.grad = None
-        try:
-            yield
-        finally:
-            buffer.bind(values, grads)
-
-    def _state(self) -> np.ndarray:
-        """Weights and optimizer slots; see `Strategy.run`."""
-        buffer = self._built()
-        state = np.zeros((1 + len(self._slots), len(buffer)), self.dtype)
-        state[0] = buffer.values
-        for row, slot in enumerate(self._slots.values(), start=1):
-            state[row, : buffer.trainable] = slot
-        return state
 
     def _finished(self, job: Job, collector: Collector) -> tuple[int, int, list[dict[str, float]]]:
         """How many epochs and steps of a job are kept, and the figures of these steps."""
@@ -417,20 +394,13 @@ class Trainer:
     def _take_over(self, job: Job, collector: Collector, run: Run) -> None:
         """Go on from the last epoch whose state was kept, or from what a callback restored."""
         epochs, steps, figures = self._finished(job, collector)
-        self._adopt(collector.kept[1] if run.restored is None else run.restored)
+        self._existing().adopt(collector.kept[1] if run.restored is None else run.restored)
         self.history.steps += figures
         self.history.epochs += collector.records[:epochs]
         self.history.stopped = run.stopped
         self.epoch += epochs
         self.step += steps
         self.rate = run.rate
-
-    def _adopt(self, state: np.ndarray) -> None:
-        """Take weights and optimizer slots from a state; see `_state`."""
-        buffer = self._built()
-        buffer.values[...] = state[0]
-        for row, slot in enumerate(self._slots.values(), start=1):
-            slot[...] = state[row, : buffer.trainable]
 
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:

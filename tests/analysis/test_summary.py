@@ -136,6 +136,26 @@ def test_sequences_cost_their_weights_at_every_step():
     assert counted.rows[-1].shape == (n,)
 
 
+@given(latent=st.integers(1, 70), width=st.integers(1, 40))
+def test_a_gan_is_its_generator_and_then_its_discriminator(latent, width):
+    """On 28×28: the transposed convolutions cost what the convolutions they mirror cost."""
+    network = models.dcgan(latent, width)
+    counted = summary(network, (28, 28, 1), batch=3)
+    half = len(network.generator)
+    made, judged = counted.rows[:half], counted.rows[half:]
+    assert all(row.name.startswith("generator.") for row in made)
+    assert all(row.name.startswith("discriminator.") for row in judged)
+    assert made[-1].shape == (28, 28, 1) and counted.output_shape == (1,)
+    inner, outer = 7 * 7 * 16 * width * 2 * width, 14 * 14 * 16 * width
+    from_noise, verdict = latent * 7 * 7 * 2 * width, 7 * 7 * 2 * width
+    assert sum(row.multiply_adds for row in made) == 3 * (from_noise + inner + outer)
+    assert sum(row.multiply_adds for row in judged) == 3 * (outer + inner + verdict)
+    assert not network.parameters()
+    network.initialise((28, 28, 1))
+    learnt = [p.size for p in network.parameters().values() if p.trainable]
+    assert counted.parameters == sum(learnt)
+
+
 def test_what_is_shared_or_built_counts_once_and_stays():
     shared = nn.Linear(3)
     network = nn.Sequential(shared, nn.Residual(shared), nn.Concat(shared, nn.ReLU()))
@@ -196,3 +216,21 @@ def test_json_has_rows_and_totals():
     assert told["multiply_adds"] == 2 * 416_520
     assert told["activation_bytes"] == counted.activation_bytes
     assert told["rows"][3]["fields"][0] == {"size": 6, "jump": 2, "centre": 0.5}
+
+
+def test_a_decoder_costs_its_own_steps_and_an_encoder_its_own():
+    """Words looked up cost nothing; each step of the decoder has an output over all words."""
+    read, written, e, h, words = 7, 4, 5, 3, 6
+    network = models.Seq2Seq(read, 9, words, e, h, cell="lstm")
+    counted = summary(nn.Sequential(network), (read + written,))
+    recurrent = 4 * (e * h + h * h)
+    assert counted.multiply_adds == (read + written) * recurrent + written * h * words
+    assert [(row.name, row.shape) for row in counted.rows] == [
+        ("0.source_embedding", (read, e)),
+        ("0.encoder", (read, h)),
+        ("0.target_embedding", (written, e)),
+        ("0.decoder", (written, h)),
+        ("0.output", (written, words)),
+    ]
+    assert not network.parameters()
+    assert counted.parameters == len(network.initialise((read + written,)))

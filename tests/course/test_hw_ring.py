@@ -238,7 +238,7 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_exercise_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="unknown exercise 'hw_rings'; known: hw_ring"):
+    with pytest.raises(UnknownNameError, match="unknown exercise 'hw_rings'; known: hw_"):
         grade("hw_rings", tmp_path)
 
 

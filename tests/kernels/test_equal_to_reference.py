@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import CASES
+from kernel_cases import CASES, an_array
 
 from minidl.kernels import reference
 
@@ -107,6 +107,20 @@ def test_an_embedding_gradient_in_parts_is_that_of_the_whole(data: st.DataObject
         on_numpy = _gpu_on_numpy()
         patch.setattr(on_numpy, "ONE_HOT", room)
         check(on_numpy, "embedding_gradient", data.draw(CASES["embedding_gradient"]))
+
+
+@given(data=st.data(), n=st.integers(1, 2), width=st.integers(3, 14), c=st.integers(2, 3))
+def test_blocks_of_a_depthwise_line_leave_no_seam(data: st.DataObject, n: int, width: int, c: int):
+    padding, dilation = data.draw(st.tuples(st.just((0, 0)) | st.just((1, 2)), st.integers(1, 2)))
+    shape, w_shape = (n, 6, width + 2, c), (3, 3, 1, c)
+    steps = ((1, 1), padding, (1, dilation), c)
+    x, w = (an_array(data.draw, s, np.float64) for s in (shape, w_shape))
+    dy = reference.conv2d(x, w, None, *steps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minidl.kernels.cpu.depthwise.BLOCK", 8)
+        check(_kernels("cpu"), "conv2d", (x, w, None, *steps))
+        check(_kernels("cpu"), "conv2d_input_gradient", (dy, w, shape, *steps))
+        check(_kernels("cpu"), "conv2d_weight_gradient", (dy, x, w_shape, *steps))
 
 
 def _signatures(module_file: Path) -> dict[str, str]:

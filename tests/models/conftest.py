@@ -1,13 +1,17 @@
-"""One thread for kernels."""
+"""Lets the tests beside this file import `finite_differences`; one thread for kernels."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from minidl import kernels
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "nn"))
 
 
 @pytest.fixture(autouse=True, scope="package")

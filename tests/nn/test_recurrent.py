@@ -47,12 +47,6 @@ def test_gradients(kind, shape, hidden, stack, generator):
     check_layer(kind(hidden, dropout=dropout, **stack), generator.normal(size=shape), generator)
 
 
-@given(shape=sequences, both=st.booleans(), generator=seeds)
-def test_gradient_of_the_last_step(shape, both, generator):
-    shape = (*shape[:2], shape[2] * 2)
-    check_layer(nn.TakeLast(both), generator.normal(size=shape), generator)
-
-
 @given(stack=shapes_of_stacks, shape=sequences, generator=seeds)
 def test_the_last_step_is_the_state_of_the_last_layer(stack, shape, generator):
     """Also after padding, and of both directions."""

@@ -22,6 +22,8 @@ from minidl.plans import (
     Receive,
     Send,
     check_all_reduce,
+    check_barrier,
+    check_collective,
     check_pipeline,
     grid,
 )
@@ -63,7 +65,8 @@ def broken_collectives(draw: st.DrawFn) -> tuple[Collective, str]:
     kinds = ["drop", "repeat", "peer", "chunk", "beyond", "turn", "both"]
     kind = draw(st.sampled_from(kinds + ["reduce"] * isinstance(old, Receive)))
     other_peers = [rank for rank in range(-1, plan.size + 1) if rank != old.peer]
-    other_chunks = [chunk for chunk in range(-1, plan.chunks + 1) if chunk != old.item]
+    beyond = plan.chunks + len(plan.blocks)
+    other_chunks = [chunk for chunk in range(-1, beyond + 1) if chunk != old.item]
     match kind:
         case "drop":
             return edited(plan, place), kind
@@ -74,7 +77,7 @@ def broken_collectives(draw: st.DrawFn) -> tuple[Collective, str]:
         case "chunk":
             return edited(plan, place, replace(old, item=draw(st.sampled_from(other_chunks)))), kind
         case "beyond":
-            return edited(plan, place, replace(old, item=plan.chunks)), kind
+            return edited(plan, place, replace(old, item=beyond)), kind
         case "turn":
             turned = Receive if isinstance(old, Send) else Send
             return edited(plan, place, turned(old.peer, old.item)), kind
@@ -83,7 +86,9 @@ def broken_collectives(draw: st.DrawFn) -> tuple[Collective, str]:
             return edited(plan, place, replace(old, reduce=not old.reduce)), kind
     # Sender and receiver agree on a chunk, but on another one than before.
     message = draw(st.sampled_from([e for e in execute(plan) if hasattr(e, "send")]))
-    chunk = draw(st.sampled_from([c for c in range(plan.chunks + 1) if c != message.send.item]))
+    # (not on a block with that chunk in it, which may be more than necessary but right).
+    others = [*range(plan.chunks), beyond]
+    chunk = draw(st.sampled_from([c for c in others if c != message.send.item]))
     for rank, step, half in (
         (message.sender, message.send_step, message.send),
         (message.receiver, message.receive_step, message.receive),
@@ -276,3 +281,53 @@ def test_a_long_plan_is_shown_around_its_mistake_only() -> None:
     text = str(caught.value)
     assert "stage 0 never does B0" in text and "»end«" in text
     assert len(text.splitlines()) < 25 and "other steps left out" in text
+
+
+def test_memory_that_nobody_wrote_to_is_no_summand() -> None:
+    # Rank 1 has nothing to give, so what it adds to its memory is no sum.
+    adding = (((Send(1, 0),),), ((Receive(0, 0, reduce=True),),))
+    plan = replace(plans.broadcast(2), programs=adding)
+    with pytest.raises(PlanError, match="rank 1 holds of chunk 0 memory that nobody has written"):
+        check_collective(plan)
+
+
+def test_what_is_left_of_a_broadcast_is_named() -> None:
+    plan = plans.broadcast(4, root=2)
+    short = replace(plan, programs=(plan.programs[0], (), plan.programs[2][:1], ()))
+    with pytest.raises(PlanError, match=r"rank 0 holds|a message without a partner"):
+        check_collective(short)
+    other = replace(plan, sources=(frozenset([1]),))
+    with pytest.raises(PlanError, match="no contribution of rank 1 and memory that nobody"):
+        check_collective(other)
+    with pytest.raises(PlanError, match="no contribution of ranks"):
+        check_all_reduce(plan)
+
+
+def test_a_block_that_overlaps_what_is_received_is_refused() -> None:
+    plan = Collective("overlap", (((Send(1, 2), Receive(1, 1, True)),),
+                                  ((Send(0, 1), Receive(0, 2, True)),)),
+                      2, blocks=(range(2),))  # fmt: skip
+    with pytest.raises(PlanError, match="rank 0 both sends chunk 1 and receives into it"):
+        check_all_reduce(plan)
+
+
+def test_a_barrier_that_ends_too_early_is_found() -> None:
+    plan = plans.barrier(5)
+    early = replace(plan, programs=tuple(program[:2] for program in plan.programs))
+    with pytest.raises(PlanError, match="rank 0 comes to its end without having heard of rank 1"):
+        check_barrier(early)
+    # News that comes in the step in which one sends is too late to be sent in it.
+    at_once = replace(plans.barrier(3), programs=tuple(
+        (tuple(i for step in program for i in step),) for program in plans.barrier(4).programs
+    ))  # fmt: skip
+    with pytest.raises(PlanError, match="without having heard of"):
+        check_barrier(replace(plans.barrier(4), programs=at_once.programs))
+
+
+def test_a_block_prints_as_its_first_and_last_chunk() -> None:
+    assert grid(plans.all_reduce(4, "halving-doubling")).splitlines()[1] == (
+        "0     2-3→2 0-1+←2  2-3→3 0-1+←3  0-1→0 2-3+←0  0-1→1 2-3+←1"
+    )
+    plan = plans.all_reduce(4, "halving-doubling")
+    with pytest.raises(PlanError, match=r"rank 0 waits in step 0 to send chunk 2-3 to rank 2"):
+        check_all_reduce(replace(plan, programs=(*plan.programs[:2], (), plan.programs[3])))

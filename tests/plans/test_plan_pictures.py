@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from matplotlib.text import Annotation
 
 from minidl import plans
 from minidl.errors import DeadlockError, InputError
 from minidl.plans import Collective, Instruction, Plan, Receive, Send
-from minidl.report.plans import draw_collective, draw_schedule
+from minidl.report.plans import animate_collective, draw_collective, draw_schedule
 
 
 @pytest.mark.parametrize("make", plans.ALL_REDUCES.values(), ids=plans.ALL_REDUCES)
@@ -24,7 +25,7 @@ def test_a_collective_ends_with_the_sum_in_every_cell(make, size: int, tmp_path:
     cells = [[text.get_text() for text in panel.texts if text.get_text()] for panel in panels]
     starting = [str(rank) for rank in range(size) for _ in range(plan.chunks)]
     assert cells[0] == starting
-    assert cells[-1] == (["Σ"] * size * plan.chunks if size > 1 else ["0"])
+    assert cells[-1] == ["Σ" if size > 1 else "0"] * size * plan.chunks
 
 
 def test_a_collective_draws_an_arrow_for_each_message() -> None:
@@ -62,3 +63,52 @@ def test_what_cannot_be_drawn() -> None:
         draw_collective(Collective("swap", swap, 1))
     with pytest.raises(InputError, match="nothing to draw"):
         draw_schedule(Plan("idle", ((), ())))
+
+
+@pytest.mark.parametrize("name", [name for name in plans.COLLECTIVES if name != "barrier"])
+def test_in_the_end_those_it_is_meant_for_have_it(name: str) -> None:
+    plan = plans.COLLECTIVES[name](4)
+    figure = draw_collective(plan)
+    last = [axes for axes in figure.axes if axes.get_title()][-1]
+    words = [text.get_text() for text in last.texts if not isinstance(text, Annotation)]
+    for rank in range(plan.size):
+        for chunk in range(plan.chunks):
+            cell = words[rank * plan.chunks + chunk]
+            sources = plan.sources[chunk]
+            if rank in plan.targets[chunk]:
+                assert cell == ("Σ" if len(sources) > 1 else str(*sources))
+
+
+def test_a_barrier_draws_who_has_heard_of_whom() -> None:
+    figure = draw_collective(plans.barrier(5), news=True)
+    panels = [axes for axes in figure.axes if axes.get_title()]
+    heard = [sum(bool(text.get_text()) for text in panel.texts) for panel in panels]
+    assert heard == [5, 10, 20, 25]
+
+
+def test_arrows_of_different_senders_do_not_lie_on_each_other() -> None:
+    for make in (*plans.ALL_REDUCES.values(), plans.broadcast):
+        for axes in draw_collective(make(8)).axes:
+            taken: dict[tuple[float, int], tuple[float, bool]] = {}
+            for text in axes.texts:
+                if not isinstance(text, Annotation):
+                    continue
+                (x, to), (_, sender) = text.xy, text.xyann
+                for row in range(min(int(to), int(sender)), max(int(to), int(sender))):
+                    line = (sender, to > sender)
+                    assert taken.setdefault((round(x, 6), row), line) == line
+
+
+def test_a_film_shows_every_step(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "films" / "tree.gif"
+    animate_collective(plans.tree_all_reduce(3), path, step_seconds=0.2)
+    with Image.open(path) as film:
+        steps = plans.check_all_reduce(plans.tree_all_reduce(3)).steps
+        assert film.n_frames == 6 * steps + 1
+    animate_collective(plans.ring_all_reduce(1), path)
+    with pytest.raises(InputError, match="has to end in .gif"):
+        animate_collective(plans.ring_all_reduce(2), tmp_path / "ring.mp4")
+    with pytest.raises(InputError, match="more than 0 seconds"):
+        animate_collective(plans.ring_all_reduce(2), path, step_seconds=0)

@@ -193,7 +193,7 @@ def test_running_means_follow_what_their_network_saw() -> None:
     for path, name, size in (("generator", "generator", 6), ("discriminator", "discriminator", 12)):
         network = getattr(model, path)
         linear, norm = network.layers[0], network.layers[1]
-        noise = model.noise((0, "noise", name, 0), 0, 6, np.float64)
+        noise = model.noise((0, "noise", name, 0), 0, 6, np.zeros(0))
         if path == "generator":
             x = noise
         else:

@@ -76,7 +76,7 @@ class State:
         """A copy of a trainer's state."""
         return cls(
             trained.weights(),
-            {name: slot.copy() for name, slot in trained._slots.items()},
+            {name: slot.copy() for name, slot in trained._existing().slots.items()},
             trained.epoch,
             trained.step,
             list(trained.history.losses),

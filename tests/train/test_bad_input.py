@@ -54,7 +54,7 @@ def refused(
     fresh, used = made or trainer(), trainer()
     used.fit(samples(), epochs=1, batch_size=8)
     for each in (fresh, used) if made is None else (fresh,):
-        built = each._buffer is not None
+        built = each._learnt is not None
         before = State.of(each) if built else None
         with pytest.raises(kind, match=message) as caught:
             act(each)
@@ -63,7 +63,7 @@ def refused(
         if before is not None:
             before.assert_equals(State.of(each))
         else:
-            assert each._buffer is None
+            assert each._learnt is None
             assert (each.epoch, each.step, each.history.losses) == (0, 0, [])
             assert not each.model.parameters()
 
@@ -249,7 +249,7 @@ def test_settings_of_strategies() -> None:
     ("make", "name", "known"),
     [
         (data.make, "digit", "unknown data set 'digit'; known: digits, fashion-mnist, fashion-mn"),
-        (models.make, "lenet", "unknown model 'lenet'; known: alexnet, digits_cnn"),
+        (models.make, "lenet", "unknown model 'lenet'; known: alexnet, char_lstm"),
         (
             lambda name: strategies.make(name, 2),
             "rings",

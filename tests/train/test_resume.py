@@ -161,11 +161,11 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_other(
 def assert_refused(path: Path, match: str, victim: Trainer | None = None) -> None:
     """Loading raises CheckpointError, and the trainer is what it was and still works."""
     for each in [victim or trained(), trainer()] if victim is None else [victim]:
-        built = each._buffer is not None
+        built = each._learnt is not None
         before = State.of(each) if built else None
         with pytest.raises(CheckpointError, match=match):
             each.load(path)
-        assert (each._buffer is not None) == built
+        assert (each._learnt is not None) == built
         if before is None:
             assert (each.epoch, each.history.losses) == (0, [])
         else:

@@ -95,7 +95,7 @@ def test_the_weights_end_in_the_callers_model(name: str) -> None:
     assert list(made.weights()) == list(model.parameters())
     for key, parameter in model.parameters().items():
         np.testing.assert_array_equal(parameter.value, made.weights()[key])
-        assert np.shares_memory(parameter.value, made._built().values)
+        assert np.shares_memory(parameter.value, made._existing().buffer.values)
     serial = trainer()
     serial.fit(samples(), epochs=1, batch_size=8)
     for key, array in serial.weights().items():
@@ -131,7 +131,8 @@ def test_training_is_the_loop_one_would_write(
         model.backward(loss.backward(np.full(size, 1 / size), loss_saved), saved)
         rule.step(buffer.values, buffer.grads, slots, step)
     np.testing.assert_allclose(history.losses, losses, rtol=1e-12)
-    np.testing.assert_allclose(made._built().values, buffer.values, rtol=1e-12, atol=1e-14)
+    found = made._existing().buffer.values
+    np.testing.assert_allclose(found, buffer.values, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", MAKERS)
@@ -319,7 +320,7 @@ def test_everything_has_the_type_asked_for(name: str, dtype: Any) -> None:
     )
     made.fit(samples(), epochs=1, batch_size=8, strategy=strategy(name), validation=samples())
     assert {array.dtype for array in made.weights().values()} == {np.dtype(dtype)}
-    assert {array.dtype for array in made._slots.values()} == {np.dtype(dtype)}
+    assert {array.dtype for array in made._existing().slots.values()} == {np.dtype(dtype)}
     assert made.predict(samples()).dtype == np.dtype(dtype)
     assert set(seen) == {np.dtype(dtype)}
 

@@ -7,12 +7,19 @@ from importlib import import_module
 
 from minidl import data
 from minidl.cli.recipes.recipe import Options, Recipe
-from minidl.errors import unknown_name
+from minidl.errors import InputError, unknown_name
 
 __all__ = ["Options", "Recipe", "make"]
 
-_OWN: tuple[str, ...] = ("shakespeare",)
-"""Tasks that need more than a data set of images; each has a module of that name here."""
+_OWN = {
+    "dates": "dates",
+    "shakespeare": "shakespeare",
+    "fashion-gan": "fashion_gan",
+    "fashion-gan-full": "fashion_gan",
+}
+"""Tasks that need more than a data set of images, and the module here that knows of each."""
+_PICTURED = ("fashion-gan", "fashion-gan-full")
+"""Tasks that fill a folder with pictures."""
 
 
 def make(options: Options) -> Recipe:
@@ -22,11 +29,15 @@ def make(options: Options) -> Recipe:
     ------
     UnknownNameError
         If there is none; the message lists those there are.
+    InputError
+        If it makes no pictures and is given a folder for them.
     """
+    if options.out is not None and options.task not in _PICTURED:
+        raise InputError(f"--out is for tasks that make pictures: {', '.join(_PICTURED)}")
     if options.task in data.known():
         module = "images"
     elif options.task in _OWN:
-        module = options.task.replace("-", "_")
+        module = _OWN[options.task]
     else:
         raise unknown_name("task", options.task, [*data.known(), *_OWN])
     recipe: Callable[[Options], Recipe] = import_module(f"{__name__}.{module}").recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 from minidl.data import Dataset
 from minidl.nn import Layer, Loss
 from minidl.optim import Optimizer
-from minidl.train import Trainer
+from minidl.tasks import Task
+from minidl.train import Callback, Trainer
 
 Show = Callable[[Trainer, Callable[[str], None]], Mapping[str, Any]]
 """Called after training with what prints a line; returns figures by name, for ``--json``."""
@@ -34,6 +35,7 @@ class Options:
     plot: Path | None
     timeline: Path | None
     trace: Path | None
+    out: Path | None
     as_json: bool
 
 
@@ -51,13 +53,16 @@ class Recipe:
         How long, unless the user says otherwise.
     show
         Shows what has been learnt.
+    callbacks
+        Called after every epoch.
     """
 
     train: Dataset
     test: Dataset
     model: Layer
-    loss: Loss
+    loss: Loss | Task
     optimizer: Optimizer
     epochs: int
     batch_size: int
     show: Show
+    callbacks: Sequence[Callback] = ()

@@ -1,0 +1,164 @@
+"""The checks of exercise hw_receptive_field: what gradients reach, and `minidl.analysis`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minidl import models, nn
+from minidl.analysis import Field, summary
+from minidl.course.checks import Check, judge
+from minidl.course.report import Result
+from minidl.course.student import Student
+from minidl.errors import ExerciseError
+
+FILE, NAMES = "receptive_field.py", ("receptive_fields", "Window", "View")
+Windows = list[tuple[int, int, int, int]]
+"""Kernel, stride, padding and dilation of each layer."""
+
+
+def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
+    """A probe: size, stride, centre and field of each layer."""
+    found = module.receptive_fields(size, [module.Window(*window) for window in windows])
+    if not isinstance(found, list | tuple) or len(found) != len(windows):
+        raise ExerciseError(f"should return a list of {len(windows)} Views, not {found!r:.200}")
+    for view in found:
+        if not isinstance(view, module.View):
+            raise ExerciseError(f"the list should hold Views, not {view!r:.200}")
+    return [list(view) for view in found]
+
+
+def grade(student: Student) -> tuple[Result, ...]:
+    """Judge a student's arithmetic."""
+    return judge(student, CHECKS)
+
+
+def _footprint(size: int, windows: Windows, place: int) -> tuple[int, int]:
+    """The first and the last pixel that the gradient of one output position reaches.
+
+    All weights are 1, so that no two contributions cancel.
+    """
+    network = nn.Sequential(*[nn.Conv1d(1, *window, bias=False) for window in windows])
+    buffer = network.initialise((size, 1), dtype=np.float64)
+    buffer.values[...] = 1
+    y, saved = network.forward(np.ones((1, size, 1)), nn.Mode(training=True))
+    dy = np.zeros_like(y)
+    dy[0, place] = 1
+    reached = np.flatnonzero(network.backward(dy, saved))
+    return int(reached[0]), int(reached[-1])
+
+
+def _sizes(student: Student, windows: Windows, beyond: int) -> None:
+    size = _room(windows) + beyond
+    found = student.ask("views", size, windows)
+    for layer, (view, expected) in enumerate(zip(found, _lengths(size, windows), strict=True)):
+        _same(
+            f"an input of {size} pixels: the size of layer {layer}'s output", view[0], expected,
+            "how far can the first window move before its last element leaves the padding?",
+        )  # fmt: skip
+
+
+def _strides(student: Student, windows: Windows) -> None:
+    _measure(student, windows, "stride")
+
+
+def _fields(student: Student, windows: Windows) -> None:
+    _measure(student, windows, "field")
+
+
+def _centres(student: Student, windows: Windows) -> None:
+    _measure(student, windows, "centre")
+
+
+HINTS = {
+    "stride": "a layer's own stride counts positions of its input, which lie apart themselves",
+    "field": "a window adds the span from its first to its last element, d (k - 1) positions of "
+    "its input; how many pixels is that?",
+    "centre": "the middle of the first window lies half its span after its first element, and "
+    "that lies p positions before the first of its input",
+}
+
+
+def _measure(student: Student, windows: Windows, what: str) -> None:
+    """Hold one figure of each layer to gradients of neighbours in the middle of its output."""
+    # Three fields long, so that what is measured does not end where the input ends.
+    size = 3 * _room(windows)
+    found = student.ask("views", size, windows)
+    for layer, length in enumerate(_lengths(size, windows)):
+        place = length // 2
+        part = windows[: layer + 1]
+        first, last = _footprint(size, part, place)
+        stride = _footprint(size, part, place + 1)[0] - first
+        measured = {
+            "stride": stride,
+            "field": last - first + 1,
+            "centre": (first + last) / 2 - place * stride,
+        }
+        number = {"stride": 1, "centre": 2, "field": 3}[what]
+        _same(
+            f"the {what} of layer {layer}", found[layer][number], measured[what],
+            f"with {size} pixels, the gradient of its position {place} reaches pixels {first} to "
+            f"{last}, and that of the next one begins at {first + stride};\n{HINTS[what]}",
+        )  # fmt: skip
+
+
+def _published(student: Student, model: str, size: int) -> None:
+    network = models.make(model)
+    layers = [part for _, part in network.walk() if isinstance(part, nn.Conv2d | nn.MaxPool2d)]
+    windows: Windows = []
+    for part in layers:
+        kernel = part.kernel_size if isinstance(part, nn.Conv2d) else part.size
+        dilation = part.dilation if isinstance(part, nn.Conv2d) else (1, 1)
+        windows.append((kernel[0], part.stride[0], int(part.padding[0]), dilation[0]))
+    rows = summary(network, (size, size, 3)).rows
+    images = [row for row in rows if row.kind in ("Conv2d", "MaxPool2d")]
+    for layer, (row, view) in enumerate(
+        zip(images, student.ask("views", size, windows), strict=True)
+    ):
+        assert row.fields is not None
+        field = row.fields[0]
+        expected = [row.shape[0], field.jump, field.centre, field.size]
+        for what, ours, right in zip(
+            ("size", "stride", "centre", "field"), view, expected, strict=True
+        ):
+            hint = f"its layers are (kernel, stride, padding, dilation)\n{windows}"
+            _same(f"{model}: the {what} of layer {layer}", ours, right, hint)
+
+
+def _same(what: str, found: Any, expected: float, hint: str) -> None:
+    if isinstance(found, bool) or not isinstance(found, int | float) or found != expected:
+        raise ExerciseError(f"{what} is {found!r} and should be {expected:g}\n\nHint: {hint}")
+
+
+def _room(windows: Windows) -> int:
+    """The field of the last layer, and somewhat more."""
+    field = Field()
+    for window in windows:
+        field = field.behind_window(*window)
+    return int(field.size + 2 * field.jump)
+
+
+def _lengths(size: int, windows: Windows) -> list[int]:
+    """The number of positions of each layer's output, by building it."""
+    lengths = []
+    for window in windows:
+        size = nn.Conv1d(1, *window).build((size, 1))[0]
+        lengths.append(size)
+    return lengths
+
+
+window = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
+LAYERS = {"windows": st.lists(window, min_size=1, max_size=4)}
+CHECKS = (
+    Check("size: the positions of every output", 20, LAYERS | {"beyond": st.integers(0, 9)},
+          _sizes),
+    Check("stride: as far as the gradients of two neighbours lie apart", 15, LAYERS, _strides),
+    Check("field: as wide as the gradient of one position", 25, LAYERS, _fields),
+    Check("centre: where that gradient lies", 25, LAYERS, _centres),
+    Check("all four, for AlexNet and VGG-16", 15,
+          {"model": st.sampled_from(["alexnet", "vgg16"]), "size": st.just(224)}, _published),
+)  # fmt: skip
+"""100 points."""

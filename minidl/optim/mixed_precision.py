@@ -1,0 +1,83 @@
+"""Mixed precision: compute in float16, remember in float32 (Micikevicius et al. 2018)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minidl.errors import InputError
+from minidl.nn.parameters import Parameter, Shape
+from minidl.nn.settings import whole
+
+
+@dataclass(frozen=True)
+class MixedPrecision:
+    """How a loss is scaled while activations and gradients are float16.
+
+    Weights are kept in float32 and rounded for every pass; updates, which may be too
+    small for float16, are made in float32. A gradient below 6e-8 would round to 0, so
+    the loss is multiplied by a `scale` before the backward pass and the gradient is
+    divided by it after. A gradient that overflowed is not used: the scale is divided by
+    `factor`. After `every` steps without one it is multiplied by it.
+
+    Parameters
+    ----------
+    scale
+        Of the first step, at least 1.
+    factor
+        A number above 1; a power of 2 adds no rounding.
+    every
+        Steps in a row without overflow before the scale grows.
+
+    Raises
+    ------
+    InputError
+        If one of these is out of range.
+
+    References
+    ----------
+    Micikevicius et al., "Mixed precision training", 2018.
+    """
+
+    scale: float = 2.0**15
+    factor: float = 2.0
+    every: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scale < 2.0**64:
+            raise InputError(f"MixedPrecision: scale must be from 1 to 2⁶⁴, not {self.scale}")
+        if not 1 < self.factor < 2.0**32:
+            raise InputError(f"MixedPrecision: factor must be above 1, not {self.factor}")
+        whole("MixedPrecision: every", self.every)
+
+
+class LossScale(Parameter):
+    """The scale by now, and how many steps in a row it has done well.
+
+    It lies beside the weights, so whoever is sent, saves or restores these has it too.
+    """
+
+    trainable = False
+
+    def __init__(self, settings: MixedPrecision) -> None:
+        super().__init__((2,), self._first)
+        self.settings = settings
+
+    def _first(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
+        return np.array([self.settings.scale, 0.0])
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied with."""
+        return float(self.value[0])
+
+    def follow(self, *, overflow: bool) -> None:
+        """Take in whether a step's gradient overflowed."""
+        scale, well = self.value
+        if overflow:
+            self.value[...] = max(1.0, scale / self.settings.factor), 0
+        elif well + 1 == self.settings.every:
+            self.value[...] = min(2.0**64, scale * self.settings.factor), 0
+        else:
+            self.value[1] = well + 1

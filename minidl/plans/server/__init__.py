@@ -1,0 +1,29 @@
+"""A parameter server's rules, as state machines that do nothing themselves."""
+
+from minidl.plans.server.interface import Decision, Push, Rule, State, require_push
+from minidl.plans.server.rules import (
+    Async,
+    FullySync,
+    KAsync,
+    KBatchAsync,
+    KBatchSync,
+    KSync,
+    Softsync,
+    Threshold,
+)
+
+__all__ = [
+    "Async",
+    "Decision",
+    "FullySync",
+    "KAsync",
+    "KBatchAsync",
+    "KBatchSync",
+    "KSync",
+    "Push",
+    "Rule",
+    "Softsync",
+    "State",
+    "Threshold",
+    "require_push",
+]

@@ -1,0 +1,128 @@
+"""What a parameter server's rule is: told of each gradient that arrives, it says what to do.
+
+A rule does no I/O and sees no array. It is told by whom a gradient was computed and
+from which version of the weights. The server process, the simulator and the tests all
+drive the same object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from minidl.errors import PlanError
+
+
+class Push(NamedTuple):
+    """A gradient: computed by `learner` from weights of `version`.
+
+    Parameters
+    ----------
+    learner, version
+        Whose it is, and of which weights.
+    number
+        The how-many-th mini-batch of this learner it belongs to, from 0 and counting
+        those that were cancelled. It tells apart several gradients of one version.
+    """
+
+    learner: int
+    version: int
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the server does now, in this order.
+
+    Parameters
+    ----------
+    version
+        Of the weights once `apply` is done; what a released learner is given.
+    apply
+        Gradients whose mean makes one update of the weights, in the order in which
+        they are to be added; empty if there is no update now.
+    cancel
+        Learners that are to drop the mini-batch they are working on.
+    release
+        Learners that are now given the newest weights, and go on from them.
+    drop
+        Gradients that will never be applied: they came too late.
+    """
+
+    version: int
+    apply: tuple[Push, ...] = ()
+    cancel: tuple[int, ...] = ()
+    release: tuple[int, ...] = ()
+    drop: tuple[Push, ...] = ()
+
+    @property
+    def weight(self) -> float:
+        """What each gradient in `apply`, the mean of its mini-batch, counts for in the update."""
+        return 1 / len(self.apply) if self.apply else 0.0
+
+    @property
+    def staleness(self) -> tuple[int, ...]:
+        """How many updates each gradient in `apply` has missed, in their order."""
+        return tuple(self.version - 1 - push.version for push in self.apply)
+
+
+@dataclass(frozen=True)
+class State:
+    """What a rule remembers between two pushes.
+
+    Parameters
+    ----------
+    learners
+        How many learners there are, numbered from 0.
+    version
+        How many updates have been made.
+    waiting
+        Gradients kept for a later update, in the order of arrival.
+    idle
+        Learners that pushed and wait for the update.
+    """
+
+    learners: int
+    version: int = 0
+    waiting: tuple[Push, ...] = ()
+    idle: frozenset[int] = frozenset()
+
+
+class Rule(Protocol):
+    """When a server updates, as a state machine without side effects.
+
+    All learners begin with weights of version 0. `Decision.release` may name a
+    learner without an update (it goes on from the weights as they are), and
+    `waiting` may hold several gradients of one learner. Every gradient that is pushed
+    is found once in some decision, in `apply` or in `drop`, or is still `waiting`.
+
+    A cancelled learner may have pushed already when it hears of it. Its gradient is then
+    dropped, and that it was released stands.
+    """
+
+    def start(self, learners: int) -> State:
+        """The state before the first push; InputError if the rule can't serve so many."""
+        ...
+
+    def push(
+        self, state: State, learner: int, version: int, number: int = 0
+    ) -> tuple[State, Decision]:
+        """What to do when `learner` delivers a gradient of `version`; PlanError if it may not."""
+        ...
+
+
+def require_push(state: State, push: Push) -> None:
+    """Refuse what no rule allows.
+
+    Raises
+    ------
+    PlanError
+        If there is no such learner, or no such version of the weights yet.
+    """
+    if not 0 <= push.learner < state.learners:
+        raise PlanError(f"a gradient came from learner {push.learner} of {state.learners} (from 0)")
+    if not 0 <= push.version <= state.version:
+        raise PlanError(
+            f"learner {push.learner} pushed a gradient of version {push.version}, but the weights "
+            f"are of version {state.version}"
+        )

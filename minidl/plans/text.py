@@ -1,0 +1,58 @@
+"""Plans as text: a grid with a column for each rank and a row for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from minidl.plans.instructions import Instruction, Plan, Receive, Send
+
+LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
+"""How to read a grid, in one line."""
+
+
+def grid(plan: Plan, marks: Collection[tuple[int, int]] = ()) -> str:
+    """The plan as text: one column a rank, one row a step.
+
+    ``2→1`` sends item 2 to rank 1, ``2←1`` receives it from rank 1 and ``2+←1`` adds
+    it to what is held; ``4-7→1`` is a block of chunks; ``F3`` and ``B3`` are the passes
+    of micro-batch 3.
+
+    Parameters
+    ----------
+    plan
+        What to write out.
+    marks
+        The (rank, step) places to mark, as ``»2→1«``; a step one past a rank's last
+        stands for its end.
+    """
+    marked = set(marks)
+    rows = [["step", *(f"rank {rank}" for rank in range(plan.size))]]
+    height = max((len(program) for program in plan.programs), default=0)
+    if any(step == height for _, step in marked):
+        height += 1
+    for step in range(height):
+        row = [str(step)]
+        for rank, program in enumerate(plan.programs):
+            if step < len(program):
+                cell = " ".join(_written(plan, i) for i in program[step]) or "-"
+            else:
+                cell = "end" if (rank, step) in marked else ""
+            row.append(f"»{cell}«" if (rank, step) in marked else cell)
+        rows.append(row)
+    return table(rows)
+
+
+def _written(plan: Plan, instruction: Instruction) -> str:
+    if isinstance(instruction, Send | Receive):
+        return str(replace(instruction, item=plan.label(instruction.item)))
+    return str(instruction)
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows of cells as text, in aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )

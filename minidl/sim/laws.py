@@ -1,0 +1,272 @@
+"""How long a learner takes for a mini-batch: laws of service times, drawn from a seed.
+
+A time depends only on the seed, the learner and the number of the mini-batch, so that
+real workers and simulated ones take the same times, whoever draws them and when. All
+laws but one are drawn by inversion: the quantile function at a uniform random number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import inf, isfinite
+from numbers import Real
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from minidl.errors import InputError
+from minidl.rng import per_sample_uniform
+
+BLOCK = 64
+"""How many times of a learner `Law.stream` draws at once."""
+
+
+@dataclass(frozen=True)
+class Law:
+    """The base of every law; one of your own needs a `quantile` and, if it exists, a `mean`."""
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        """The times that a share `u`, in [0, 1), of all mini-batches stays below."""
+        raise NotImplementedError
+
+    def mean(self, learner: int = 0) -> float:
+        """The mean time in seconds of a learner's mini-batches; may be infinite."""
+        raise NotImplementedError
+
+    def draws(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
+        """The seconds that mini-batches `first` to ``first + count - 1`` of a learner take.
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+        """
+        uniform = per_sample_uniform((seed, "service time", learner), first, count, 1)
+        return self.quantile(uniform[:, 0])
+
+    def draw(self, seed: int, learner: int, number: int) -> float:
+        """The seconds that a learner takes for its mini-batch of this number, from 0."""
+        return float(self.draws(seed, learner, number, 1)[0])
+
+    def stream(self, seed: int, learner: int) -> Iterator[float]:
+        """The seconds of a learner's mini-batches, one after the other, without end."""
+        first = 0
+        while True:
+            yield from self.draws(seed, learner, first, BLOCK).tolist()
+            first += BLOCK
+
+
+@dataclass(frozen=True)
+class Constant(Law):
+    """Always the same time.
+
+    Parameters
+    ----------
+    seconds
+        At least 0.
+    """
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        _require(self, "seconds", self.seconds)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return np.full(u.shape, float(self.seconds))
+
+    def mean(self, learner: int = 0) -> float:
+        return float(self.seconds)
+
+
+@dataclass(frozen=True)
+class Exponential(Law):
+    """Times without memory: however long it has taken, what remains is as long as ever.
+
+    Parameters
+    ----------
+    rate
+        Mini-batches a second, above 0; the mean time is its inverse.
+    """
+
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self, "rate", self.rate, strict=True)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return -np.log1p(-u) / self.rate
+
+    def mean(self, learner: int = 0) -> float:
+        return 1 / self.rate
+
+
+@dataclass(frozen=True)
+class ShiftedExponential(Law):
+    """A time that every mini-batch takes, and an exponential one upon it.
+
+    Parameters
+    ----------
+    shift
+        The least time in seconds, at least 0.
+    rate
+        Of the exponential part, above 0.
+    """
+
+    shift: float
+    rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self, "shift", self.shift)
+        _require(self, "rate", self.rate, strict=True)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.shift - np.log1p(-u) / self.rate
+
+    def mean(self, learner: int = 0) -> float:
+        return self.shift + 1 / self.rate
+
+
+@dataclass(frozen=True)
+class Pareto(Law):
+    """Heavy tails: a share (least / t) ** shape of all mini-batches takes longer than t.
+
+    Parameters
+    ----------
+    least
+        The least time in seconds, above 0.
+    shape
+        Above 0; from 1 down the mean is infinite, from 2 down the variance.
+    """
+
+    least: float
+    shape: float
+
+    def __post_init__(self) -> None:
+        _require(self, "least", self.least, strict=True)
+        _require(self, "shape", self.shape, strict=True)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self.least * (1 - u) ** (-1 / self.shape)
+
+    def mean(self, learner: int = 0) -> float:
+        return self.least * self.shape / (self.shape - 1) if self.shape > 1 else inf
+
+
+@dataclass(frozen=True)
+class TruncatedNormal(Law):
+    """A normal law of which what lies below 0 is left out.
+
+    Parameters
+    ----------
+    centre
+        The most frequent time in seconds, at least 0; the mean is greater.
+    spread
+        The standard deviation before the cut, above 0.
+    """
+
+    centre: float
+    spread: float
+
+    def __post_init__(self) -> None:
+        _require(self, "centre", self.centre)
+        _require(self, "spread", self.spread, strict=True)
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        # From the upper tail, where 1 - u is exact and never 0.
+        above = (1 - u) * (1 - self._cut)
+        times = [self.centre - self.spread * NormalDist().inv_cdf(share) for share in above]
+        return np.maximum(times, 0.0)
+
+    def mean(self, learner: int = 0) -> float:
+        density = NormalDist().pdf(self.centre / self.spread)
+        return self.centre + self.spread * density / (1 - self._cut)
+
+    @property
+    def _cut(self) -> float:
+        """The share of the whole normal law that lies below 0."""
+        return NormalDist().cdf(-self.centre / self.spread)
+
+
+@dataclass(frozen=True)
+class SlowWorkers(Law):
+    """Another law, with some learners slower (or quicker) than it says.
+
+    Parameters
+    ----------
+    law
+        What the other learners follow.
+    factors
+        By learner, what its times are multiplied with: at least 0.
+    """
+
+    law: Law
+    factors: Mapping[int, float]
+
+    def __post_init__(self) -> None:
+        for learner, factor in self.factors.items():
+            _require(self, f"the factor of learner {learner}", factor)
+
+    def mean(self, learner: int = 0) -> float:
+        return self.factors.get(learner, 1) * self.law.mean(learner)
+
+    def draws(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
+        return self.factors.get(learner, 1) * self.law.draws(seed, learner, first, count)
+
+
+@dataclass(frozen=True)
+class Recorded(Law):
+    """Times that were measured: every mini-batch takes one of them, drawn at random.
+
+    Parameters
+    ----------
+    times
+        In seconds, each at least 0; one or more.
+    """
+
+    times: tuple[float, ...] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "times", tuple(self.times))
+        if not self.times:
+            raise InputError("Recorded: there is no time in the list")
+        for place, seconds in enumerate(self.times):
+            _require(self, f"time number {place}", seconds)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Recorded:
+        """Read the times from a text file: numbers, between them spaces, commas or new lines.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or something in it is no number or negative.
+        """
+        try:
+            words = re.split(r"[\s,;]+", Path(path).read_text().strip())
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"the times in {path} cannot be read: {error}") from error
+        try:
+            return cls(tuple(float(word) for word in words if word))
+        except ValueError as error:
+            raise InputError(f"{path} is no list of times in seconds: {error}") from error
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return self._sorted[(u * len(self.times)).astype(int)]
+
+    def mean(self, learner: int = 0) -> float:
+        return float(self._sorted.mean())
+
+    @cached_property
+    def _sorted(self) -> np.ndarray:
+        return np.sort(np.array(self.times, float))
+
+
+def _require(law: Law, name: str, value: float, *, strict: bool = False) -> None:
+    number = float(value) if isinstance(value, Real) else float("nan")
+    if not isfinite(number) or number < 0 or (strict and number == 0):
+        least = "above 0" if strict else "of at least 0"
+        kind = type(law).__name__
+        raise InputError(f"{kind}: {name} is a finite number {least}, not {value!r}")

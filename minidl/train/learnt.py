@@ -1,0 +1,120 @@
+"""What a trainer owns: a model's weights, and the vectors its optimizer remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from minidl.nn import Layer, ParameterBuffer, Shape
+from minidl.optim import LossScale, MixedPrecision, Optimizer
+from minidl.strategy.replica import with_loss_scale
+
+
+class Learnt:
+    """Weights and optimizer slots of one model.
+
+    Both together are also written as one array, the *state*: weights in row 0, the
+    optimizer's slots in further rows (see `Strategy.run`).
+
+    Parameters
+    ----------
+    model
+        Is built. Parameters that have values, from another trainer or `initialise`, keep
+        them; the others are drawn.
+    shape
+        Of one sample.
+    seed, dtype
+        Of the weights.
+    optimizer
+        Whose slots are kept.
+    precision
+        If not None, a loss scale lies beside the weights.
+
+    Raises
+    ------
+    InputError, ShapeError
+        If these do not suit each other. The model is then as it was before.
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        shape: Shape,
+        seed: int,
+        dtype: np.dtype,
+        optimizer: Optimizer,
+        precision: MixedPrecision | None,
+    ) -> None:
+        given = {
+            name: parameter.value.copy()
+            for name, parameter in model.parameters().items()
+            if parameter.initialised
+        }
+        self._unknown_before = {id(parameter) for parameter in model.parameters().values()}
+        self.model, self.shape, self.dtype = model, shape, dtype
+        try:
+            self.buffer = model.initialise(shape, seed=seed, dtype=dtype)
+            if precision is not None:
+                parameters = with_loss_scale(model.parameters(), LossScale(precision))
+                self.buffer = ParameterBuffer(parameters, dtype)
+                self.buffer.draw(seed)
+            for name, value in given.items():
+                self.buffer.parameters[name].value[...] = value
+            optimizer.check(self.buffer.places)
+        except Exception:
+            self.forget()
+            raise
+        self.slots = {name: np.zeros(self.buffer.trainable, dtype) for name in optimizer.slots}
+
+    def forget(self) -> None:
+        """Leave the model as if this had never been made, so that other data can be tried."""
+        self.model.forget(self._unknown_before)
+
+    def reclaim(self, shape: Shape) -> None:
+        """See that the model takes samples of this shape, with the weights that it has now."""
+        self.model.build(shape)
+        self.buffer.reclaim()
+
+    def state(self) -> np.ndarray:
+        """A copy of everything as one array."""
+        state = np.zeros((1 + len(self.slots), len(self.buffer)), self.dtype)
+        state[0] = self.buffer.values
+        for row, slot in enumerate(self.slots.values(), start=1):
+            state[row, : self.buffer.trainable] = slot
+        return state
+
+    def adopt(self, state: np.ndarray) -> None:
+        """Take everything from a state."""
+        self.buffer.values[...] = state[0]
+        for row, slot in enumerate(self.slots.values(), start=1):
+            slot[...] = state[row, : self.buffer.trainable]
+
+    def tensors(self, state: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of a state: every parameter and its slots, by their names in checkpoints."""
+        tensors = {}
+        for name, parameter in self.buffer.parameters.items():
+            place = self.buffer.index[name]
+            tensors[f"model.{name}"] = state[0, place].reshape(parameter.shape)
+            if parameter.trainable:
+                for slot, values in zip(self.slots, state[1:], strict=True):
+                    tensors[f"optimizer.{slot}.{name}"] = values[place]
+        return tensors
+
+    @contextmanager
+    def bound(self, values: np.ndarray) -> Iterator[Layer]:
+        """Within the block, the model with these values."""
+        with self.buffer.borrowed(values):
+            yield self.model
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within the block the model's parameters belong to whoever trains it."""
+        values, grads = self.buffer.values, self.buffer.grads
+        for parameter in self.buffer.parameters.values():
+            parameter.value = parameter.grad = None
+        try:
+            yield
+        finally:
+            self.buffer.bind(values, grads)

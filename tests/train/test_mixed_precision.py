@@ -1,0 +1,260 @@
+"""Mixed precision: float16 inside, float32 kept, a scale that finds its size by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import State, network, samples
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from minidl import data, kernels, nn, optim, rng, strategy
+from minidl.errors import InputError
+from minidl.optim import MixedPrecision
+from minidl.runtime import Processes, Virtual
+from minidl.tasks import Adversarial
+from minidl.train import Trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:mixed precision computes in float16")
+PRECISION, MOMENTUM = MixedPrecision(), optim.SGD(lr=0.1, momentum=0.9)
+FIT: dict[str, Any] = {"batch_size": 6, "validation": samples(7)}
+
+
+def mixed(
+    model: nn.Layer | None = None,
+    precision: MixedPrecision | None = PRECISION,
+    optimizer: optim.Optimizer = MOMENTUM,
+    loss: nn.Loss | None = None,
+) -> Trainer:
+    model = network() if model is None else model
+    return Trainer(model, loss or nn.CrossEntropy(), optimizer, precision=precision)
+
+
+class Probe(nn.Layer):
+    """Hands everything on, and notes its type."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def forward(self, x: nn.Array, mode: nn.Mode) -> tuple[nn.Array, Any]:
+        if mode.training:
+            self.seen.append(x.dtype)
+        return x, None
+
+    def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
+        self.seen.append(dy.dtype)
+        return dy
+
+
+LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "Linear": (lambda: nn.Linear(3), (4,)),
+    "Conv2d": (lambda: nn.Conv2d(2, 3, padding=1), (4, 4, 2)),
+    "depthwise": (lambda: nn.Conv2d(2, 3, groups=2), (4, 4, 2)),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 2, 2), (2, 2, 2)),
+    "MaxPool2d": (lambda: nn.MaxPool2d(2), (4, 4, 2)),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2), (4, 4, 2)),
+    "BatchNorm": (nn.BatchNorm, (4,)),
+    "LayerNorm": (nn.LayerNorm, (4,)),
+    "GroupNorm": (lambda: nn.GroupNorm(2), (4, 4, 2)),
+    "ReLU": (nn.ReLU, (4,)),
+    "GELU": (nn.GELU, (4,)),
+    "SiLU": (nn.SiLU, (4,)),
+    "ELU": (nn.ELU, (4,)),
+    "Softmax": (nn.Softmax, (4,)),
+    "Dropout": (lambda: nn.Dropout(0.4), (4,)),
+    "RNN": (lambda: nn.RNN(3), (4, 2)),
+    "GRU": (lambda: nn.GRU(3, bidirectional=True), (4, 2)),
+    "LSTM": (lambda: nn.LSTM(3, layers=2), (4, 2)),
+    "Residual": (lambda: nn.Residual(nn.Linear(4)), (4,)),
+}
+
+
+@pytest.mark.parametrize("chosen", kernels.CHOICES)
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_each_layer_in_half_precision_is_the_layer_but_for_rounding(name: str, chosen: str) -> None:
+    make, shape = LAYERS[name]
+    numbers = rng.stream(0, name)
+    x, mode = numbers.normal(size=(5, *shape)).astype(np.float16), nn.Mode(True, batch_size=5)
+    found: dict[Any, Any] = {}
+    dy = None
+    with kernels.using(chosen):
+        for dtype in (np.float32, np.float16):
+            layer = make()
+            buffer = layer.initialise(shape)
+            buffer.bind(buffer.values.astype(dtype), buffer.grads.astype(dtype))
+            y, saved = layer.forward(x.astype(dtype), mode)
+            dy = numbers.normal(size=y.shape).astype(np.float16) if dy is None else dy
+            dx = layer.backward(dy.astype(dtype), saved)
+            assert (y.dtype, dx.dtype, buffer.grads.dtype) == (dtype, dtype, dtype)
+            found[dtype] = y, dx, buffer.grads
+    for wide, narrow in zip(found[np.float32], found[np.float16], strict=True):
+        np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("make", [nn.LayerNorm, lambda: nn.GroupNorm(2), nn.BatchNorm, nn.GELU])
+def test_squares_beyond_half_precision_do_no_harm(make: Any) -> None:
+    """The square of 1000 is infinite in float16; what norms make of it is not."""
+    x = 1000 * rng.stream(0, "large").normal(size=(5, 4)).astype(np.float16)
+    found = []
+    for dtype in (np.float32, np.float16):
+        layer = make()
+        buffer = layer.initialise((4,))
+        buffer.bind(buffer.values.astype(dtype), buffer.grads.astype(dtype))
+        found.append(layer.forward(x.astype(dtype), nn.Mode(True, batch_size=5))[0])
+    np.testing.assert_allclose(found[1], found[0], rtol=0.01, atol=0.01)
+
+
+def test_activations_and_gradients_are_half_as_wide_and_weights_are_not() -> None:
+    first, last = Probe(), Probe()
+    trainer = mixed(nn.Sequential(first, nn.Linear(5), nn.Tanh(), last, nn.Linear(3)))
+    trainer.fit(samples(), epochs=1, **FIT)
+    assert {*first.seen, *last.seen} == {np.dtype(np.float16)}
+    assert {value.dtype for value in trainer.weights().values()} == {np.dtype(np.float32)}
+    # Weights are not merely float16 numbers in float32: small updates have added up.
+    assert any((w.astype(np.float16) != w).any() for w in trainer.weights().values())
+    assert trainer.predict(samples()).dtype == np.float32
+
+
+def test_a_run_is_near_the_float32_run() -> None:
+    wide, narrow = mixed(precision=None), mixed()
+    for trainer in (wide, narrow):
+        trainer.fit(samples(), epochs=10, **FIT)
+    np.testing.assert_allclose(narrow.history.losses, wide.history.losses, rtol=0.05, atol=0.02)
+    validation = narrow.history.last().validation
+    assert validation == pytest.approx(narrow.evaluate(FIT["validation"]), rel=1e-5)
+
+
+def test_without_the_scale_small_gradients_are_lost() -> None:
+    """A gradient below 6e-8 is 0 in float16; with the loss scaled it is not."""
+
+    def moved(scale: float) -> bool:
+        numbers = rng.stream(0, "small")
+        small = data.Dataset(numbers.normal(size=(8, 3)) * 1e-5, numbers.normal(size=(8, 2)) * 1e-3)
+        trainer = mixed(
+            nn.Sequential(nn.Linear(2, bias=False)), MixedPrecision(scale, every=10**6),
+            optim.SGD(lr=1e4), nn.MSE(),
+        )  # fmt: skip
+        trainer.predict(small)
+        before = trainer.weights()["0.weight"]
+        trainer.fit(small, epochs=1, batch_size=8)
+        return bool((trainer.weights()["0.weight"] != before).any())
+
+    assert moved(2.0**15)
+    assert not moved(1.0)
+
+
+def test_overflow_skips_the_step_and_lowers_the_scale() -> None:
+    trainer = mixed(precision=MixedPrecision(2.0**40))
+    trainer.predict(samples())
+    before = trainer.weights()
+    trainer.fit(samples(), epochs=1, batch_size=22)
+    assert loss_scale(trainer) == (2.0**39, 0)
+    for name, value in trainer.weights().items():
+        np.testing.assert_array_equal(value, before[name])
+    trainer.fit(samples(), epochs=30, batch_size=22)
+    assert loss_scale(trainer)[0] < 2.0**30
+    assert loss_scale(trainer)[1] > 0
+    assert trainer.history.losses[-1] < trainer.history.losses[0]
+
+
+def loss_scale(trainer: Trainer) -> tuple[float, float]:
+    scale, well = trainer._existing().buffer.parameters["loss_scale"].value
+    return float(scale), float(well)
+
+
+@given(every=st.integers(1, 4), steps=st.integers(1, 9), factor=st.sampled_from([2.0, 3.0]))
+def test_steps_without_overflow_raise_the_scale(every: int, steps: int, factor: float) -> None:
+    trainer = mixed(precision=MixedPrecision(1.0, factor, every), optimizer=optim.SGD(lr=1e-3))
+    trainer.fit(samples(5), epochs=steps, batch_size=5)
+    times, rest = divmod(steps, every)
+    assert loss_scale(trainer) == (factor**times, rest)
+
+
+@given(
+    workers=st.integers(1, 3),
+    batch_size=st.integers(4, 9),
+    scale=st.sampled_from([2.0**10, 2.0**40]),
+    norm=st.booleans(),
+)
+@settings(suppress_health_check=[HealthCheck.too_slow])
+def test_strategies_equal_the_serial_run_over_the_same_slices(
+    workers: int, batch_size: int, scale: float, norm: bool
+) -> None:
+    """Slices are rounded to float16 one by one, and summed in float32."""
+    optimizer: optim.Optimizer = optim.SGD(lr=0.05, momentum=0.9)
+    optimizer = optim.Clipped(optimizer, norm=0.5) if norm else optimizer
+    how = {
+        "serial": strategy.Serial(micro_batches=workers),
+        "ring": strategy.RingAllReduce(workers, runtime=Virtual()),
+        "server": strategy.ParameterServer(workers, runtime=Virtual()),
+        "pipeline": strategy.Pipeline(2, micro_batches=workers, runtime=Virtual()),
+    }
+    found = {}
+    for name, each in how.items():
+        trainer = mixed(precision=MixedPrecision(scale), optimizer=optimizer)
+        trainer.fit(samples(), epochs=3, batch_size=batch_size, strategy=each)
+        found[name] = trainer
+        expected = mixed(precision=MixedPrecision(scale), optimizer=optimizer).expected_bytes(
+            samples(), 3, batch_size, each
+        )
+        for operation, sent in expected.items():
+            assert sum(trainer.history.bytes_sent([operation])) == pytest.approx(sum(sent))
+    for name, trainer in found.items():
+        assert loss_scale(trainer) == loss_scale(found["serial"]), name
+        for parameter, value in found["serial"].weights().items():
+            np.testing.assert_allclose(
+                trainer.weights()[parameter], value, rtol=1e-4, atol=1e-5, err_msg=name
+            )
+
+
+def test_on_real_processes() -> None:
+    real, virtual = mixed(), mixed()
+    for trainer, runtime in ((real, Processes(deadline=30)), (virtual, Virtual())):
+        trainer.fit(samples(), epochs=2, strategy=strategy.RingAllReduce(2, runtime=runtime), **FIT)
+    State.of(real).assert_equals(State.of(virtual))
+
+
+def test_a_checkpoint_holds_the_scale(tmp_path: Path) -> None:
+    whole, part = mixed(precision=MixedPrecision(2.0**40)), mixed(precision=MixedPrecision(2.0**40))
+    whole.fit(samples(), epochs=4, **FIT)
+    part.fit(samples(), epochs=2, **FIT)
+    part.save(tmp_path / "part.safetensors")
+    resumed = mixed(precision=MixedPrecision(2.0**40))
+    resumed.load(tmp_path / "part.safetensors")
+    resumed.fit(samples(), epochs=2, **FIT)
+    State.of(whole).assert_equals(State.of(resumed))
+    assert loss_scale(whole) == loss_scale(resumed)
+
+
+def test_it_says_that_it_is_slow_here() -> None:
+    with pytest.warns(UserWarning, match="slower here than float32 itself"):
+        mixed().fit(samples(), epochs=1, **FIT)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MixedPrecision(0.5), "scale must be from 1"),
+        (lambda: MixedPrecision(factor=1), "factor must be above 1, not 1"),
+        (lambda: MixedPrecision(every=0), "every must be a whole number of at least 1"),
+        (lambda: mixed(precision="half"), "must be MixedPrecision or None, not 'half'"),  # type: ignore[arg-type]
+        (
+            lambda: Trainer(
+                network(), nn.MSE(), optim.SGD(0.1), dtype="float64", precision=MixedPrecision()
+            ),
+            "keeps weights in float32, not float64",
+        ),
+        (
+            lambda: Trainer(network(), Adversarial(), optim.SGD(0.1), precision=MixedPrecision()),
+            "for supervised tasks, not for Adversarial",
+        ),
+    ],
+)
+def test_bad_settings_are_one_clear_error(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
+    assert replace(MixedPrecision(), scale=2.0).scale == 2
