@@ -237,14 +237,14 @@ def lstm_cell_gradient(
     return cp.concatenate(dz, axis=1), dc_next * f
 
 
-def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
     """See `reference.lstm_scan`."""
-    hs, cs = [h], [c]
+    hs, cs, gates = [h], [c], cp.empty(z.shape, z.dtype)
     for t in range(len(z)):
-        h, c, z[t] = lstm_cell(z[t] + h @ u, c)
+        h, c, gates[t] = lstm_cell(z[t] + h @ u, c)
         hs.append(h)
         cs.append(c)
-    return cp.stack(hs), cp.stack(cs)
+    return cp.stack(hs), cp.stack(cs), gates
 
 
 def lstm_scan_gradient(

@@ -299,14 +299,13 @@ def lstm_cell_gradient(
     return np.concatenate(dz, axis=1), dc_next * f
 
 
-def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
     """All steps of a long short-term memory, one after the other.
 
     Parameters
     ----------
     z
-        (T, N, 4 H), what the gates of each step get beside ``h @ u``. It is overwritten by
-        the values of the gates, which the gradient wants.
+        (T, N, 4 H), what the gates of each step get beside ``h @ u``.
     u
         (H, 4 H), what the state is multiplied by.
     h, c
@@ -316,13 +315,15 @@ def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array]:
     -------
     hs, cs : (T + 1, N, H)
         The states before the first step and after each.
+    gates : (T, N, 4 H)
+        As of `lstm_cell`.
     """
-    hs, cs = [h], [c]
+    hs, cs, gates = [h], [c], np.empty(z.shape, z.dtype)
     for t in range(len(z)):
-        h, c, z[t] = lstm_cell(z[t] + h @ u, c)
+        h, c, gates[t] = lstm_cell(z[t] + h @ u, c)
         hs.append(h)
         cs.append(c)
-    return np.stack(hs), np.stack(cs)
+    return np.stack(hs), np.stack(cs), gates
 
 
 def lstm_scan_gradient(

@@ -266,7 +266,7 @@ STATES = CHANNELS | st.just(90)
 @st.composite
 def _lstm_scan(draw: Draw) -> tuple[Any, ...]:
     (n, h), dtype = (draw(ROWS), draw(CHANNELS)), draw(DTYPES)
-    z = an_array(draw, (draw(STEPS), n, 4 * h), dtype, _plain)
+    z = an_array(draw, (draw(STEPS), n, 4 * h), dtype)
     u = an_array(draw, (h, 4 * h), dtype)
     return z, u, *(an_array(draw, (n, h), dtype) for _ in range(2))
 

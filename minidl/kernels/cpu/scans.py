@@ -24,16 +24,14 @@ from minidl.kernels.cpu.recurrent import (
 Array = np.ndarray
 
 
-def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array]:
+def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
     """See `reference.lstm_scan`."""
     hs, cs = (np.empty((len(z) + 1, *h.shape), z.dtype) for _ in range(2))
+    gates, start = np.empty(z.shape, z.dtype), _zeros(z.shape[2], z.dtype)
     hs[0], cs[0] = h, c
-    gates, start = ready(z), _zeros(z.shape[2], z.dtype)
     rows, work = _rows_a_thread(len(h)), z.size * len(u)
-    share(_lstm_scan, work, rows, gates, pack(u), start, hs, cs)
-    if gates is not z:
-        z[...] = gates
-    return hs, cs
+    share(_lstm_scan, work, rows, ready(z), pack(u), start, hs, cs, gates)
+    return hs, cs, gates
 
 
 def lstm_scan_gradient(
@@ -85,25 +83,26 @@ def _rows_a_thread(n: int) -> int:
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
-def _lstm_scan(rows: int, z: Array, u: Array, start: Array, hs: Array, cs: Array) -> None:
+def _lstm_scan(
+    rows: int, z: Array, u: Array, start: Array, hs: Array, cs: Array, gates: Array
+) -> None:
     for piece in numba.prange(-(-z.shape[1] // rows)):
         first = np.int64(piece) * rows
-        _lstm_rows(first, min(first + rows, z.shape[1]), z, u, start, hs, cs)
+        _lstm_rows(first, min(first + rows, z.shape[1]), z, u, start, hs, cs, gates)
 
 
 @numba.njit(cache=True, nogil=True)
 def _lstm_rows(
-    first: int, end: int, z: Array, u: Array, start: Array, hs: Array, cs: Array
+    first: int, end: int, z: Array, u: Array, start: Array, hs: Array, cs: Array, gates: Array
 ) -> None:
     count, (steps, batch, columns), size = end - first, z.shape, hs.shape[2]
     zh = np.empty(count * columns + len(start), z.dtype)
     for t in range(steps):
         multiply(hs.reshape(-1), (t * batch + first) * size, u, start, zh, count, size, columns)
         for n in range(first, end):
-            # Apart from where the gates go: else the loop over them is not made vector code.
             given = zh[(n - first) * columns : (n - first + 1) * columns]
             given += z[t, n]
-            _lstm_row(given, cs[t, n], hs[t + 1, n], cs[t + 1, n], z[t, n])
+            _lstm_row(given, cs[t, n], hs[t + 1, n], cs[t + 1, n], gates[t, n])
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)

@@ -39,8 +39,8 @@ class LSTMCell(Cell):
     def run(self, zx: Array, state: State, mask: Array | None) -> tuple[Array, State, Any]:
         if mask is not None:
             return super().run(zx, state, mask)
-        hs, cs = kernels.of(zx).lstm_scan(zx, self.recurrent.value, *state)
-        return hs, (hs[-1], cs[-1]), (zx, cs)
+        hs, cs, gates = kernels.of(zx).lstm_scan(zx, self.recurrent.value, *state)
+        return hs, (hs[-1], cs[-1]), (gates, cs)
 
     def run_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, Array, State]:
         if kept.mask is not None:
