@@ -49,7 +49,7 @@ def ours(
     def step() -> None:
         outputs, saved = model.forward(x, nn.Mode(training=True, batch_size=batch))
         _, loss_saved = loss.forward(outputs, labels)
-        model.backward(loss.backward(upstream, loss_saved), saved)
+        model.accumulate(loss.backward(upstream, loss_saved), saved)
         optimizer.step(buffer.values, buffer.grads, slots, 0)
         buffer.grads[...] = 0
 
