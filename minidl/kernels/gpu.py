@@ -171,6 +171,11 @@ def softmax_cross_entropy_gradient(
     return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
 
 
+def bias_gradient(dy: Array) -> Array:
+    """See `reference.bias_gradient`."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
 def relu(x: Array) -> Array:
     """See `reference.relu`."""
     return cp.maximum(x, x.dtype.type(0))
@@ -232,6 +237,27 @@ def lstm_cell_gradient(
     return cp.concatenate(dz, axis=1), dc_next * f
 
 
+def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
+    """See `reference.lstm_scan`."""
+    hs, cs, gates = [h], [c], cp.empty(z.shape, z.dtype)
+    for t in range(len(z)):
+        h, c, gates[t] = lstm_cell(z[t] + h @ u, c)
+        hs.append(h)
+        cs.append(c)
+    return cp.stack(hs), cp.stack(cs), gates
+
+
+def lstm_scan_gradient(
+    dhs: Array, dh: Array, dc: Array, u: Array, gates: Array, cs: Array
+) -> tuple[Array, Array, Array]:
+    """See `reference.lstm_scan_gradient`."""
+    dz = cp.empty(gates.shape, gates.dtype)
+    for t in reversed(range(len(gates))):
+        dz[t], dc = lstm_cell_gradient(dhs[t] + dh, dc, gates[t], cs[t], cs[t + 1])
+        dh = dz[t] @ u.T
+    return dz, dh, dc
+
+
 def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
     """See `reference.gru_cell`."""
     (xr, xu, xn), (hr, hu, hn) = cp.split(zx, 3, axis=1), cp.split(zh, 3, axis=1)
@@ -248,6 +274,29 @@ def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Ar
     dr = dn * hn * r * (1 - r)
     dzx = cp.concatenate((dr, du, dn), axis=1)
     return dzx, cp.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
+def gru_scan(zx: Array, u: Array, b: Array, h: Array) -> tuple[Array, Array]:
+    """See `reference.gru_scan`."""
+    hs, gates = [h], cp.empty((*zx.shape[:2], 4 * len(b)), zx.dtype)
+    for t in range(len(zx)):
+        zh = h @ u
+        zh[:, 2 * len(b) :] += b
+        h, gates[t] = gru_cell(zx[t], zh, h)
+        hs.append(h)
+    return cp.stack(hs), gates
+
+
+def gru_scan_gradient(
+    dhs: Array, dh: Array, u: Array, gates: Array, hs: Array
+) -> tuple[Array, Array, Array]:
+    """See `reference.gru_scan_gradient`."""
+    steps, n, size = dhs.shape
+    dzx, dzh = (cp.empty((steps, n, 3 * size), dhs.dtype) for _ in range(2))
+    for t in reversed(range(steps)):
+        dzx[t], dzh[t], kept = gru_cell_gradient(dhs[t] + dh, gates[t], hs[t])
+        dh = dzh[t] @ u.T + kept
+    return dzx, dzh, dh
 
 
 def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:

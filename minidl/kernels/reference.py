@@ -208,6 +208,11 @@ def softmax_cross_entropy_gradient(
     return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
 
 
+def bias_gradient(dy: Array) -> Array:
+    """The gradient by what is added along the last axis: the sum over all others."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+
+
 def relu(x: Array) -> Array:
     """The larger of x and 0."""
     return np.maximum(x, 0)
@@ -294,6 +299,47 @@ def lstm_cell_gradient(
     return np.concatenate(dz, axis=1), dc_next * f
 
 
+def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
+    """All steps of a long short-term memory, one after the other.
+
+    Parameters
+    ----------
+    z
+        (T, N, 4 H), what the gates of each step get beside ``h @ u``.
+    u
+        (H, 4 H), what the state is multiplied by.
+    h, c
+        (N, H), the state before the first step.
+
+    Returns
+    -------
+    hs, cs : (T + 1, N, H)
+        The states before the first step and after each.
+    gates : (T, N, 4 H)
+        As of `lstm_cell`.
+    """
+    hs, cs, gates = [h], [c], np.empty(z.shape, z.dtype)
+    for t in range(len(z)):
+        h, c, gates[t] = lstm_cell(z[t] + h @ u, c)
+        hs.append(h)
+        cs.append(c)
+    return np.stack(hs), np.stack(cs), gates
+
+
+def lstm_scan_gradient(
+    dhs: Array, dh: Array, dc: Array, u: Array, gates: Array, cs: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of `lstm_scan` by z and by the first h and c.
+
+    From those by the h after each step (T, N, H), and by what of the last state goes on.
+    """
+    dz = np.empty(gates.shape, gates.dtype)
+    for t in reversed(range(len(gates))):
+        dz[t], dc = lstm_cell_gradient(dhs[t] + dh, dc, gates[t], cs[t], cs[t + 1])
+        dh = dz[t] @ u.T
+    return dz, dh, dc
+
+
 def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
     """One step of a gated recurrent unit, from its products with the input and with h.
 
@@ -333,6 +379,51 @@ def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Ar
     dr = dn * hn * r * (1 - r)
     dzx = np.concatenate((dr, du, dn), axis=1)
     return dzx, np.concatenate((dr, du, dn * r), axis=1), dh_next * u
+
+
+def gru_scan(zx: Array, u: Array, b: Array, h: Array) -> tuple[Array, Array]:
+    """All steps of a gated recurrent unit, one after the other.
+
+    Parameters
+    ----------
+    zx
+        (T, N, 3 H), the products with the inputs.
+    u
+        (H, 3 H), what the state is multiplied by.
+    b
+        (H,), what the last third of that product is given.
+    h
+        (N, H), the state before the first step.
+
+    Returns
+    -------
+    hs : (T + 1, N, H)
+        The states before the first step and after each.
+    gates : (T, N, 4 H)
+        As of `gru_cell`.
+    """
+    hs, gates = [h], np.empty((*zx.shape[:2], 4 * len(b)), zx.dtype)
+    for t in range(len(zx)):
+        zh = h @ u
+        zh[:, 2 * len(b) :] += b
+        h, gates[t] = gru_cell(zx[t], zh, h)
+        hs.append(h)
+    return np.stack(hs), gates
+
+
+def gru_scan_gradient(
+    dhs: Array, dh: Array, u: Array, gates: Array, hs: Array
+) -> tuple[Array, Array, Array]:
+    """The gradients of `gru_scan` by zx, by the products with the states, and by the first h.
+
+    From those by the h after each step (T, N, H), and by what of the last one goes on.
+    """
+    steps, n, size = dhs.shape
+    dzx, dzh = (np.empty((steps, n, 3 * size), dhs.dtype) for _ in range(2))
+    for t in reversed(range(steps)):
+        dzx[t], dzh[t], kept = gru_cell_gradient(dhs[t] + dh, gates[t], hs[t])
+        dh = dzh[t] @ u.T + kept
+    return dzx, dzh, dh
 
 
 def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:

@@ -75,3 +75,6 @@ class Conv1d(Conv2d):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         return super().backward(dy[:, None], saved)[:, 0]
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        super().accumulate(dy[:, None], saved)

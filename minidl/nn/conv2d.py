@@ -103,16 +103,22 @@ class Conv2d(Layer):
         return y, x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        Conv2d.accumulate(self, dy, saved)  # a subclass may know other shapes
         x, w, k = saved, self._kernel(), kernels.of(saved)
         further, window = self._window(x)
         height, width = x.shape[1:3]
+        shape = extended(x, further).shape
+        dx = k.conv2d_input_gradient(dy, w, shape, *window, self.groups)
+        return dx[:, :height, :width]
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        x, w, k = saved, self._kernel(), kernels.of(saved)
+        further, window = self._window(x)
         x = extended(x, further)
         dw = k.conv2d_weight_gradient(dy, x, w.shape, *window, self.groups)
         self.weight.grad += dw.reshape(self.weight.shape)
         if self.has_bias:
-            self.bias.grad += dy.sum(axis=(0, 1, 2))
-        dx = k.conv2d_input_gradient(dy, w, x.shape, *window, self.groups)
-        return dx[:, :height, :width]
+            self.bias.grad += k.bias_gradient(dy)
 
     def _kernel(self) -> Array:
         """The weight with both axes of a window."""

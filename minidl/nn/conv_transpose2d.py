@@ -111,7 +111,7 @@ class ConvTranspose2d(Layer):
         dw = k.conv2d_weight_gradient(x, dy, w.shape, *self._window)
         self.weight.grad += dw.swapaxes(2, 3)
         if self.has_bias:
-            self.bias.grad += dy.sum(axis=(0, 1, 2))
+            self.bias.grad += k.bias_gradient(dy)
         return k.conv2d(dy, w, None, *self._window)
 
     @property

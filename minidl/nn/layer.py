@@ -112,6 +112,13 @@ class Layer:
         """
         raise TypeError(f"{type(self).__name__} defines no backward")
 
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        """As `backward`, where nobody wants the gradient of the input: a model's is of no use.
+
+        A layer overrides this if it can save that work.
+        """
+        self.backward(dy, saved)
+
     def parameter(self, name: str, shape: Shape, init: Initialiser) -> Parameter:
         """The parameter ``self.name``: made by the first build, the same in any later one."""
         return self._declare(name, Parameter(shape, init))

@@ -69,10 +69,14 @@ class Linear(Layer):
         return y.reshape(*x.shape[:-1], self.out_features), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.accumulate(dy, saved)
+        dy2 = dy.reshape(-1, self.out_features)
+        return kernels.of(dy).matmul(dy2, self.weight.value.T).reshape(saved.shape)
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
         x, w = saved, self.weight.value
         rows = x.size // len(w)
         x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
         self.weight.grad += kernels.of(x).matmul(x2.T, dy2)
         if self.has_bias:
-            self.bias.grad += dy2.sum(axis=0)
-        return kernels.of(x).matmul(dy2, w.T).reshape(x.shape)
+            self.bias.grad += kernels.of(x).bias_gradient(dy2)

@@ -92,3 +92,10 @@ class Sequential(Layer):
         for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
             dy = layer.backward(dy, kept)
         return dy
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
+        if first is not None:
+            for place in range(len(self) - 1, first, -1):
+                dy = self.layers[place].backward(dy, saved[place])
+            self.layers[first].accumulate(dy, saved[first])

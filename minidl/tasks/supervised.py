@@ -40,7 +40,7 @@ class Supervised(Task):
             outputs, saved = model.forward(batch.x, mode)
             doutputs, sums = self.loss_gradient(model, batch.x, outputs, batch.y, mode)
         with trace.span("backward"):
-            model.backward(doutputs, saved)
+            model.accumulate(doutputs, saved)
         return sums
 
     def loss_gradient(

@@ -91,6 +91,12 @@ def _matmul(draw: Draw) -> tuple[Any, ...]:
 
 
 @st.composite
+def _bias_gradient(draw: Draw) -> tuple[Any, ...]:
+    rows = draw(st.sampled_from([(0,), (1,), (7,), (3, 5), (2, 40, 40), (900,)]))
+    return (an_array(draw, (*rows, draw(CHANNELS | st.just(70))), draw(DTYPES)),)
+
+
+@st.composite
 def _conv2d(draw: Draw) -> tuple[Any, ...]:
     case, dtype = a_convolution(draw), draw(DTYPES)
     bias = an_array(draw, case["w"][-1:], dtype) if draw(st.booleans()) else None
@@ -252,6 +258,43 @@ def _gru_cell_gradient(draw: Draw) -> tuple[Any, ...]:
     return dh_next, _gates(draw, (n, 4 * h), dtype), before
 
 
+STEPS = st.sampled_from([0, 1, 2, 4])
+ROWS = st.sampled_from([0, 1, 3, 13, 30])
+STATES = CHANNELS | st.just(90)
+
+
+@st.composite
+def _lstm_scan(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(ROWS), draw(CHANNELS)), draw(DTYPES)
+    z = an_array(draw, (draw(STEPS), n, 4 * h), dtype)
+    u = an_array(draw, (h, 4 * h), dtype)
+    return z, u, *(an_array(draw, (n, h), dtype) for _ in range(2))
+
+
+@st.composite
+def _lstm_scan_gradient(draw: Draw) -> tuple[Any, ...]:
+    (steps, n, h), dtype = (draw(STEPS), draw(ROWS), draw(STATES)), draw(DTYPES)
+    dhs, cs = (an_array(draw, (t, n, h), dtype) for t in (steps, steps + 1))
+    dh, dc = (an_array(draw, (n, h), dtype) for _ in range(2))
+    u = an_array(draw, (h, 4 * h), dtype)
+    return dhs, dh, dc, u, _gates(draw, (steps, n, 4 * h), dtype), cs
+
+
+@st.composite
+def _gru_scan(draw: Draw) -> tuple[Any, ...]:
+    (n, h), dtype = (draw(ROWS), draw(CHANNELS)), draw(DTYPES)
+    zx, u = (an_array(draw, s, dtype) for s in ((draw(STEPS), n, 3 * h), (h, 3 * h)))
+    return zx, u, an_array(draw, (h,), dtype), an_array(draw, (n, h), dtype)
+
+
+@st.composite
+def _gru_scan_gradient(draw: Draw) -> tuple[Any, ...]:
+    (steps, n, h), dtype = (draw(STEPS), draw(ROWS), draw(STATES)), draw(DTYPES)
+    dhs, hs = (an_array(draw, (t, n, h), dtype) for t in (steps, steps + 1))
+    dh, u = (an_array(draw, s, dtype) for s in ((n, h), (h, 3 * h)))
+    return dhs, dh, u, _gates(draw, (steps, n, 4 * h), dtype), hs
+
+
 @st.composite
 def _embedding_gradient(draw: Draw) -> tuple[Any, ...]:
     count, vocabulary = draw(BATCH | st.just(70)), draw(SIZE)
@@ -326,6 +369,7 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "batch_norm_gradient": _batch_norm_gradient(),
     "softmax_cross_entropy": _softmax_cross_entropy(),
     "softmax_cross_entropy_gradient": _softmax_cross_entropy_gradient(),
+    "bias_gradient": _bias_gradient(),
     "relu": _elementwise(1),
     "relu_gradient": _elementwise(2),
     "leaky_relu": _elementwise(1, SLOPES),
@@ -336,8 +380,12 @@ CASES: dict[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "sigmoid_gradient": _activation_gradient(),
     "lstm_cell": _lstm_cell(),
     "lstm_cell_gradient": _lstm_cell_gradient(),
+    "lstm_scan": _lstm_scan(),
+    "lstm_scan_gradient": _lstm_scan_gradient(),
     "gru_cell": _gru_cell(),
     "gru_cell_gradient": _gru_cell_gradient(),
+    "gru_scan": _gru_scan(),
+    "gru_scan_gradient": _gru_scan_gradient(),
     "embedding_gradient": _embedding_gradient(),
     "dropout": _dropout(),
     "sgd_step": _sgd_step(),

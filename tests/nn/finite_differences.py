@@ -64,6 +64,10 @@ def check_layer(
     dx = layer.backward(dy, saved)
     for array, copy, what in zip((x, dy, y), untouched, ("x", "dy", "y"), strict=True):
         np.testing.assert_array_equal(array, copy, err_msg=f"backward changed {what}")
+    after = buffer.grads.copy()
+    buffer.grads[...] = before
+    layer.accumulate(dy, saved)
+    np.testing.assert_array_equal(buffer.grads, after, err_msg="accumulate differs from backward")
     assert dx.shape == x.shape
     assert dx.dtype == np.float64
 

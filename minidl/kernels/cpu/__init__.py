@@ -14,6 +14,7 @@ from minidl.kernels.cpu.convolution import (
 )
 from minidl.kernels.cpu.dense import matmul
 from minidl.kernels.cpu.elementwise import (
+    bias_gradient,
     dropout,
     leaky_relu,
     leaky_relu_gradient,
@@ -46,6 +47,7 @@ from minidl.kernels.cpu.pooling import (
     max_pool2d_gradient,
 )
 from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell, lstm_cell_gradient
+from minidl.kernels.cpu.scans import gru_scan, gru_scan_gradient, lstm_scan, lstm_scan_gradient
 
 __all__ = [
     "adagrad_step",
@@ -55,6 +57,7 @@ __all__ = [
     "avg_pool2d_gradient",
     "batch_norm",
     "batch_norm_gradient",
+    "bias_gradient",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
@@ -62,11 +65,15 @@ __all__ = [
     "embedding_gradient",
     "gru_cell",
     "gru_cell_gradient",
+    "gru_scan",
+    "gru_scan_gradient",
     "lars_step",
     "leaky_relu",
     "leaky_relu_gradient",
     "lstm_cell",
     "lstm_cell_gradient",
+    "lstm_scan",
+    "lstm_scan_gradient",
     "matmul",
     "max_pool2d",
     "max_pool2d_gradient",

@@ -6,15 +6,18 @@ import numba
 import numpy as np
 
 from minidl.kernels.cpu.calls import flat, share
-from minidl.kernels.cpu.products import Product, panel_width, run, slack
+from minidl.kernels.cpu.products import BYTES, ROWS, Product, panel_width, run, slack, wide_tile
 
 Array = np.ndarray
 
-BLOCK = 1024
-"""Summands taken at a time, so that a panel of b stays in the cache."""
+BLOCK = 256
+"""Summands taken at a time, so that their panel of b stays in the nearest cache."""
 
-FEW_ROWS = 64
+FEW_ROWS = 512
 """Rows below which b is read only so often that it is not worth rearranging."""
+
+STRIP = 64
+"""Rows of b rearranged at a time: what they hold of all panels stays in a cache."""
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -74,21 +77,45 @@ def _by_columns(x: Array) -> bool:
 
 @numba.njit(cache=True, parallel=True, nogil=True)
 def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int) -> None:
-    for index in numba.prange(-(-n // width)):
-        # prange counts in uint64, which numba mixes with int64 to float64.
-        panel = np.int64(index)
-        start = panel * k * width
-        left = n - panel * width
-        filled = width if left > width else left
-        if filled < width:
-            packed[start : start + k * width] = 0
-        if by_columns:
-            for column in range(filled):
-                for row in range(k):
-                    source = (panel * width + column) * k + row
-                    packed[start + row * width + column] = b[source]
-        else:
-            for row in range(k):
-                for column in range(filled):
-                    source = row * n + panel * width + column
-                    packed[start + row * width + column] = b[source]
+    for strip in numba.prange(-(-k // STRIP)):
+        first, end = strip * STRIP, min((strip + 1) * STRIP, k)
+        for panel in range(-(-n // width)):
+            column, start = panel * width, panel * k * width
+            filled = min(n - column, width)
+            if filled < width:
+                packed[start + first * width : start + end * width] = 0
+            if by_columns:
+                for j in range(filled):
+                    source = b[(column + j) * k + first : (column + j) * k + end]
+                    for row in range(end - first):
+                        packed[start + (first + row) * width + j] = source[row]
+            else:
+                for row in range(first, end):
+                    source = b[row * n + column : row * n + column + filled]
+                    for j in range(filled):
+                        packed[start + row * width + j] = source[j]
+
+
+@numba.njit(nogil=True)
+def multiply(
+    a: Array, first: int, b: Array, start: Array, c: Array, m: int, k: int, n: int
+) -> None:
+    """For compiled code: c (M, N) = start + a (M, K) @ b, on one thread.
+
+    All are flat. a begins at `first`; b is packed; `start` fills whole panels; c has `slack`.
+    """
+    width = 2 * BYTES // a.itemsize
+    starts = np.empty(2 * ROWS, np.int64)
+    for panel in range(-(-n // width)):
+        column = panel * width
+        for taken in range(0, max(k, 1), BLOCK):
+            for row in range(0, m, ROWS):
+                for i in range(ROWS):
+                    # Rows that a tile has too many compute the last row once more.
+                    place = min(row + i, m - 1)
+                    starts[i], starts[ROWS + i] = place * k, place * n + column
+                wide_tile(
+                    a, b, c, start, first + taken, column * k + taken * width, column, starts,
+                    min(n - column, width), taken, (1, 1, min(k - taken, BLOCK)), (0, 0, 1),
+                    (0, 0, width),
+                )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rectifiers and dropout: one pass over flat memory each."""
+"""Rectifiers, dropout and the gradient of a bias: one pass over flat memory each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,25 @@ import numpy as np
 from minidl.kernels.cpu.calls import flat, share
 
 Array = np.ndarray
+
+PART = 1 << 14
+"""Numbers that are summed one by one into a bias's gradient."""
+
+
+def bias_gradient(dy: Array) -> Array:
+    """See `reference.bias_gradient`. Few columns would leave vectors empty: rows lie side by side.
+
+    Parts of one length are summed, then their sums: so rounding stays small, and the result
+    does not depend on the number of threads.
+    """
+    columns = dy.shape[-1]
+    rows, beside = dy.size // columns, -(-64 // columns)
+    lines = rows // beside
+    sums = np.zeros((max(1, -(-lines * beside * columns // PART)), beside * columns), dy.dtype)
+    numbers = flat(dy)
+    share(_sum_lines, dy.size, numbers, lines, sums)
+    rest = numbers[lines * beside * columns :].reshape(-1, columns)
+    return np.concatenate((sums.reshape(-1, columns), rest)).sum(axis=0)
 
 
 def relu(x: Array) -> Array:
@@ -43,6 +62,20 @@ def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     y = np.empty(x.shape, x.dtype)
     share(_dropout, x.size, flat(x), flat(bits), threshold, x.dtype.type(scale), y.reshape(-1))
     return y
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
+def _sum_lines(numbers: Array, lines: int, sums: Array) -> None:
+    parts, width = sums.shape
+    for part in numba.prange(parts):
+        for line in range(part * lines // parts, (part + 1) * lines // parts):
+            _add(numbers[line * width : (line + 1) * width], sums[part])
+
+
+@numba.njit(nogil=True)
+def _add(x: Array, total: Array) -> None:
+    for j in range(len(total)):
+        total[j] += x[j]
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)

@@ -154,8 +154,8 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., None]:
     return tile
 
 
-_wide_tile = _make_tile(ROWS, 2)
-_narrow_tile = _make_tile(2 * ROWS, 1)
+wide_tile = _make_tile(ROWS, 2)
+narrow_tile = _make_tile(2 * ROWS, 1)
 
 
 class Product(NamedTuple):
@@ -316,12 +316,12 @@ def _some(
                                 i2 = 0
                                 i1 += 1
                 if height == ROWS:
-                    _wide_tile(
+                    wide_tile(
                         a, b, c, bias, a_first, b_first, bias_first, starts, width, part,
                         extents, a_sums, b_sums,
                     )  # fmt: skip
                 else:
-                    _narrow_tile(
+                    narrow_tile(
                         a, b, c, bias, a_first, b_first, bias_first, starts, width, part,
                         extents, a_sums, b_sums,
                     )  # fmt: skip

@@ -1,6 +1,6 @@
 """The cells of recurrent networks: all gates of a step in one pass.
 
-What a step multiplies is `matmul`'s; here are the functions between two products.
+Here are the functions between two products; `scans` joins them to layers.
 """
 
 from __future__ import annotations
@@ -70,64 +70,84 @@ def _tanh(x: Any, one: Any, border: Any) -> Any:
     return _tanh_near_zero(x) if size < border else far
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def _lstm_row(z: Array, c: Array, h: Array, c_next: Array, gates: Array) -> None:
+    size, one, border = len(c), z.dtype.type(1), z.dtype.type(0.625)
+    for j in range(size):
+        i, f = _sigmoid(z[j], one), _sigmoid(z[size + j], one)
+        g, o = _tanh(z[2 * size + j], one, border), _sigmoid(z[3 * size + j], one)
+        gates[j], gates[size + j], gates[2 * size + j], gates[3 * size + j] = i, f, g, o
+        c_next[j] = f * c[j] + i * g
+        h[j] = o * _tanh(c_next[j], one, border)
+
+
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def _lstm_row_gradient(
+    dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array, dz: Array, dc: Array
+) -> None:
+    size, one, border = len(c), gates.dtype.type(1), gates.dtype.type(0.625)
+    for j in range(size):
+        i, f = gates[j], gates[size + j]
+        g, o = gates[2 * size + j], gates[3 * size + j]
+        tanh_c = _tanh(c_next[j], one, border)
+        through = dc_next[j] + dh[j] * o * (one - tanh_c * tanh_c)
+        dz[j] = through * g * i * (one - i)
+        dz[size + j] = through * c[j] * f * (one - f)
+        dz[2 * size + j] = through * i * (one - g * g)
+        dz[3 * size + j] = dh[j] * tanh_c * o * (one - o)
+        dc[j] = through * f
+
+
+@numba.njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def _gru_row(zx: Array, zh: Array, h: Array, h_next: Array, gates: Array) -> None:
+    size, one, border = len(h), h.dtype.type(1), h.dtype.type(0.625)
+    for j in range(size):
+        r, kept = _sigmoid(zx[j] + zh[j], one), _sigmoid(zx[size + j] + zh[size + j], one)
+        of_state = zh[2 * size + j]
+        new = _tanh(zx[2 * size + j] + r * of_state, one, border)
+        gates[j], gates[size + j], gates[2 * size + j], gates[3 * size + j] = r, kept, new, of_state
+        h_next[j] = (one - kept) * new + kept * h[j]
+
+
+@numba.njit(nogil=True)
+def _gru_row_gradient(
+    dh_next: Array, gates: Array, h: Array, dzx: Array, dzh: Array, dh: Array
+) -> None:
+    size, one = len(h), h.dtype.type(1)
+    for j in range(size):
+        r, u = gates[j], gates[size + j]
+        new, of_state = gates[2 * size + j], gates[3 * size + j]
+        dnew = dh_next[j] * (one - u) * (one - new * new)
+        du = dh_next[j] * (h[j] - new) * u * (one - u)
+        dr = dnew * of_state * r * (one - r)
+        dzx[j], dzx[size + j], dzx[2 * size + j] = dr, du, dnew
+        dzh[j], dzh[size + j], dzh[2 * size + j] = dr, du, dnew * r
+        dh[j] = dh_next[j] * u
+
+
+@numba.njit(cache=True, parallel=True, nogil=True)
 def _lstm_cell(z: Array, c: Array, h: Array, c_next: Array, gates: Array) -> None:
-    size, one, border = c.shape[1], z.dtype.type(1), z.dtype.type(0.625)
-    for n in numba.prange(c.shape[0]):
-        for j in range(size):
-            gates[n, j] = _sigmoid(z[n, j], one)
-            gates[n, size + j] = _sigmoid(z[n, size + j], one)
-            gates[n, 2 * size + j] = _tanh(z[n, 2 * size + j], one, border)
-            gates[n, 3 * size + j] = _sigmoid(z[n, 3 * size + j], one)
-        for j in range(size):
-            c_next[n, j] = gates[n, size + j] * c[n, j] + gates[n, j] * gates[n, 2 * size + j]
-            h[n, j] = gates[n, 3 * size + j] * _tanh(c_next[n, j], one, border)
+    for n in numba.prange(len(c)):
+        _lstm_row(z[n], c[n], h[n], c_next[n], gates[n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, parallel=True, nogil=True)
 def _lstm_cell_gradient(
     dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array, dz: Array, dc: Array
 ) -> None:
-    size, one, border = c.shape[1], gates.dtype.type(1), gates.dtype.type(0.625)
-    for n in numba.prange(c.shape[0]):
-        for j in range(size):
-            i, f = gates[n, j], gates[n, size + j]
-            g, o = gates[n, 2 * size + j], gates[n, 3 * size + j]
-            tanh_c = _tanh(c_next[n, j], one, border)
-            through = dc_next[n, j] + dh[n, j] * o * (one - tanh_c * tanh_c)
-            dz[n, j] = through * g * i * (one - i)
-            dz[n, size + j] = through * c[n, j] * f * (one - f)
-            dz[n, 2 * size + j] = through * i * (one - g * g)
-            dz[n, 3 * size + j] = dh[n, j] * tanh_c * o * (one - o)
-            dc[n, j] = through * f
+    for n in numba.prange(len(c)):
+        _lstm_row_gradient(dh[n], dc_next[n], gates[n], c[n], c_next[n], dz[n], dc[n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@numba.njit(cache=True, parallel=True, nogil=True)
 def _gru_cell(zx: Array, zh: Array, h: Array, h_next: Array, gates: Array) -> None:
-    size, one, border = h.shape[1], h.dtype.type(1), h.dtype.type(0.625)
-    for n in numba.prange(h.shape[0]):
-        for j in range(2 * size):
-            gates[n, j] = _sigmoid(zx[n, j] + zh[n, j], one)
-        for j in range(size):
-            of_state = zh[n, 2 * size + j]
-            new = _tanh(zx[n, 2 * size + j] + gates[n, j] * of_state, one, border)
-            gates[n, 2 * size + j], gates[n, 3 * size + j] = new, of_state
-            kept = gates[n, size + j]
-            h_next[n, j] = (one - kept) * new + kept * h[n, j]
+    for n in numba.prange(len(h)):
+        _gru_row(zx[n], zh[n], h[n], h_next[n], gates[n])
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
 def _gru_cell_gradient(
     dh_next: Array, gates: Array, h: Array, dzx: Array, dzh: Array, dh: Array
 ) -> None:
-    size, one = h.shape[1], h.dtype.type(1)
-    for n in numba.prange(h.shape[0]):
-        for j in range(size):
-            r, u = gates[n, j], gates[n, size + j]
-            new, of_state = gates[n, 2 * size + j], gates[n, 3 * size + j]
-            dnew = dh_next[n, j] * (one - u) * (one - new * new)
-            du = dh_next[n, j] * (h[n, j] - new) * u * (one - u)
-            dr = dnew * of_state * r * (one - r)
-            dzx[n, j], dzx[n, size + j], dzx[n, 2 * size + j] = dr, du, dnew
-            dzh[n, j], dzh[n, size + j], dzh[n, 2 * size + j] = dr, du, dnew * r
-            dh[n, j] = dh_next[n, j] * u
+    for n in numba.prange(len(h)):
+        _gru_row_gradient(dh_next[n], gates[n], h[n], dzx[n], dzh[n], dh[n])

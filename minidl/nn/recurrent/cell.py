@@ -25,8 +25,8 @@ class Kept(NamedTuple):
     """(T, N, D)"""
     states: Array
     """(T + 1, N, H): the output before each step, and after the last."""
-    steps: list[Any]
-    """What each step keeps."""
+    steps: Any
+    """What `run` kept of all steps."""
     mask: Array | None
     """(T, N, 1), true where a step exists."""
 
@@ -88,23 +88,30 @@ class Cell(Layer):
         self, x: Array, state: State, mask: Array | None, keep: bool
     ) -> tuple[Array, State, Kept | None]:
         """The outputs of all steps (T, N, H), the state after the last, what `scan_back` needs."""
-        k, xp = kernels.of(x), kernels.array_module(x)
-        u, (count, n, features) = self.recurrent.value, x.shape
+        k, (count, n, features) = kernels.of(x), x.shape
         zx = k.matmul(x.reshape(count * n, features), self.weight.value)
         zx += self.bias.value
         zx = zx.reshape(count, n, zx.shape[1])
-        states = xp.empty((count + 1, n, self.hidden_size), x.dtype)
+        states, last, steps = self.run(zx, state, mask)
+        return states[1:], last, Kept(x, states, steps, mask) if keep else None
+
+    def run(self, zx: Array, state: State, mask: Array | None) -> tuple[Array, State, Any]:
+        """Step after step: the outputs before and after each, the last state, what steps keep.
+
+        A cell may have one kernel do all of it.
+        """
+        k, xp = kernels.of(zx), kernels.array_module(zx)
+        states = xp.empty((len(zx) + 1, *state[0].shape), zx.dtype)
         states[0] = state[0]
         steps = []
-        for t in range(count):
-            new, kept = self.step(zx[t], k.matmul(state[0], u), state)
+        for t in range(len(zx)):
+            new, kept = self.step(zx[t], k.matmul(state[0], self.recurrent.value), state)
             if mask is not None:
                 new = tuple(xp.where(mask[t], a, b) for a, b in zip(new, state, strict=True))
             state = new
             states[t + 1] = state[0]
-            if keep:
-                steps.append(kept)
-        return states[1:], state, Kept(x, states, steps, mask) if keep else None
+            steps.append(kept)
+        return states, state, steps
 
     def scan_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, State]:
         """The gradients by x and by the first state; the parameters' are added to theirs.
@@ -116,14 +123,24 @@ class Cell(Layer):
         dstate
             What the last state gets beyond that.
         """
+        k, (x, states, _, _) = kernels.of(dy), kept
+        (count, n, features), columns = x.shape, self.gates * self.hidden_size
+        dzx, dzh, dfirst = self.run_back(dy, dstate, kept)
+        dzx, dzh = dzx.reshape(count * n, columns), dzh.reshape(count * n, columns)
+        self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
+        self.recurrent.grad += k.matmul(states[:-1].reshape(count * n, self.hidden_size).T, dzh)
+        self.bias.grad += k.bias_gradient(dzx)
+        self.collect(dzh)
+        return k.matmul(dzx, self.weight.value.T).reshape(x.shape), dfirst
+
+    def run_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, Array, State]:
+        """The gradients by `zx` and `zh` of all steps, and by the first state."""
         k, xp = kernels.of(dy), kernels.array_module(dy)
-        x, states, steps, mask = kept
-        count, n, features = x.shape
-        columns = self.gates * self.hidden_size
+        _, _, steps, mask = kept
         back = xp.ascontiguousarray(self.recurrent.value.T)
-        dzx = xp.empty((count, n, columns), dy.dtype)
+        dzx = xp.empty((*dy.shape[:2], len(back)), dy.dtype)
         dzh = xp.empty_like(dzx) if self.separate else dzx
-        for t in reversed(range(count)):
+        for t in reversed(range(len(dy))):
             dstate = (dstate[0] + dy[t], *dstate[1:])
             through = dstate if mask is None else tuple(xp.where(mask[t], d, 0) for d in dstate)
             dzx[t], dzh_t, before = self.step_back(through, steps[t])
@@ -135,12 +152,7 @@ class Cell(Layer):
                     b + xp.where(mask[t], 0, d) for b, d in zip(before, dstate, strict=True)
                 )
             dstate = before
-        dzx, dzh = dzx.reshape(count * n, columns), dzh.reshape(count * n, columns)
-        self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
-        self.recurrent.grad += k.matmul(states[:-1].reshape(count * n, self.hidden_size).T, dzh)
-        self.bias.grad += dzx.sum(axis=0)
-        self.collect(dzh)
-        return k.matmul(dzx, self.weight.value.T).reshape(x.shape), dstate
+        return dzx, dzh, dstate
 
     def collect(self, dzh: Array) -> None:
         """Add to the gradients of parameters that only this kind of cell has."""

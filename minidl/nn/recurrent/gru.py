@@ -7,7 +7,7 @@ from typing import Any
 from minidl import kernels
 from minidl.nn import init
 from minidl.nn.parameters import Array, Parameter
-from minidl.nn.recurrent.cell import Cell, State
+from minidl.nn.recurrent.cell import Cell, Kept, State
 from minidl.nn.recurrent.stack import Recurrent
 
 
@@ -31,6 +31,20 @@ class GRUCell(Cell):
 
     def step_back(self, dstate: State, kept: Any) -> tuple[Array, Array, tuple[Any, ...]]:
         dzx, dzh, dh = kernels.of(dstate[0]).gru_cell_gradient(dstate[0], *kept)
+        return dzx, dzh, (dh,)
+
+    def run(self, zx: Array, state: State, mask: Array | None) -> tuple[Array, State, Any]:
+        if mask is not None:
+            return super().run(zx, state, mask)
+        u, b = self.recurrent.value, self.candidate_bias.value
+        hs, gates = kernels.of(zx).gru_scan(zx, u, b, *state)
+        return hs, (hs[-1],), gates
+
+    def run_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, Array, State]:
+        if kept.mask is not None:
+            return super().run_back(dy, dstate, kept)
+        u = self.recurrent.value
+        dzx, dzh, dh = kernels.of(dy).gru_scan_gradient(dy, *dstate, u, kept.steps, kept.states)
         return dzx, dzh, (dh,)
 
     def collect(self, dzh: Array) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from minidl import kernels
 from minidl.nn import init
 from minidl.nn.parameters import Array, Initialiser
-from minidl.nn.recurrent.cell import Cell, State
+from minidl.nn.recurrent.cell import Cell, Kept, State
 from minidl.nn.recurrent.stack import Recurrent
 
 
@@ -35,6 +35,19 @@ class LSTMCell(Cell):
         dh, dc_next = dstate
         dz, dc = kernels.of(dh).lstm_cell_gradient(dh, dc_next, *kept)
         return dz, dz, (0, dc)
+
+    def run(self, zx: Array, state: State, mask: Array | None) -> tuple[Array, State, Any]:
+        if mask is not None:
+            return super().run(zx, state, mask)
+        hs, cs, gates = kernels.of(zx).lstm_scan(zx, self.recurrent.value, *state)
+        return hs, (hs[-1], cs[-1]), (gates, cs)
+
+    def run_back(self, dy: Array, dstate: State, kept: Kept) -> tuple[Array, Array, State]:
+        if kept.mask is not None:
+            return super().run_back(dy, dstate, kept)
+        u, (gates, cs) = self.recurrent.value, kept.steps
+        dz, dh, dc = kernels.of(dy).lstm_scan_gradient(dy, *dstate, u, gates, cs)
+        return dz, dz, (dh, dc)
 
 
 class LSTM(Recurrent):
