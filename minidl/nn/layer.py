@@ -119,6 +119,11 @@ class Layer:
         """
         self.backward(dy, saved)
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        if "backward" in vars(cls) and "accumulate" not in vars(cls):
+            cls.accumulate = Layer.accumulate  # type: ignore[method-assign]  # not that of a base
+
     def parameter(self, name: str, shape: Shape, init: Initialiser) -> Parameter:
         """The parameter ``self.name``: made by the first build, the same in any later one."""
         return self._declare(name, Parameter(shape, init))

@@ -69,7 +69,7 @@ class Linear(Layer):
         return y.reshape(*x.shape[:-1], self.out_features), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        self.accumulate(dy, saved)
+        Linear.accumulate(self, dy, saved)  # a subclass may have changed the other
         dy2 = dy.reshape(-1, self.out_features)
         return kernels.of(dy).matmul(dy2, self.weight.value.T).reshape(saved.shape)
 
