@@ -37,10 +37,12 @@ def test_a_subclass_that_overrides_backward_is_asked(plain: Any, doubled: Any, s
     x, y = numbers.normal(size=(6, *shape)), numbers.integers(0, 2, 6)
     moved = []
     for make in (plain, doubled):
-        trainer = Trainer(nn.Sequential(make(), nn.Flatten()), nn.CrossEntropy(), optim.SGD(0.1))
+        trainer = Trainer(
+            nn.Sequential(make(), nn.Flatten()), nn.CrossEntropy(), optim.SGD(0.1), dtype="float64"
+        )
         trainer.predict(x)
         before = trainer.weights()
         trainer.fit((x, y), epochs=1, batch_size=6)
         moved.append({name: w - before[name] for name, w in trainer.weights().items()})
     for name, step in moved[0].items():
-        np.testing.assert_allclose(moved[1][name], 2 * step, rtol=1e-5)
+        np.testing.assert_allclose(moved[1][name], 2 * step, rtol=1e-9)
