@@ -7,6 +7,7 @@ from collections.abc import Callable
 from minidl.errors import unknown_name
 from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
+from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import EpochDone, Event, Job, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
@@ -28,6 +29,7 @@ __all__ = [
     "StepDone",
     "Strategy",
     "Verdict",
+    "VirtualServer",
     "known",
     "make",
     "partition",

@@ -7,6 +7,7 @@ for the ring; Goyal et al. 2017 for training with it).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,11 +17,13 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn import synchronised
-from minidl.plans import Collective, all_reduce, costs, ring_all_reduce
+from minidl.plans import Collective, FullySync, all_reduce, costs, ring_all_reduce
 from minidl.runtime import Runtime
 from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import RankContext, RankProgram, Report, collective
+from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
+from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -42,6 +45,9 @@ class AllReduce(Strategy):
     plan
         Makes the all-reduce for that many ranks instead; any plan that ends with the
         sum on every rank will do.
+    straggler
+        A law of times: real workers sleep so long before each step, and in virtual time
+        each takes so long for it.
     runtime
         What the workers run on; real processes by default.
     """
@@ -50,6 +56,7 @@ class AllReduce(Strategy):
     algorithm: str = "ring"
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Callable[[int], Collective] | None = None
+    straggler: Law | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,13 +81,16 @@ class AllReduce(Strategy):
         require_workers(self.workers, job)
         self._plan()
 
+    def in_virtual_time(self) -> VirtualServer:
+        return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
+
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
         channels = {*plan.channels()}
         if synchronised(job.model):
             channels |= {*ring_all_reduce(self.workers).channels()}
         return Layout(
-            [partial(_program, job.detached(), plan)] * self.workers,
+            [partial(_program, job.detached(), plan, self.straggler)] * self.workers,
             [f"worker {rank}" for rank in range(self.workers)],
             sorted(channels),
         )
@@ -102,7 +112,9 @@ RingAllReduce = AllReduce
 """Named for the algorithm that is used unless another one is chosen."""
 
 
-def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
+def _program(
+    job: Job, plan: Collective, straggler: Law | None, context: RankContext
+) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
     replica, ring = Replica(job, context), ring_all_reduce(size)
@@ -113,6 +125,8 @@ def _program(job: Job, plan: Collective, context: RankContext) -> RankProgram:
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
+            if straggler is not None:
+                time.sleep(straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)

@@ -53,6 +53,20 @@ class Strategy(ABC):
     def formula(self) -> str:
         """What a rank sends in each step, as text: N is the model's size, P counts the ranks."""
 
+    def paced(self, job: Job) -> Job:
+        """The job, with as many updates an epoch as this strategy makes."""
+        return job
+
+    def in_virtual_time(self) -> Strategy:
+        """The same with simulated clocks, in this process.
+
+        Raises
+        ------
+        InputError
+            If the strategy has no such form.
+        """
+        raise InputError(f"the strategy {self.name!r} does not run in virtual time")
+
     @abstractmethod
     def layout(self, job: Job) -> Layout:
         """One program for each rank."""

@@ -6,6 +6,8 @@ import copy
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +48,8 @@ class Job:
         How to compute in float16; None computes in `dtype`.
     device
         Where to compute: ``"cpu"`` or ``"gpu"``.
+    pace
+        Updates for each global batch of the data; more than 1 if some gradients suffice.
     """
 
     model: Layer
@@ -63,6 +67,7 @@ class Job:
     rate: float = 1.0
     precision: MixedPrecision | None = None
     device: str = "cpu"
+    pace: Fraction = Fraction(1)
 
     @property
     def compute_dtype(self) -> np.dtype:
@@ -76,7 +81,11 @@ class Job:
 
     def steps_before(self, epoch: int) -> int:
         """Steps of this job that come before an epoch."""
-        return sum(self.loader(each).steps for each in range(self.epochs.start, epoch))
+        return sum(map(self.steps_in, range(self.epochs.start, epoch)))
+
+    def steps_in(self, epoch: int) -> int:
+        """Updates in an epoch."""
+        return ceil(self.loader(epoch).steps * self.pace)
 
     @property
     def steps(self) -> int:
@@ -142,13 +151,26 @@ def _with_arrays(
 class StepDone:
     """A rank has finished its part of a step.
 
-    The step is complete when the parts' samples add up to `batch_size`.
+    Parameters
+    ----------
+    epoch, step
+        Their numbers in the run.
+    batch_size
+        The step is complete when the parts' samples add up to it.
+    sums
+        Losses and metrics of this part.
+    time
+        In virtual time: seconds since the fit began.
+    staleness
+        For each gradient applied, how many updates it had missed.
     """
 
     epoch: int
     step: int
     batch_size: int
     sums: Sums
+    time: float = nan
+    staleness: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ class Epochs:
         first = self.job.first_step
         for number in self.job.epochs:
             loader = self.job.loader(number)
-            yield Epoch(number, range(first, first + loader.steps), loader, self.context)
-            first += loader.steps
+            steps = range(first, first + self.job.steps_in(number))
+            yield Epoch(number, steps, loader, self.context)
+            first = steps.stop
             if self.context.shared["verdict"][0]:
                 return
 

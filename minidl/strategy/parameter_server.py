@@ -6,12 +6,14 @@ which does no input or output; this file only carries its decisions out.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
+from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import FullySync, Rule, ring_all_reduce
 from minidl.runtime import Runtime
@@ -26,7 +28,9 @@ from minidl.runtime.requests import (
     Report,
     collective,
 )
+from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
+from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -45,12 +49,16 @@ class ParameterServer(Strategy):
         How many learners share each batch. The server is a further process.
     rule
         Decides when the server applies which gradients.
+    straggler
+        A law of times: real learners sleep so long before each mini-batch, and in virtual
+        time each takes so long for it.
     runtime
         What server and learners run on; real processes by default.
     """
 
     workers: int
     rule: Rule = field(default_factory=FullySync)
+    straggler: Law | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
@@ -66,12 +74,21 @@ class ParameterServer(Strategy):
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
+        if not isinstance(self.rule, FullySync):
+            raise InputError(
+                f"{type(self.rule).__name__} runs in virtual time only: fit(..., clock='virtual'); "
+                "server processes are fully synchronous"
+            )
+
+    def in_virtual_time(self) -> VirtualServer:
+        return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:
         light = job.detached()
         learners = range(1, self.workers + 1)
         return Layout(
-            [partial(_server, light, self.rule)] + [partial(_learner, light)] * self.workers,
+            [partial(_server, light, self.rule)]
+            + [partial(_learner, light, self.straggler)] * self.workers,
             ["server"] + [f"learner {rank}" for rank in learners],
             [(SERVER, rank) for rank in learners]
             + [(rank, SERVER) for rank in learners]
@@ -130,7 +147,7 @@ def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
         yield epoch.done(Sums())
 
 
-def _learner(job: Job, context: RankContext) -> RankProgram:
+def _learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica = Replica(job, context)
     rank, size = context.rank - 1, context.size - 1
@@ -142,6 +159,8 @@ def _learner(job: Job, context: RankContext) -> RankProgram:
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
+            if straggler is not None:
+                time.sleep(straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)

@@ -42,6 +42,8 @@ class Collector:
     ----------
     steps
         The mean losses and metrics of each complete step.
+    staleness
+        Of the gradients applied in a step, where that is known.
     records
         The record of each complete epoch.
     kept
@@ -58,6 +60,7 @@ class Collector:
     ) -> None:
         self.job, self.strategy, self.shown, self.decide = job, strategy, shown, decide
         self.steps: dict[int, dict[str, float]] = {}
+        self.staleness: dict[int, tuple[int, ...]] = {}
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
         self._parts: dict[int, Sums] = defaultdict(Sums)
@@ -83,6 +86,9 @@ class Collector:
             return
         sums = self._parts.pop(event.step)
         self.steps[event.step] = sums.means()
+        if event.staleness:
+            self.staleness[event.step] = event.staleness
+            self.steps[event.step] |= {"time": event.time}
         self._epochs[event.epoch].train += sums
         self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 
@@ -99,7 +105,7 @@ class Collector:
             validation.means() if validation.samples else None,
             max(done.seconds for done in part.done),
             part.train.samples,
-            self.job.loader(event.epoch).steps,
+            self.job.steps_in(event.epoch),
             self.strategy,
         )
         self.records.append(record)

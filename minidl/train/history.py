@@ -59,6 +59,9 @@ class History:
         One record for each epoch.
     steps
         The mean training loss and metrics of each step.
+    staleness
+        For each step, of every gradient applied how many updates it had missed; empty
+        where all gradients are of the newest weights by construction.
     traffic
         Of the last fit: ``traffic[rank][operation]``, what the rank sent.
     trace
@@ -71,6 +74,7 @@ class History:
 
     epochs: list[EpochRecord] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)
+    staleness: list[tuple[int, ...]] = field(default_factory=list)
     traffic: Sequence[Mapping[str, Traffic]] = ()
     trace: Trace | None = None
     seconds: float = 0.0
@@ -93,6 +97,17 @@ class History:
         if self.steps and name not in known:
             raise unknown_name("figure", name, sorted(known))
         return [step.get(name, math.nan) for step in self.steps]
+
+    def extend(self, later: History) -> None:
+        """Add the records of a later fit."""
+        self.epochs += later.epochs
+        self.steps += later.steps
+        self.staleness += later.staleness
+
+    def __add__(self, later: History) -> History:
+        whole = History(list(self.epochs), list(self.steps), list(self.staleness))
+        whole.extend(later)
+        return whole
 
     def last(self) -> EpochRecord:
         """The newest epoch.
@@ -154,7 +169,11 @@ class History:
 
     def to_json(self) -> dict[str, Any]:
         """Epochs and steps as plain data (traffic and trace belong to one fit and stay out)."""
-        return {"epochs": [asdict(record) for record in self.epochs], "steps": self.steps}
+        return {
+            "epochs": [asdict(record) for record in self.epochs],
+            "steps": self.steps,
+            "staleness": self.staleness,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> History:
@@ -162,4 +181,5 @@ class History:
         return cls(
             [EpochRecord(**record) for record in data["epochs"]],
             [dict(step) for step in data["steps"]],
+            [tuple(step) for step in data["staleness"]],
         )

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -113,6 +113,7 @@ class Trainer:
         validation: Data | None = None,
         strategy: Strategy | None = None,
         callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
+        clock: Literal["real", "virtual"] = "real",
         progress: bool | None = None,
     ) -> History:
         """Train, and leave the trained weights in the model.
@@ -131,6 +132,9 @@ class Trainer:
             Who computes what; `Serial` if None.
         callbacks
             Called after every epoch, in this order: a `Callback`, or a function of the `Run`.
+        clock
+            ``"virtual"`` computes the same gradients in this process, at simulated times;
+            the history's figures have a ``"time"``, and `staleness`.
         progress
             Whether to show progress; if None, only where somebody can see it.
 
@@ -156,6 +160,10 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
+        if clock not in ("real", "virtual"):
+            raise InputError(f"clock is 'real' or 'virtual', not {clock!r}")
+        if clock == "virtual":
+            strategy = strategy.in_virtual_time()
         if self.precision is not None and strategy.device == "cpu":
             warnings.warn(
                 "mixed precision computes in float16, for which this processor has no arithmetic "
@@ -169,7 +177,7 @@ class Trainer:
         with self._prepared(data.sample_shape):
             for part in (data,) if test is None else (data, test):
                 self._check(part)
-            job = self._job(data, test, epochs, batch_size)
+            job = strategy.paced(self._job(data, test, epochs, batch_size))
             strategy.check(job)
         began = time.perf_counter()
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
@@ -362,10 +370,8 @@ class Trainer:
             return run.verdict
 
         def save(path: str | Path) -> None:
-            epochs, steps, figures = self._finished(job, collector)
-            history = History(
-                self.history.epochs + collector.records[:epochs], self.history.steps + figures
-            )
+            epochs, steps, new = self._finished(job, collector)
+            history = self.history + new
             done = self.epoch + epochs, self.step + steps
             self._write(Path(path), run.state, *done, run.rate, history)
 
@@ -384,19 +390,26 @@ class Trainer:
         if run.stopped:
             shown.note(f"stopped: {run.stopped}")
 
-    def _finished(self, job: Job, collector: Collector) -> tuple[int, int, list[dict[str, float]]]:
-        """How many epochs and steps of a job are kept, and the figures of these steps."""
+    def _finished(self, job: Job, collector: Collector) -> tuple[int, int, History]:
+        """How many epochs and steps of a job are kept, and their records alone."""
         epochs, _ = collector.kept
         steps = job.steps_before(job.epochs.start + epochs)
-        numbered = sorted(collector.steps.items())
-        return epochs, steps, [f for step, f in numbered if step < job.first_step + steps]
+        kept = [step for step in sorted(collector.steps) if step < job.first_step + steps]
+        return (
+            epochs,
+            steps,
+            History(
+                collector.records[:epochs],
+                [collector.steps[step] for step in kept],
+                [collector.staleness.get(step, ()) for step in kept],
+            ),
+        )
 
     def _take_over(self, job: Job, collector: Collector, run: Run) -> None:
         """Go on from the last epoch whose state was kept, or from what a callback restored."""
-        epochs, steps, figures = self._finished(job, collector)
+        epochs, steps, new = self._finished(job, collector)
         self._existing().adopt(collector.kept[1] if run.restored is None else run.restored)
-        self.history.steps += figures
-        self.history.epochs += collector.records[:epochs]
+        self.history.extend(new)
         self.history.stopped = run.stopped
         self.epoch += epochs
         self.step += steps

@@ -100,6 +100,10 @@ class Rule(Protocol):
     dropped, and that it was released stands.
     """
 
+    def gradients(self, learners: int) -> int:
+        """How many gradients make an update where there are so many learners."""
+        ...
+
     def start(self, learners: int) -> State:
         """The state before the first push; InputError if the rule can't serve so many."""
         ...

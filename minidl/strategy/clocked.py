@@ -1,0 +1,179 @@
+"""Real gradients at simulated times: a parameter server under any rule, in one process.
+
+Who works on which mini-batch when is simulated (`minidl.sim`); what comes of it, the
+gradient of a real model on real data at the weights that the learner was given, is
+computed. So the run of many learners can be repeated, on any machine, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import partial
+
+import numpy as np
+
+from minidl.data import Batch, Loader
+from minidl.errors import InputError
+from minidl.plans import Push, Rule
+from minidl.runtime import Alone, Runtime
+from minidl.runtime.requests import RankContext, RankProgram, Report
+from minidl.sim import Apply, Cancel, Event, Law, Start, server_events
+from minidl.strategy.base import Layout, Strategy, positive, require_workers
+from minidl.strategy.job import Job, StepDone
+from minidl.strategy.loop import Epochs
+from minidl.strategy.replica import Replica, evaluate_share
+from minidl.tasks import Phase, Sums, Supervised
+
+
+@dataclass(frozen=True)
+class VirtualServer(Strategy):
+    """A parameter server whose clocks are simulated and whose gradients are not.
+
+    Learner i's n-th mini-batch is its share of the n-th global batch, as in a fully
+    synchronous run, which this equals with that rule. An update takes the mean over the
+    samples of the gradients applied. An epoch is as many updates as apply a gradient for
+    every sample of the data, on average. A fit begins with all learners at rest; work that
+    no update has used by its end comes to nothing.
+
+    Parameters
+    ----------
+    workers
+        How many learners there are.
+    rule
+        When the server updates.
+    law
+        How long learners take for a mini-batch.
+    beside
+        Seconds that every update takes besides, e.g. for an all-reduce.
+    """
+
+    workers: int
+    rule: Rule
+    law: Law
+    beside: float = 0.0
+    runtime: Runtime = field(default_factory=Alone, repr=False)
+
+    def __post_init__(self) -> None:
+        positive("workers", self.workers)
+
+    @property
+    def name(self) -> str:
+        return "virtual"
+
+    @property
+    def formula(self) -> str:
+        return ""
+
+    def paced(self, job: Job) -> Job:
+        return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
+
+    def check(self, job: Job) -> None:
+        require_workers(self.workers, job)
+        self.rule.start(self.workers)
+        if not isinstance(job.task, Supervised):
+            raise InputError(
+                f"virtual time is for supervised tasks, not for {type(job.task).__name__}"
+            )
+        if job.precision is not None:
+            raise InputError("virtual time computes in full precision, not in mixed precision")
+
+    def layout(self, job: Job) -> Layout:
+        return Layout([partial(_program, job.detached(), self)], ["server and learners"])
+
+    def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
+        return {}
+
+
+def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
+    job = job.attached(context.shared)
+    replica, work = Replica(job, context), _Work(job, how.workers)
+    weights = _Weights(replica)
+    events = server_events(how.rule, how.law, how.workers, seed=job.seed)
+    updates, ended = 0, 0.0
+    for epoch in Epochs(job, context):
+        for step in epoch:
+            update = _next_update(events, weights)
+            updates += 1
+            sums, samples = Sums(), sum(len(work.batch(push)) for push in update.pushes)
+            for push in update.pushes:
+                batch = work.batch(push)
+                sums += _gradients(replica, weights.given(push), batch, push, samples)
+            replica.update(Phase("", step))
+            stale = tuple(update.version - 1 - push.version for push in update.pushes)
+            time = update.time + updates * how.beside
+            yield Report(StepDone(epoch.number, step, samples, sums, time, stale))
+        replica.commit()
+        epoch.seconds, ended = time - ended, time
+        yield epoch.done(evaluate_share(replica, 0, 1))
+
+
+def _next_update(events: Iterator[Event], weights: _Weights) -> Apply:
+    """Walk through what happens up to the server's next update."""
+    for event in events:
+        match event:
+            case Apply():
+                return event
+            case Start(_, push):
+                weights.give(push)
+            case Cancel(_, push):
+                weights.given(push)
+    raise AssertionError("events have no end")
+
+
+def _gradients(
+    replica: Replica, values: np.ndarray, batch: Batch, push: Push, samples: int
+) -> Sums:
+    """Add a mini-batch's part of the mean gradient over all `samples` of an update."""
+    found = np.zeros_like(values)
+    step = replica.job.first_step + push.number
+    with replica.buffer.borrowed(values, found):
+        sums = replica.gradients(Phase("", step), batch, step)
+    if samples and samples != batch.size:  # the loss was a mean over the global batch
+        found *= found.dtype.type(batch.size / samples)
+    replica.buffer.grads += found
+    return sums
+
+
+class _Weights:
+    """The weights that learners at work were given, each version once."""
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.versions: dict[int, np.ndarray] = {}
+        self.users: Counter[int] = Counter()
+
+    def give(self, push: Push) -> None:
+        """A learner starts from the newest weights, which are of ``push.version``."""
+        if push.version not in self.versions:
+            self.versions[push.version] = self.replica.buffer.values.copy()
+        self.users[push.version] += 1
+
+    def given(self, push: Push) -> np.ndarray:
+        """What a learner started from, which it needs no more."""
+        values = self.versions[push.version]
+        self.users[push.version] -= 1
+        if not self.users[push.version]:
+            del self.versions[push.version], self.users[push.version]
+        return values
+
+
+class _Work:
+    """Which samples each learner's n-th mini-batch has: its share of the n-th global batch."""
+
+    def __init__(self, job: Job, learners: int) -> None:
+        self.job, self.learners = job, learners
+        self.places: list[tuple[Loader, int, int]] = []
+        self.passes = 0
+
+    def batch(self, push: Push) -> Batch:
+        """The samples of a mini-batch."""
+        while push.number >= len(self.places):
+            epoch = self.job.epochs.start + self.passes
+            loader = self.job.loader(epoch)
+            self.places += [(loader, epoch, position) for position in range(loader.steps)]
+            self.passes += 1
+        loader, epoch, position = self.places[push.number]
+        return loader.shard(epoch, position, push.learner, self.learners)
