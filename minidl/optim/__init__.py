@@ -23,6 +23,7 @@ from minidl.optim.schedules import (
     StepDecay,
 )
 from minidl.optim.sgd import SGD
+from minidl.optim.staleness import StalenessAware
 
 __all__ = [
     "LARS",
@@ -44,6 +45,7 @@ __all__ = [
     "Polynomial",
     "RMSprop",
     "Schedule",
+    "StalenessAware",
     "StepDecay",
     "without_decay",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -50,6 +50,18 @@ class Optimizer:
     def needs_norm(self) -> bool:
         """Whether `update` must be told how long the whole gradient is."""
         return False
+
+    def weights(self, staleness: Sequence[int], distances: Sequence[float]) -> tuple[float, ...]:
+        """What a parameter server multiplies the gradients of one update with.
+
+        Parameters
+        ----------
+        staleness
+            For each gradient, how many updates it has missed.
+        distances
+            How far the weights have moved since those that it was computed from.
+        """
+        return (1.0,) * len(staleness)
 
     def check(self, names: Iterable[str]) -> None:
         """See, before training, that the rule suits a model.

@@ -98,11 +98,13 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             update = _next_update(events, weights)
             updates += 1
             sums, samples = Sums(), sum(len(work.batch(push)) for push in update.pushes)
-            for push in update.pushes:
-                batch = work.batch(push)
-                sums += _gradients(replica, weights.given(push), batch, push, samples)
-            replica.update(Phase("", step))
+            given = [weights.given(push) for push in update.pushes]
             stale = tuple(update.version - 1 - push.version for push in update.pushes)
+            moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
+            trust = job.optimizer.weights(stale, moved)
+            for push, values, weight in zip(update.pushes, given, trust, strict=True):
+                sums += _gradients(replica, values, work.batch(push), push, samples, weight)
+            replica.update(Phase("", step))
             time = update.time + updates * how.beside
             yield Report(StepDone(epoch.number, step, samples, sums, time, stale))
         replica.commit()
@@ -124,15 +126,22 @@ def _next_update(events: Iterator[Event], weights: _Weights) -> Apply:
 
 
 def _gradients(
-    replica: Replica, values: np.ndarray, batch: Batch, push: Push, samples: int
+    replica: Replica,
+    values: np.ndarray,
+    batch: Batch,
+    push: Push,
+    samples: int,
+    weight: float,
 ) -> Sums:
-    """Add a mini-batch's part of the mean gradient over all `samples` of an update."""
+    """Add a mini-batch's part of the mean gradient over all `samples` of an update, weighted."""
     found = np.zeros_like(values)
     step = replica.job.first_step + push.number
     with replica.buffer.borrowed(values, found):
         sums = replica.gradients(Phase("", step), batch, step)
-    if samples and samples != batch.size:  # the loss was a mean over the global batch
-        found *= found.dtype.type(batch.size / samples)
+    if samples:  # the loss was a mean over the global batch
+        weight *= batch.size / samples
+    if weight != 1:
+        found *= found.dtype.type(weight)
     replica.buffer.grads += found
     return sums
 

@@ -110,6 +110,16 @@ def groups(draw: st.DrawFn) -> OneRule:
     return OneRule(optim.Groups(rest, ((("bias",), other),)), twin)
 
 
+def staleness_aware(draw: st.DrawFn) -> OneRule:
+    """In a run without stale gradients, it is the rule within."""
+    lr, way = draw(rates), draw(st.sampled_from(["gradient", "mean"]))
+
+    def twin(torch: Any, tensors: Mapping[str, Any]) -> Callable[[], None]:
+        return torch.optim.SGD(list(tensors.values()), lr, momentum=0.5).step
+
+    return OneRule(optim.StalenessAware(optim.SGD(lr, momentum=0.5), way), twin)
+
+
 BY_HAND = "PyTorch has none; algorithm 1 of the paper, written out on its tensors"
 RULES = [
     rule(optim.SGD, sgd),
@@ -121,4 +131,5 @@ RULES = [
     rule(optim.LARS, lars, notes={"oracle": BY_HAND}),
     rule(optim.Clipped, clipped),
     rule(optim.Groups, groups, notes={"oracle": f"for the group's LARS, {BY_HAND}"}),
+    rule(optim.StalenessAware, staleness_aware),
 ]  # fmt: skip

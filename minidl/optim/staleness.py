@@ -1,0 +1,106 @@
+"""Smaller steps for gradients that come late."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from minidl.errors import InputError, unknown_name
+from minidl.nn.parameters import Array
+from minidl.optim.optimizer import Optimizer
+
+WAYS = ("gradient", "mean", "distance")
+
+
+@dataclass(frozen=True)
+class StalenessAware(Optimizer):
+    """An update rule that trusts a gradient less, the more updates it has missed.
+
+    A gradient computed from weights that have since been updated τ times is multiplied
+    before the update:
+
+    - by ``"gradient"``: by 1/max(1, τ), each for itself (Zhang et al. 2016);
+    - by ``"mean"``: by one over the mean of all τ of the update, at least 1 (Gupta et al. 2016);
+    - by ``"distance"``: by min(1, `constant` / d²), where d is how far the weights have moved
+      since (Dutta et al. 2018).
+
+    As any learning rate that depends on the step, the rule's own schedule is kept.
+
+    Parameters
+    ----------
+    optimizer
+        The rule.
+    by
+        One of the three.
+    constant
+        For ``"distance"``, greater than 0.
+
+    Raises
+    ------
+    InputError
+        If a setting is not one of those allowed.
+
+    References
+    ----------
+    Zhang, Gupta, Lian and Liu, "Staleness-aware async-SGD for distributed deep learning",
+    arXiv 1511.05950. Gupta, Zhang and Wang, "Model accuracy and runtime tradeoff in
+    distributed deep learning", arXiv 1509.04210. Dutta et al., "Slow and stale gradients
+    can win the race", arXiv 1803.01113.
+    """
+
+    optimizer: Optimizer
+    by: str = "gradient"
+    constant: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise InputError(
+                f"StalenessAware: optimizer must be an Optimizer, not {self.optimizer!r}"
+            )
+        if self.by not in WAYS:
+            raise unknown_name("way to be aware of staleness", self.by, WAYS)
+        if (self.constant is None) != (self.by != "distance"):
+            raise InputError(
+                "StalenessAware: a constant belongs to by='distance' and to nothing else, "
+                f"not by={self.by!r}, constant={self.constant}"
+            )
+        if self.constant is not None:
+            self.require("constant", 0, strict=True)
+
+    def weights(self, staleness: Sequence[int], distances: Sequence[float]) -> tuple[float, ...]:
+        if self.constant is not None:
+            return tuple(
+                1.0 if d * d <= self.constant else self.constant / (d * d) for d in distances
+            )
+        if self.by == "gradient":
+            return tuple(1 / max(1, missed) for missed in staleness)
+        mean = sum(staleness) / max(1, len(staleness))
+        return (1 / max(1.0, mean),) * len(staleness)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return self.optimizer.slots
+
+    @property
+    def needs_norm(self) -> bool:
+        return self.optimizer.needs_norm
+
+    def check(self, names: Iterable[str]) -> None:
+        self.optimizer.check(names)
+
+    def slowed(self, factor: float) -> StalenessAware:
+        return replace(self, optimizer=self.optimizer.slowed(factor))
+
+    def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
+        self.optimizer.step(values, grads, slots, step)
+
+    def update(
+        self,
+        values: Array,
+        grads: Array,
+        slots: dict[str, Array],
+        step: int,
+        places: Mapping[str, slice],
+        norm: float,
+    ) -> None:
+        self.optimizer.update(values, grads, slots, step, places, norm)
