@@ -31,11 +31,11 @@ class Law:
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         """The times that a share `u`, in [0, 1), of all mini-batches stays below."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no quantile")
 
     def mean(self, learner: int = 0) -> float:
         """The mean time in seconds of a learner's mini-batches; may be infinite."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no mean")
 
     def draws(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
         """The seconds that mini-batches `first` to ``first + count - 1`` of a learner take.

@@ -46,7 +46,7 @@ class Threshold:
         InputError
             If the rule's setting does not suit so many.
         """
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} defines no gradients")
 
     def start(self, learners: int) -> State:
         """The state before the first push.
