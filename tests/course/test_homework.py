@@ -148,7 +148,7 @@ def test_what_no_position_sees_is_not_learnt(apart: int, learns: bool) -> None:
 
 def test_generators_find_the_centres_by_the_students_losses() -> None:
     module = load("hw_gan")
-    model, found = module.train(module.non_saturating, k=1, epochs=20)
+    model, found = module.train(module.non_saturating, k=1, epochs=60)
     assert min(found[-1]) > 0.1
     own = Adversarial(nn.NonSaturating(), 3)
     theirs = module.MyTurns(module.MyLoss(module.non_saturating), 3)
