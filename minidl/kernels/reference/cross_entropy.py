@@ -1,0 +1,49 @@
+"""Softmax and cross entropy in one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
+    """Cross entropy between the softmax of each row and its label.
+
+    Parameters
+    ----------
+    logits
+        (M, C).
+    labels
+        (M,), whole numbers from 0 to C - 1.
+    smoothing
+        The part of the label's weight that is spread evenly over all classes.
+
+    Returns
+    -------
+    losses : (M,)
+    probabilities : (M, C)
+
+    References
+    ----------
+    Szegedy et al., "Rethinking the Inception architecture", 2016, for the smoothing.
+    """
+    z = logits - logits.max(axis=1, keepdims=True)
+    logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    losses = -(_targets(logits, labels, smoothing) * logs).sum(axis=1)
+    return losses, np.exp(logs)
+
+
+def softmax_cross_entropy_gradient(
+    dlosses: Array, probabilities: Array, labels: Array, smoothing: float
+) -> Array:
+    """The gradient of `softmax_cross_entropy` by the logits: what is predicted, less what is."""
+    return dlosses[:, None] * (probabilities - _targets(probabilities, labels, smoothing))
+
+
+def _targets(like: Array, labels: Array, smoothing: float) -> Array:
+    """The distributions that `labels` stand for, (M, C)."""
+    classes = like.shape[1]
+    q = np.full(like.shape, smoothing / classes, like.dtype)
+    q[np.arange(len(labels)), labels] += 1 - smoothing
+    return q

@@ -1,0 +1,17 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """The product of two matrices, (M, K) and (K, N)."""
+    return a @ b
+
+
+def bias_gradient(dy: Array) -> Array:
+    """The gradient by what is added along the last axis: the sum over all others."""
+    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
