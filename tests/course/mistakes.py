@@ -222,4 +222,51 @@ MISTAKES = {
         90,
         ("slots has 1 names and should have 0", "with a momentum of 0?"),
     ),
+    "parts-off-by-one": Mistake(
+        "hw_torus",
+        {"first = place - 1 if reduce else place": "first = place"},
+        40,
+        ("smallest case found: rows = 1, columns = 2", "Is it whole after the second"),
+    ),
+    "finished-parts-not-gathered": Mistake(
+        "hw_torus",
+        {"            + around(own_row, column, parts, reduce=False)\n": ""},
+        40,
+        ("rows = 1, columns = 2", "in the end rank 0 holds of chunk 1 no contribution of rank 1"),
+    ),
+    "send-then-receive": Mistake(
+        "hw_torus",
+        {"append((*sends, *receives))": "extend([tuple(sends), tuple(receives)])"},
+        20,
+        (
+            "rows = 1, columns = 2",
+            "deadlock: rank 0 waits for rank 1",
+            "Its Sends and its Receives belong into",
+        ),
+    ),
+    "chunks-taken-in-another-order": Mistake(
+        "hw_torus",
+        {"parts[(first - s - 1) % n]]": "parts[(first - s - 1) % n][::-1]]"},
+        20,
+        ("rows = 2, columns = 2", "is what the rank before it sends in it, in the same order"),
+    ),
+    "rows-as-long-as-columns": Mistake(
+        "hw_torus",
+        {"divmod(rank, columns)": "divmod(rank, rows)"},
+        0,
+        ("rows = 1, columns = 2", "but the ranks are 0 to 1"),
+    ),
+    "columns-sum-the-whole-vector": Mistake(
+        "hw_torus",
+        {
+            "chunks = [[chunk] for chunk in parts[column]]": "chunks = ["
+            "list(range(x * columns, (x + 1) * columns)) for x in range(rows)]",
+            "            + around(own_row, column, parts, reduce=False)\n": "",
+            "            + around(own_column, row, chunks, reduce=True)\n": "            + "
+            "around(own_row, column, parts, reduce=False)\n"
+            "            + around(own_column, row, chunks, reduce=True)\n",
+        },
+        80,
+        ("rows = 2, columns = 2", "sends 8 of 4 chunks; 2(P - 1) = 6 are enough"),
+    ),
 }

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from mistakes import MISTAKES, Mistake
 from rich.console import Console
 
-from minidl import nn, optim, strategy
-from minidl.course import EXERCISES, Report, grade
+from minidl import nn, optim, plans, strategy
+from minidl.course import EXERCISES, Report, grade, load_plan_maker
+from minidl.errors import ExerciseError
+from minidl.plans import check_all_reduce
 from minidl.runtime import Virtual
 from minidl.tasks import Adversarial
 
@@ -167,6 +169,33 @@ def test_momentum_trains_as_minidls_and_on_a_ring(nesterov: bool) -> None:
         np.testing.assert_allclose(found, losses, rtol=1e-5)
         for name, value in weights.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+def test_the_students_torus_trains_as_one_process() -> None:
+    make = load_plan_maker(solution("hw_torus"))
+    assert make(6) is make(6)
+    momentum = load("hw_momentum")
+    losses, weights = momentum.train(optim.SGD(0.1), epochs=1)
+    torus = strategy.AllReduce(6, plan=make, runtime=Virtual())
+    found, ours = momentum.train(optim.SGD(0.1), epochs=1, how=torus)
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    for name, value in weights.items():
+        np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+@given(st.integers(1, 4), st.integers(1, 4))
+def test_a_torus_costs_what_minidls_does(rows: int, columns: int) -> None:
+    found = load("hw_torus").torus_all_reduce(rows, columns)
+    plan = plans.Collective("torus", tuple(map(tuple, found)), chunks=rows * columns)
+    costs = check_all_reduce(plan)
+    ours = check_all_reduce(plans.torus_all_reduce(rows * columns, (rows, columns)))
+    assert (costs.steps, costs.chunks_sent) == (ours.steps, ours.chunks_sent)
+
+
+def test_a_plan_of_neither_exercise_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.py").write_text("def all_reduce(size):\n    return []\n")
+    with pytest.raises(ExerciseError, match=r"plan.py: .* no function named ring_all_reduce"):
+        load_plan_maker(tmp_path / "plan.py")(4)
 
 
 def batch_norm_with(line: str) -> str:
