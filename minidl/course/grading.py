@@ -18,6 +18,7 @@ EXERCISES = (
     "hw_momentum",
     "hw_receptive_field",
     "hw_ring",
+    "hw_server",
     "hw_torus",
 )
 """Every exercise; each is a module of `minidl.course`."""

@@ -269,4 +269,54 @@ MISTAKES = {
         80,
         ("rows = 2, columns = 2", "sends 8 of 4 chunks; 2(P - 1) = 6 are enough"),
     ),
+    "late-gradients-used": Mistake(
+        "hw_server",
+        {"if version < state.version": "if version < 0"},
+        85,
+        ("smallest case found: k = 1, learners = 2", "drop is ()", "not the newest any more"),
+    ),
+    "stopped-though-done": Mistake(
+        "hw_server",
+        {"cancel=others": "cancel=everyone"},
+        70,
+        ("k = 1, learners = 1, order = [0]", "cancel is (0,)", "all who are at work"),
+    ),
+    "waits-for-the-batch": Mistake(
+        "hw_server",
+        {"plans.Decision(state.version, release=(learner,))": "plans.Decision(state.version)"},
+        70,
+        ("k = 2, learners = 1, order = [0]", "learner 0 pushes its gradient 0", "release is ()"),
+    ),
+    "everyone-goes-on": Mistake(
+        "hw_server",
+        {"release=tuple(sorted(idle))": "release=tuple(range(state.learners))"},
+        90,
+        ("k = 1, spare = 1, order = [0]", "release is (0, 1)", "should be (0,)"),
+    ),
+    "stale-gradients-lost": Mistake(
+        "hw_server",
+        {
+            "waiting = (*state.waiting, plans.Push(": "if version < state.version:\n"
+            "            return state, plans.Decision(state.version)\n"
+            "        waiting = (*state.waiting, plans.Push("
+        },
+        60,
+        ("k = 1, spare = 1", "waiting 0 times", "each gradient that is pushed ends in one place"),
+    ),
+    "applied-and-kept": Mistake(
+        "hw_server",
+        {"plans.State(state.learners, new)": "plans.State(state.learners, new, waiting)"},
+        0,
+        ("k = 1, learners = 1, order = [0, 0]", "waiting 2 times", "nothing is kept of them"),
+    ),
+    "a-rule-with-a-memory": Mistake(
+        "hw_server",
+        {
+            "waiting = (*state.waiting, push)": "KEPT.append(push)\n        waiting = (*KEPT,)",
+            "@dataclass(frozen=True)\nclass KBatchSync": "KEPT = []\n\n\n"
+            "@dataclass(frozen=True)\nclass KBatchSync",
+        },
+        40,
+        ("answers differently when asked again",),
+    ),
 }

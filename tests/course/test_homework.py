@@ -198,6 +198,33 @@ def test_a_plan_of_neither_exercise_is_refused(tmp_path: Path) -> None:
         load_plan_maker(tmp_path / "plan.py")(4)
 
 
+@pytest.mark.parametrize(
+    ("name", "k", "own"),
+    [("KBatchSync", 5, plans.KBatchSync(5)), ("KAsync", 3, plans.KAsync(3)),
+     ("KAsync", 8, plans.FullySync())],
+)  # fmt: skip
+def test_the_students_rules_train_as_minidls(name: str, k: int, own: plans.Rule) -> None:
+    module = load("hw_server")
+    assert module.train(getattr(module, name)(k), epochs=1) == module.train(own, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("apply=((0, 0, 0, 0),)", "named as Push(learner, version), not as (0, 0"),
+        ("apply=(plans.Push('a', 0),)", "TypeError: 'str' object cannot be interpreted"),
+        ("apply=None", "TypeError: 'NoneType' object is not iterable"),
+        ("drop=(0,)", "named as Push(learner, version), not as 0"),
+    ],
+)
+def test_decisions_that_name_nobody(wrong: str, words: str, tmp_path: Path) -> None:
+    source = solution("hw_server").read_text()
+    changed = source.replace("apply=tuple(sorted(waiting))", wrong)
+    report = graded("hw_server", changed, tmp_path)
+    assert report.score == 0
+    assert words in text(report)
+
+
 def batch_norm_with(line: str) -> str:
     """The solution, with a line in front of what `forward` does."""
     first = "    off = x - x.mean(axis=0)"
