@@ -19,6 +19,7 @@ EXERCISES = (
     "hw_receptive_field",
     "hw_ring",
     "hw_server",
+    "hw_staleness",
     "hw_torus",
 )
 """Every exercise; each is a module of `minidl.course`."""

@@ -319,4 +319,43 @@ MISTAKES = {
         40,
         ("answers differently when asked again",),
     ),
+    "one-more-than-missed": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "1 / (1 + missed)"},
+        65,
+        ("smallest case found: staleness = [1]", "divides it, unless that is less than 1"),
+    ),
+    "fresh-gradients-lost": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "1 / missed if missed else 0.0"},
+        55,
+        ("staleness = [0]", "rule = ByGradient, gradients = 1", "this is plain gradient descent"),
+    ),
+    "by-the-root": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "max(1, missed) ** -0.5"},
+        45,
+        ("staleness = [2]", "missed = 3, beyond = 1.9", "Do your weights fall as fast?"),
+    ),
+    "mean-of-the-inverses": Mistake(
+        "hw_staleness",
+        {
+            "sum(staleness) / len(staleness)": "len(staleness) / sum("
+            "1 / max(1, missed) for missed in staleness)"
+        },
+        65,
+        ("staleness = [0, 2]", "one over the mean of what was missed"),
+    ),
+    "by-none": Mistake(
+        "hw_staleness",
+        {"1 / max(1.0, mean)": "1 / mean"},
+        35,
+        ("staleness = [0]", "ZeroDivisionError", "staleness.py, line"),
+    ),
+    "one-number-for-all": Mistake(
+        "hw_staleness",
+        {"(1 / max(1.0, mean),) * len(staleness)": "1 / max(1.0, mean)"},
+        35,
+        ("should return a tuple of numbers, not 1.0",),
+    ),
 }

@@ -22,6 +22,7 @@ from minidl.course import EXERCISES, Report, grade, load_plan_maker
 from minidl.errors import ExerciseError
 from minidl.plans import check_all_reduce
 from minidl.runtime import Virtual
+from minidl.sim.formulas import stability_edge
 from minidl.tasks import Adversarial
 
 ROOT = Path(__file__).parents[2]
@@ -223,6 +224,16 @@ def test_decisions_that_name_nobody(wrong: str, words: str, tmp_path: Path) -> N
     report = graded("hw_server", changed, tmp_path)
     assert report.score == 0
     assert words in text(report)
+
+
+def test_weights_for_staleness_rescue_a_run_as_minidls_do() -> None:
+    module = load("hw_staleness")
+    lr = 0.75 * stability_edge(7)
+    assert module.train(optim.SGD(lr))[-1] > 1e3
+    for own, by in ((module.ByGradient, "gradient"), (module.ByMean, "mean")):
+        found = module.train(own(lr))
+        assert found[-1] < 1e-6
+        assert found == module.train(optim.StalenessAware(optim.SGD(lr), by))
 
 
 def batch_norm_with(line: str) -> str:
