@@ -132,7 +132,8 @@ def compare(
     epochs: Epochs = 20,
     batch_size: BatchSize = 32,
     plan: Annotated[
-        Path | None, typer.Option(help="A Python file with your own ring_all_reduce(size).")
+        Path | None,
+        typer.Option(help="A Python file with your own ring_all_reduce or torus_all_reduce."),
     ] = None,
     seed: Seed = 0,
     out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("compared"),

@@ -11,7 +11,17 @@ from minidl.course.report import Report, Result
 from minidl.course.student import SECONDS, Student
 from minidl.errors import InputError, unknown_name
 
-EXERCISES = ("hw_batch_norm", "hw_gan", "hw_lstm", "hw_momentum", "hw_receptive_field", "hw_ring")
+EXERCISES = (
+    "hw_batch_norm",
+    "hw_gan",
+    "hw_lstm",
+    "hw_momentum",
+    "hw_receptive_field",
+    "hw_ring",
+    "hw_server",
+    "hw_staleness",
+    "hw_torus",
+)
 """Every exercise; each is a module of `minidl.course`."""
 
 

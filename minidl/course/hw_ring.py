@@ -7,24 +7,22 @@ the first failing one says what to repair next.
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from minidl.course.programs import NAME, ask_plan, programs
+from minidl.course.programs import RING, ask_plan, programs
 from minidl.course.report import Result
 from minidl.course.student import Student
-from minidl.errors import DeadlockError, ExerciseError, InputError, PlanError
+from minidl.errors import DeadlockError, ExerciseError, PlanError
 from minidl.plans import Collective, Receive, check_all_reduce, formulas
 from minidl.plans.check import check_form, deliver, follow, show
 from minidl.plans.rendezvous import Message, execute, wrong
 
-__all__ = ["FILE", "NAMES", "grade", "load_plan_maker", "programs"]
+__all__ = ["FILE", "NAMES", "grade", "programs"]
 
-FILE, NAMES = "ring.py", (NAME,)
+FILE, NAMES = "ring.py", (RING,)
 SIZES = (*range(1, 10), 16)
 """The world sizes tried, smallest first."""
 
@@ -46,43 +44,6 @@ class Check:
     name: str
     points: int
     prove: Callable[[Collective], None]
-
-
-def load_plan_maker(path: str | Path) -> Callable[[int], Collective]:
-    """A student's all-reduce as a function of the number of ranks, proved before each use.
-
-    Parameters
-    ----------
-    path
-        A Python file that defines ``ring_all_reduce(size)``, as exercise ``hw_ring`` asks.
-
-    Returns
-    -------
-    callable
-        Takes the number of ranks, gives the plan. It raises `PlanError`, with the plan
-        drawn, if the plan is wrong, and `ExerciseError` if the code fails, ends the
-        process, or takes more than ten seconds.
-
-    Raises
-    ------
-    InputError
-        If there is no such file.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"there is no file {path}")
-
-    @functools.cache
-    def make(size: int) -> Collective:
-        try:
-            with Student(path, "hw_ring") as student:
-                plan = ask_plan(student, size)
-        except ExerciseError as error:
-            raise ExerciseError(f"{path}: {error}") from None
-        check_all_reduce(plan)
-        return plan
-
-    return make
 
 
 def grade(student: Student) -> tuple[Result, ...]:

@@ -1,42 +1,100 @@
-"""The programs that a student's `ring_all_reduce` gives, on their way to a plan."""
+"""The programs that a student's all-reduce gives, on their way to a plan, and to a run.
+
+Asked by itself, as `load_plan_maker` does, this module takes any file with such a function.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from minidl.course.student import Student
-from minidl.errors import ExerciseError
-from minidl.plans import Collective, Instruction, Receive, Send
+from minidl.errors import ExerciseError, InputError
+from minidl.plans import Collective, Instruction, Receive, Send, check_all_reduce
+from minidl.plans.collectives.rings import nearly_square
 
-NAME = "ring_all_reduce"
+RING, TORUS = "ring_all_reduce", "torus_all_reduce"
+NAMES = ()
+"""A file need not define both."""
 MOST_STEPS = 10_000
 """Steps of a rank's program after which it is taken for an endless one."""
 
 
-def programs(module: ModuleType, size: int) -> list[Any]:
+def load_plan_maker(path: str | Path) -> Callable[[int], Collective]:
+    """A student's all-reduce as a function of the number of ranks, proved before each use.
+
+    Parameters
+    ----------
+    path
+        A Python file that defines ``ring_all_reduce(size)``, as exercise ``hw_ring`` asks,
+        or ``torus_all_reduce(rows, columns)``, as ``hw_torus`` asks, which is used with rows
+        and columns as nearly equal in number as can be.
+
+    Returns
+    -------
+    callable
+        Takes the number of ranks, gives the plan. It raises `PlanError`, with the plan
+        drawn, if the plan is wrong, and `ExerciseError` if the code fails, ends the
+        process, or takes more than ten seconds.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+
+    @functools.cache
+    def make(size: int) -> Collective:
+        try:
+            with Student(path, "programs") as student:
+                shape = nearly_square(size) if student.ask("defines", TORUS) else (size,)
+                plan = ask_plan(student, *shape)
+        except ExerciseError as error:
+            raise ExerciseError(f"{path}: {error}") from None
+        check_all_reduce(plan)
+        return plan
+
+    return make
+
+
+def defines(module: ModuleType, name: str) -> bool:
+    """A probe: whether the file has something of this name."""
+    return hasattr(module, name)
+
+
+def programs(module: ModuleType, *shape: int) -> list[Any]:
     """A probe: how many chunks, and the programs as lists of words."""
-    result: Any = getattr(module, NAME)(size)
-    chunks = size
+    name = _name(shape)
+    if not hasattr(module, name):
+        raise ExerciseError(f"the file defines no function named {RING} or {TORUS}")
+    result: Any = getattr(module, name)(*shape)
+    chunks = math.prod(shape)
     if isinstance(result, Collective):
         result, chunks = result.programs, result.chunks
     ranks = _items(result, "the function", "a list with one program for each rank")
     return [chunks, [_program(program, rank) for rank, program in enumerate(ranks)]]
 
 
-def ask_plan(student: Student, size: int) -> Collective:
-    """The plan for this many ranks, not yet proved.
+def ask_plan(student: Student, *shape: int) -> Collective:
+    """The plan for a ring of this many ranks, or so many rows and columns, not yet proved.
 
     Raises
     ------
     ExerciseError
         If there is none.
     """
-    call = f"{NAME}({size})"
-    chunks, ranks = student.ask("programs", size, call=call)
+    call = f"{_name(shape)}({', '.join(map(str, shape))})"
+    chunks, ranks = student.ask("programs", *shape, call=call)
+    size = math.prod(shape)
     if len(ranks) != size:
         raise ExerciseError(f"{call} gave {len(ranks)} programs; each of {size} ranks needs one")
     plan = tuple(
@@ -44,6 +102,10 @@ def ask_plan(student: Student, size: int) -> Collective:
         for program in ranks
     )
     return Collective(call, plan, chunks=chunks)
+
+
+def _name(shape: tuple[int, ...]) -> str:
+    return RING if len(shape) == 1 else TORUS
 
 
 def _program(program: Any, rank: int) -> list[Any]:

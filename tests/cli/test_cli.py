@@ -257,6 +257,7 @@ def test_compare_trains_on_a_students_ring() -> None:
         (WRONG / "no_second_phase.py", "rank"),
         (WRONG / "deadlock.py", "waits"),
         (ROOT / "exercises" / "hw_ring" / "ring.py", "ring_all_reduce is not written yet"),
+        (ROOT / "exercises" / "hw_torus" / "torus.py", "torus_all_reduce is not written yet"),
     ],
 )
 def test_compare_refuses_a_students_ring_that_is_wrong(file: Path, message: str) -> None:

@@ -222,4 +222,140 @@ MISTAKES = {
         90,
         ("slots has 1 names and should have 0", "with a momentum of 0?"),
     ),
+    "parts-off-by-one": Mistake(
+        "hw_torus",
+        {"first = place - 1 if reduce else place": "first = place"},
+        40,
+        ("smallest case found: rows = 1, columns = 2", "Is it whole after the second"),
+    ),
+    "finished-parts-not-gathered": Mistake(
+        "hw_torus",
+        {"            + around(own_row, column, parts, reduce=False)\n": ""},
+        40,
+        ("rows = 1, columns = 2", "in the end rank 0 holds of chunk 1 no contribution of rank 1"),
+    ),
+    "send-then-receive": Mistake(
+        "hw_torus",
+        {"append((*sends, *receives))": "extend([tuple(sends), tuple(receives)])"},
+        20,
+        (
+            "rows = 1, columns = 2",
+            "deadlock: rank 0 waits for rank 1",
+            "Its Sends and its Receives belong into",
+        ),
+    ),
+    "chunks-taken-in-another-order": Mistake(
+        "hw_torus",
+        {"parts[(first - s - 1) % n]]": "parts[(first - s - 1) % n][::-1]]"},
+        20,
+        ("rows = 2, columns = 2", "is what the rank before it sends in it, in the same order"),
+    ),
+    "rows-as-long-as-columns": Mistake(
+        "hw_torus",
+        {"divmod(rank, columns)": "divmod(rank, rows)"},
+        0,
+        ("rows = 1, columns = 2", "but the ranks are 0 to 1"),
+    ),
+    "columns-sum-the-whole-vector": Mistake(
+        "hw_torus",
+        {
+            "chunks = [[chunk] for chunk in parts[column]]": "chunks = ["
+            "list(range(x * columns, (x + 1) * columns)) for x in range(rows)]",
+            "            + around(own_row, column, parts, reduce=False)\n": "",
+            "            + around(own_column, row, chunks, reduce=True)\n": "            + "
+            "around(own_row, column, parts, reduce=False)\n"
+            "            + around(own_column, row, chunks, reduce=True)\n",
+        },
+        80,
+        ("rows = 2, columns = 2", "sends 8 of 4 chunks; 2(P - 1) = 6 are enough"),
+    ),
+    "late-gradients-used": Mistake(
+        "hw_server",
+        {"if version < state.version": "if version < 0"},
+        85,
+        ("smallest case found: k = 1, learners = 2", "drop is ()", "not the newest any more"),
+    ),
+    "stopped-though-done": Mistake(
+        "hw_server",
+        {"cancel=others": "cancel=everyone"},
+        70,
+        ("k = 1, learners = 1, order = [0]", "cancel is (0,)", "all who are at work"),
+    ),
+    "waits-for-the-batch": Mistake(
+        "hw_server",
+        {"plans.Decision(state.version, release=(learner,))": "plans.Decision(state.version)"},
+        70,
+        ("k = 2, learners = 1, order = [0]", "learner 0 pushes its gradient 0", "release is ()"),
+    ),
+    "everyone-goes-on": Mistake(
+        "hw_server",
+        {"release=tuple(sorted(idle))": "release=tuple(range(state.learners))"},
+        90,
+        ("k = 1, spare = 1, order = [0]", "release is (0, 1)", "should be (0,)"),
+    ),
+    "stale-gradients-lost": Mistake(
+        "hw_server",
+        {
+            "waiting = (*state.waiting, plans.Push(": "if version < state.version:\n"
+            "            return state, plans.Decision(state.version)\n"
+            "        waiting = (*state.waiting, plans.Push("
+        },
+        60,
+        ("k = 1, spare = 1", "waiting 0 times", "each gradient that is pushed ends in one place"),
+    ),
+    "applied-and-kept": Mistake(
+        "hw_server",
+        {"plans.State(state.learners, new)": "plans.State(state.learners, new, waiting)"},
+        0,
+        ("k = 1, learners = 1, order = [0, 0]", "waiting 2 times", "nothing is kept of them"),
+    ),
+    "a-rule-with-a-memory": Mistake(
+        "hw_server",
+        {
+            "waiting = (*state.waiting, push)": "KEPT.append(push)\n        waiting = (*KEPT,)",
+            "@dataclass(frozen=True)\nclass KBatchSync": "KEPT = []\n\n\n"
+            "@dataclass(frozen=True)\nclass KBatchSync",
+        },
+        40,
+        ("answers differently when asked again",),
+    ),
+    "one-more-than-missed": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "1 / (1 + missed)"},
+        65,
+        ("smallest case found: staleness = [1]", "divides it, unless that is less than 1"),
+    ),
+    "fresh-gradients-lost": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "1 / missed if missed else 0.0"},
+        55,
+        ("staleness = [0]", "rule = ByGradient, gradients = 1", "this is plain gradient descent"),
+    ),
+    "by-the-root": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed)": "max(1, missed) ** -0.5"},
+        45,
+        ("staleness = [2]", "missed = 3, beyond = 1.9", "Do your weights fall as fast?"),
+    ),
+    "mean-of-the-inverses": Mistake(
+        "hw_staleness",
+        {
+            "sum(staleness) / len(staleness)": "len(staleness) / sum("
+            "1 / max(1, missed) for missed in staleness)"
+        },
+        65,
+        ("staleness = [0, 2]", "one over the mean of what was missed"),
+    ),
+    "by-none": Mistake(
+        "hw_staleness",
+        {"1 / max(1.0, mean)": "1 / mean"},
+        35,
+        ("staleness = [0]", "ZeroDivisionError", "staleness.py, line"),
+    ),
+    "one-number-for-all": Mistake(
+        "hw_staleness",
+        {"(1 / max(1.0, mean),) * len(staleness)": "1 / max(1.0, mean)"},
+        35,
+        ("should return a tuple of numbers, not 1.0",),
+    ),
 }

@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from mistakes import MISTAKES, Mistake
 from rich.console import Console
 
-from minidl import nn, optim, strategy
-from minidl.course import EXERCISES, Report, grade
+from minidl import nn, optim, plans, strategy
+from minidl.course import EXERCISES, Report, grade, load_plan_maker
+from minidl.errors import ExerciseError
+from minidl.plans import check_all_reduce
 from minidl.runtime import Virtual
+from minidl.sim.formulas import stability_edge
 from minidl.tasks import Adversarial
 
 ROOT = Path(__file__).parents[2]
@@ -167,6 +170,70 @@ def test_momentum_trains_as_minidls_and_on_a_ring(nesterov: bool) -> None:
         np.testing.assert_allclose(found, losses, rtol=1e-5)
         for name, value in weights.items():
             np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+def test_the_students_torus_trains_as_one_process() -> None:
+    make = load_plan_maker(solution("hw_torus"))
+    assert make(6) is make(6)
+    momentum = load("hw_momentum")
+    losses, weights = momentum.train(optim.SGD(0.1), epochs=1)
+    torus = strategy.AllReduce(6, plan=make, runtime=Virtual())
+    found, ours = momentum.train(optim.SGD(0.1), epochs=1, how=torus)
+    np.testing.assert_allclose(found, losses, rtol=1e-5)
+    for name, value in weights.items():
+        np.testing.assert_allclose(ours[name], value, atol=1e-5)
+
+
+@given(st.integers(1, 4), st.integers(1, 4))
+def test_a_torus_costs_what_minidls_does(rows: int, columns: int) -> None:
+    found = load("hw_torus").torus_all_reduce(rows, columns)
+    plan = plans.Collective("torus", tuple(map(tuple, found)), chunks=rows * columns)
+    costs = check_all_reduce(plan)
+    ours = check_all_reduce(plans.torus_all_reduce(rows * columns, (rows, columns)))
+    assert (costs.steps, costs.chunks_sent) == (ours.steps, ours.chunks_sent)
+
+
+def test_a_plan_of_neither_exercise_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.py").write_text("def all_reduce(size):\n    return []\n")
+    with pytest.raises(ExerciseError, match=r"plan.py: .* no function named ring_all_reduce"):
+        load_plan_maker(tmp_path / "plan.py")(4)
+
+
+@pytest.mark.parametrize(
+    ("name", "k", "own"),
+    [("KBatchSync", 5, plans.KBatchSync(5)), ("KAsync", 3, plans.KAsync(3)),
+     ("KAsync", 8, plans.FullySync())],
+)  # fmt: skip
+def test_the_students_rules_train_as_minidls(name: str, k: int, own: plans.Rule) -> None:
+    module = load("hw_server")
+    assert module.train(getattr(module, name)(k), epochs=1) == module.train(own, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("apply=((0, 0, 0, 0),)", "named as Push(learner, version), not as (0, 0"),
+        ("apply=(plans.Push('a', 0),)", "TypeError: 'str' object cannot be interpreted"),
+        ("apply=None", "TypeError: 'NoneType' object is not iterable"),
+        ("drop=(0,)", "named as Push(learner, version), not as 0"),
+    ],
+)
+def test_decisions_that_name_nobody(wrong: str, words: str, tmp_path: Path) -> None:
+    source = solution("hw_server").read_text()
+    changed = source.replace("apply=tuple(sorted(waiting))", wrong)
+    report = graded("hw_server", changed, tmp_path)
+    assert report.score == 0
+    assert words in text(report)
+
+
+def test_weights_for_staleness_rescue_a_run_as_minidls_do() -> None:
+    module = load("hw_staleness")
+    lr = 0.75 * stability_edge(7)
+    assert module.train(optim.SGD(lr))[-1] > 1e3
+    for own, by in ((module.ByGradient, "gradient"), (module.ByMean, "mean")):
+        found = module.train(own(lr))
+        assert found[-1] < 1e-6
+        assert found == module.train(optim.StalenessAware(optim.SGD(lr), by))
 
 
 def batch_norm_with(line: str) -> str:

@@ -121,7 +121,7 @@ def torus_all_reduce(size: int, shape: tuple[int, int] | None = None) -> Collect
         whole numbers whose product is `size`.
     """
     require_size(size)
-    x, y = _nearly_square(size) if shape is None else _require_shape(size, shape)
+    x, y = nearly_square(size) if shape is None else _require_shape(size, shape)
     rows = [range(row * y, row * y + y) for row in range(x)]
     columns = [range(column, size, y) for column in range(y)]
     # Row x is left with the part x of the vector, which is the chunks with its ranks' numbers.
@@ -221,7 +221,8 @@ def _cut(chunks: int, parts: int) -> list[range]:
     return [range(chunks)[part] for part in split(chunks, parts)]
 
 
-def _nearly_square(size: int) -> tuple[int, int]:
+def nearly_square(size: int) -> tuple[int, int]:
+    """X and Y with XY = size that differ as little as its factors allow, X first."""
     x = next(x for x in range(isqrt(size), 0, -1) if size % x == 0)
     return x, size // x
 

@@ -1,0 +1,211 @@
+"""The checks of exercise hw_server.
+
+Rules are told of drawn orders of arrival. What they decide is held to minidl's own rules,
+and to the conservation of gradients.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from operator import index
+from types import ModuleType
+from typing import Any
+
+from hypothesis import strategies as st
+
+from minidl.course.checks import Check, judge, parts
+from minidl.course.report import Result
+from minidl.course.student import Student
+from minidl.errors import ExerciseError
+from minidl.plans import Decision, FullySync, KAsync, KBatchSync, Push, Rule, State
+
+FILE, NAMES = "server.py", ("KBatchSync", "KAsync")
+SYNC, ASYNC = NAMES
+FIELDS = ("drop", "apply", "cancel", "release", "version")
+"""Of a decision, in the order in which they are compared."""
+
+
+def answers(
+    module: ModuleType, name: str, k: int, learners: int, pushes: Sequence[Sequence[int]]
+) -> list[Any]:
+    """A probe: what the rule decides on each gradient, and which ones wait in the end.
+
+    A decision is told as its `FIELDS`.
+    """
+    rule = getattr(module, name)(k)
+    state = rule.start(learners)
+    decisions = []
+    for push in pushes:
+        result = rule.push(state, *push)
+        again = rule.push(state, *push)
+        if result != again:
+            raise ExerciseError(
+                "push answers differently when asked again: it is to change nothing"
+            )
+        state, decision = parts(result, "state, decision")
+        if not isinstance(state, State) or not isinstance(decision, Decision):
+            raise ExerciseError(f"should return a State and a Decision, not {result!r:.200}")
+        gradients = [_told(decision.drop), _told(decision.apply)]
+        who = [[*map(index, decision.cancel)], [*map(index, decision.release)]]
+        decisions.append([*gradients, *who, index(decision.version)])
+    return [decisions, _told(state.waiting)]
+
+
+def _told(gradients: Iterable[Any]) -> list[list[int]]:
+    """Gradients as numbers."""
+    told = []
+    for each in gradients:
+        if not isinstance(each, Push):
+            raise ExerciseError(f"gradients are named as Push(learner, version), not as {each!r}")
+        told.append([*map(index, each)])
+    return told
+
+
+def grade(student: Student) -> tuple[Result, ...]:
+    """Judge a student's two rules."""
+    return judge(student, CHECKS)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Gradients in the order in which they arrive at a rule that is right, and its decisions."""
+
+    learners: int
+    pushes: list[Push]
+    decisions: list[Decision]
+
+    def told(self, last: int) -> str:
+        """The story up to a gradient, to be read."""
+        lines = [
+            f"  learner {push.learner} pushes its gradient {push.number}, of version {push.version}"
+            for push in self.pushes[: last + 1]
+        ]
+        many = "s" * (self.learners != 1)
+        return "\n".join([f"given {self.learners} learner{many}, and when", *lines, ""])
+
+
+def _run(rule: Rule, learners: int, order: Sequence[int], *, late: bool) -> _Run:
+    """A run in which `order` says who is next, of the learners at work and of late gradients.
+
+    Without `late`, whoever is cancelled hears of it in time.
+    """
+    state = rule.start(learners)
+    run = _Run(learners, [], [])
+    working = {learner: Push(learner, 0, 0) for learner in range(learners)}
+    begun = dict.fromkeys(range(learners), 1)
+    on_their_way: list[Push] = []
+    for choice in order:
+        possible = [*sorted(working.values()), *on_their_way]
+        push = possible[choice % len(possible)]
+        if push in on_their_way:
+            on_their_way.remove(push)
+        else:
+            del working[push.learner]
+        state, decision = rule.push(state, *push)
+        run.pushes.append(push)
+        run.decisions.append(decision)
+        for learner in decision.cancel:
+            stopped = working.pop(learner)
+            on_their_way += [stopped] if late else []
+        for learner in decision.release:
+            working[learner] = Push(learner, state.version, begun[learner])
+            begun[learner] += 1
+    return run
+
+
+HINTS = {
+    "version": "it counts the updates, this one included",
+    "apply": "with the K-th gradient all that were kept are applied, and nothing is kept of them",
+    "cancel": "only an update of K-batch-sync stops anybody: all who are at work at that moment",
+    "release": "who has nothing to do now, and is not to wait for the update?",
+    "drop": "what is dropped was computed from weights that are not the newest any more",
+}
+
+
+def _hold(student: Student, name: str, k: int, run: _Run, fields: Sequence[str] = FIELDS) -> None:
+    """Compare these fields of a student's decisions with what they should be, one by one."""
+    found = _ask(student, name, k, run)[0]
+    for place, (theirs, decision) in enumerate(zip(found, run.decisions, strict=True)):
+        for field, value in zip(FIELDS, theirs, strict=True):
+            wanted: Any = getattr(decision, field)
+            if field in ("apply", "drop"):
+                value = tuple(sorted(Push(*push) for push in value))
+            elif field != "version":
+                value = tuple(sorted(value))
+            if field in fields and value != wanted:
+                raise ExerciseError(
+                    f"{run.told(place)}\n{field} is {value}\nand should be {wanted}\n\n"
+                    f"Hint: {HINTS[field]}"
+                )
+
+
+def _ask(student: Student, name: str, k: int, run: _Run) -> Any:
+    pushes = [list(push) for push in run.pushes]
+    return student.ask("answers", name, k, run.learners, pushes, call=f"{name}.push")
+
+
+def _sync_updates(student: Student, k: int, learners: int, order: list[int]) -> None:
+    run = _run(KBatchSync(k), learners, order, late=False)
+    _hold(student, SYNC, k, run, ("version", "apply"))
+
+
+def _sync_learners(student: Student, k: int, learners: int, order: list[int]) -> None:
+    run = _run(KBatchSync(k), learners, order, late=False)
+    _hold(student, SYNC, k, run, ("cancel", "release"))
+
+
+def _sync_late(student: Student, k: int, learners: int, order: list[int]) -> None:
+    _hold(student, SYNC, k, _run(KBatchSync(k), learners, order, late=True))
+
+
+def _async_updates(student: Student, k: int, spare: int, order: list[int]) -> None:
+    run = _run(KAsync(k), k + spare, order, late=False)
+    _hold(student, ASYNC, k, run, ("version", "apply"))
+
+
+def _async_learners(student: Student, k: int, spare: int, order: list[int]) -> None:
+    run = _run(KAsync(k), k + spare, order, late=False)
+    _hold(student, ASYNC, k, run, ("cancel", "release"))
+
+
+def _fully_sync(student: Student, k: int, order: list[int]) -> None:
+    _hold(student, ASYNC, k, _run(FullySync(), k, order, late=False))
+
+
+def _conserved(student: Student, rule: str, k: int, spare: int, order: list[int]) -> None:
+    """Count where each gradient went, whatever should have been decided."""
+    right = KBatchSync(k) if rule == SYNC else KAsync(k)
+    run = _run(right, k + spare, order, late=True)
+    decisions, waiting = _ask(student, rule, k, run)
+    ends = Counter(Push(*push) for push in waiting)
+    for drop, apply, *_ in decisions:
+        ends += Counter(Push(*push) for push in [*apply, *drop])
+    for push in sorted({*run.pushes, *ends}):
+        if ends[push] != (push in run.pushes):
+            raise ExerciseError(
+                f"{run.told(len(run.pushes))}\n{push} has been applied, dropped or kept in "
+                f"waiting {ends[push]} times\n\nHint: each gradient that is pushed ends in one "
+                f"place, once; in waiting it is only until it is applied"
+            )
+
+
+ORDER = {"order": st.lists(st.integers(0, 7), min_size=1, max_size=12)}
+LEARNERS = {"k": st.integers(1, 5), "learners": st.integers(1, 4)}
+SPARE = {"k": st.integers(1, 3), "spare": st.integers(0, 3)}
+CHECKS = (
+    Check("K-batch-sync: the first K gradients make an update", 20, LEARNERS | ORDER,
+          _sync_updates),
+    Check("K-batch-sync: whom an update stops, and who goes on", 15, LEARNERS | ORDER,
+          _sync_learners),
+    Check("K-batch-sync: what comes too late is dropped", 15, LEARNERS | ORDER, _sync_late),
+    Check("K-async: the first K learners' gradients make an update", 20, SPARE | ORDER,
+          _async_updates),
+    Check("K-async: who waits, and who goes on", 10, SPARE | ORDER, _async_learners),
+    Check("K-async with K = P is fully synchronous", 10, {"k": st.integers(1, 4)} | ORDER,
+          _fully_sync),
+    Check("each gradient is applied or dropped exactly once", 10,
+          {"rule": st.sampled_from([ASYNC, SYNC])} | SPARE | ORDER, _conserved),
+)  # fmt: skip
+"""100 points."""
