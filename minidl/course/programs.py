@@ -34,7 +34,7 @@ def load_plan_maker(path: str | Path) -> Callable[[int], Collective]:
     path
         A Python file that defines ``ring_all_reduce(size)``, as exercise ``hw_ring`` asks,
         or ``torus_all_reduce(rows, columns)``, as ``hw_torus`` asks, which is used with rows
-        and columns as nearly equal in number as can be.
+        and columns as nearly equal in number as can be. Of both, the torus is taken.
 
     Returns
     -------
