@@ -49,7 +49,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-PAGES = ("index", "all_reduce", "collectives", "training", "coverage", "architecture")
+CHAPTERS = ("all_reduce", "collectives", "parameter_servers", "training")
+PAGES = ("index", *CHAPTERS, "coverage", "architecture")
 html_sidebars: dict[str, list[str]] = {page: [] for page in (*PAGES, "experiments/*")}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True

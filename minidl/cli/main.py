@@ -1,4 +1,4 @@
-"""The command line: ``minidl train``, ``compare``, ``summary``, ``grade`` and ``doctor``."""
+"""The command line: ``minidl train``, ``compare``, ``simulate``, ``summary`` and so on."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+simulate = typer.Typer(
+    help="Formulas of servers and collectives beside what is simulated or counted.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(simulate, name="simulate")
 
 Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipeline stages.")]
 Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
@@ -156,6 +163,47 @@ def compare(
     else:
         command.show(comparison)
     raise typer.Exit(0 if comparison.agrees else 1)
+
+
+@simulate.command("server")
+def simulate_server(
+    learners: Annotated[int, typer.Option("--learners", "-p", help="P, how many learners.")] = 8,
+    k: Annotated[int, typer.Option("--k", "-k", help="K, gradients in an update, up to P.")] = 4,
+    law: Annotated[
+        str, typer.Option(help="What times mini-batches take: exponential or constant.")
+    ] = "exponential",
+    rate: Annotated[float, typer.Option(help="Mini-batches a second.")] = 1.0,
+    shift: Annotated[float, typer.Option(help="Seconds that each takes besides.")] = 0.0,
+    updates: Annotated[int, typer.Option("--updates", "-n", help="How many to simulate.")] = 5000,
+    seed: Annotated[int, typer.Option(help="Decides the times.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Parameter servers under every rule: seconds per update, staleness, work in vain.
+
+    [dim]minidl simulate server --learners 8 --k 4 --shift 1[/dim]
+    """
+    from minidl.cli import simulate as command
+
+    with _explained():
+        command.server(learners, k, law, rate, shift, updates, seed, as_json=as_json)
+
+
+@simulate.command("collectives")
+def simulate_collectives(
+    ranks: Annotated[int, typer.Option("--ranks", "-p", help="P, how many ranks.")] = 8,
+    latency: Annotated[float, typer.Option(help="Of a message, in seconds.")] = 50e-6,
+    bandwidth: Annotated[float, typer.Option(help="Of a link, in bytes a second.")] = 125e6,
+    size: Annotated[int, typer.Option("--bytes", help="Of the vector to sum.")] = 1_000_000,
+    as_json: Json = False,
+) -> None:
+    """All-reduces of every kind: steps, messages, bytes, and the time they take.
+
+    [dim]minidl simulate collectives --ranks 12 --latency 50e-6 --bandwidth 125e6[/dim]
+    """
+    from minidl.cli import simulate as command
+
+    with _explained():
+        command.collectives(ranks, latency, bandwidth, size, as_json=as_json)
 
 
 @app.command()

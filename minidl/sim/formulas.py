@@ -63,6 +63,36 @@ def order_statistic(law: Law, k: int, learners: int) -> float | None:
     return None
 
 
+def wasted_share(rule: Rule, law: Law, learners: int) -> float | None:
+    """The share of the learners' working time that is cancelled, in the long run; None if unknown.
+
+    Nothing is where the rule cancels nothing. In K-sync the P - K stopped learners worked
+    until the K-th was done, E[X_(K:P)] each, the others E[X_(1:P)] to E[X_(K:P)]. In
+    K-batch-sync with exponential times, a gradient comes of every 1/rate of working time,
+    and who does not push last has worked (1 - (1 - 1/P)^K)/rate since its own last push.
+
+    Parameters
+    ----------
+    rule, law, learners
+        As in `seconds_per_update`.
+    """
+    if not isinstance(rule, Threshold):
+        return None
+    k = rule.gradients(learners)
+    if not rule.cancels:
+        return 0.0
+    if isinstance(rule, KSync):
+        spent = [order_statistic(law, i, learners) for i in range(1, k + 1)]
+        known = [seconds for seconds in spent if seconds is not None]
+        if not known:
+            return None
+        lost = (learners - k) * known[-1]
+        return lost / (lost + sum(known)) if lost else 0.0
+    if isinstance(law, Exponential):
+        return (learners - 1) * (1 - (1 - 1 / learners) ** k) / k
+    return None
+
+
 def harmonic(n: int) -> float:
     """H_n = 1 + 1/2 + ... + 1/n."""
     return sum(1 / i for i in range(1, n + 1))

@@ -51,7 +51,7 @@ def refused(*words: str | Path) -> str:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ([], ["train", "compare", "summary", "grade", "doctor"]),
+        ([], ["train", "compare", "simulate", "summary", "grade", "doctor"]),
         (["train"], ["--strategy", "--workers", "--resume", "--save", "--json", "digits"]),
         (["compare"], ["--plan", "--workers", "--epochs", "--json", "Exit status 1"]),
         (["summary"], ["--input", "--batch", "--classes", "--plot", "--json", "resnet50", "all"]),

@@ -49,6 +49,7 @@ from minidl.sim.formulas import (
     seconds_per_update,
     stability_edge,
     staleness_law,
+    wasted_share,
 )
 
 BATCHES, SEEDS = 10, 4
@@ -204,6 +205,34 @@ def test_mean_staleness(rule: Rule, law: Law, learners: int, expected: float) ->
 
 
 @pytest.mark.parametrize(
+    ("rule", "law", "learners", "expected"),
+    [
+        (KSync(4), EXP, 8, 4 * (harmonic(8) - harmonic(4)) / 4),
+        (KSync(3), Exponential(5.0), 8, 5 * (harmonic(8) - harmonic(5)) / 3),
+        (KSync(2), SHIFTED, 5, None),
+        (KSync(2), Constant(1.0), 5, 3 / 5),
+        (KSync(5), SHIFTED, 5, 0.0),
+        (KBatchSync(1), EXP, 8, 7 / 8),
+        (KBatchSync(4), EXP, 8, None),
+        (KBatchSync(12), Exponential(0.2), 3, None),
+        (KBatchSync(3), EXP, 1, 0.0),
+        (FullySync(), NORMAL, 6, 0.0),
+        (KAsync(2), NORMAL, 6, 0.0),
+        (Async(), SHIFTED, 6, 0.0),
+    ],
+    ids=repr,
+)
+def test_the_share_of_work_in_vain(
+    rule: Rule, law: Law, learners: int, expected: float | None
+) -> None:
+    theory = wasted_share(rule, law, learners)
+    assert expected is None or theory == pytest.approx(expected)
+    found = [run.wasted for run in simulate(rule, law, learners, 16_000)]
+    # Four standard errors of the most variable case, in which a run has 1333 updates.
+    assert np.mean(found) == pytest.approx(theory, rel=0.04, abs=1e-9)
+
+
+@pytest.mark.parametrize(
     ("rule", "learners"),
     [(KAsync(4), 8), (KAsync(1), 5), (KAsync(7), 8), (KBatchAsync(4), 8), (KBatchAsync(11), 3),
      (Async(), 6), (Softsync(3), 12), (KSync(2), 4), (KBatchAsync(2), 1)],
@@ -230,6 +259,8 @@ def test_formulas_say_when_they_know_nothing() -> None:
 
     assert seconds_per_update(Own(), EXP, 4) is None
     assert mean_staleness(Own(), 4) is None
+    assert wasted_share(Own(), EXP, 4) is None
+    assert wasted_share(KBatchSync(2), SHIFTED, 4) is wasted_share(KSync(2), NORMAL, 4) is None
     assert staleness_law(Own(), 4, 3) is None
     assert seconds_per_update(Async(), Pareto(1.0, 1.0), 4) == inf
     assert seconds_per_update(Async(), Constant(0), 4) == 0
