@@ -22,8 +22,7 @@ class Optimizer:
     them beside the weights, send them or save them. A rule of your own is three
     things, settings, `slots` and `step`:
 
-    >>> from dataclasses import dataclass, replace
-    from typing import Any, Self
+    >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
     ... class MyAdagrad(Optimizer):
     ...     lr: float = 0.01

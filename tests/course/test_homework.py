@@ -256,7 +256,11 @@ def batch_norm_with(line: str) -> str:
         ("return x[0], None", "y should have the shape (2, 1), not (1,)"),
         ("return lambda: x, None", "forward: the result should be a number, an array"),
         ("return np.zeros(10**6), None", "has 1000000 entries, which is more than 100000"),
-        ("x = x * np.random.choice([1.0, 2.0], len(x))[:, None]", "the same input"),
+        (
+            # Wrong for a while, and right when it is tried again.
+            "globals()['n'] = globals().get('n', 0) + 1; x = -x if 10 < n < 14 else x",
+            "the same input",
+        ),
         ("raise ValueError('so not')", "forward: ValueError: so not"),
         ("x = bytearray(3 << 30)", "forward: MemoryError"),
         ("import sys; sys.exit()", "forward: SystemExit"),
