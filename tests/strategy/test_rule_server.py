@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases, token_cases
 
-from minidl import data, nn, optim, plans, rng, sim
+from minidl import data, models, nn, optim, plans, rng, sim
 from minidl.errors import InputError, PlanError, WorkerError
 from minidl.nn import Array, Layer, Mode
 from minidl.optim import MixedPrecision
@@ -27,6 +27,7 @@ from minidl.plans import Decision, Push, State
 from minidl.runtime import Outcome, Processes, Runtime, Virtual
 from minidl.strategy import ParameterServer, Serial
 from minidl.strategy.rule_server import Fates
+from minidl.tasks import Adversarial
 from minidl.train import Trainer
 
 pytestmark = [
@@ -130,6 +131,20 @@ def test_rules_that_wait_for_all_equal_the_serial_run(
     assert_same_weights(serial, parallel)
 
 
+@settings(max_examples=4)
+@given(case=dense_cases() | image_cases(), workers=st.integers(1, 3))
+def test_processes_equal_the_virtual_run_bit_for_bit(case: Case, workers: int) -> None:
+    how = ParameterServer(workers, plans.KSync(workers), runtime=Processes(deadline=20))
+    real = case.trained(how)
+    virtual = case.trained(replace(how, runtime=Virtual()))
+    assert_same_weights(case.trained(Serial()), real)
+    for name, weights in real.weights().items():
+        np.testing.assert_array_equal(weights, virtual.weights()[name])
+    # Not all gradients: learners are released after the last update, too, and may then push.
+    sent = [each.history.bytes_sent(["parameters", "push"]) for each in (real, virtual)]
+    assert sent[0] == sent[1]
+
+
 @given(
     chosen=rules(),
     runtime=ORDERS,
@@ -229,8 +244,8 @@ def test_processes_learn(rule: Any) -> None:
     )  # fmt: skip
     watched = Watched(Processes(deadline=20))
     how = ParameterServer(3, rule, straggler=sim.Exponential(2000.0), runtime=watched)
-    history = trainer.fit(train, epochs=4, batch_size=48, validation=test, strategy=how)
-    assert trainer.evaluate(test)["accuracy"] > 0.85
+    history = trainer.fit(train, epochs=6, batch_size=48, validation=test, strategy=how)
+    assert trainer.evaluate(test)["accuracy"] > 0.8
     times = history.series("time")
     assert (np.diff(times) > 0).all()
     fates = watched.fates
@@ -260,16 +275,18 @@ def test_cancelled_work_stops(by: str) -> None:
     body = [Sluggish(slow / 400) for _ in range(200)]
     train = data.Dataset(np.ones((40, 1)), np.ones((40, 1)))
     trainer = Trainer(nn.Sequential(nn.Linear(1), *body), nn.MSE(), optim.SGD(0.01))
-    law = None if slow else sim.SlowWorkers(sim.Constant(0.05), {1: 200.0})
+    law: sim.Law = sim.Constant(0.05)
+    if by == "sleep":
+        law = sim.SlowWorkers(law, {1: 200.0})
     watched = Watched(Processes(deadline=20))
     how = ParameterServer(2, plans.KSync(1), straggler=law, runtime=watched)
     began = time.monotonic()
-    trainer.fit(train, epochs=1, batch_size=10, strategy=how)
+    trainer.fit(train, epochs=4, batch_size=10, strategy=how)
     assert time.monotonic() - began < 9
     fates = watched.fates
-    assert (fates.applied, fates.dropped, fates.unfinished) == (8, 0, 0)
+    assert (fates.applied, fates.dropped, fates.unfinished) == (32, 0, 0)
     assert fates.cancelled >= 2
-    assert watched.messages("gradients") == 8
+    assert watched.messages("gradients") == 32
 
 
 def test_stragglers_cost_k_sync_less() -> None:
@@ -295,7 +312,7 @@ class Struck(Layer):
     kind: str
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        if mode.training and mode.first and mode.step == 4:
+        if mode.training and mode.first and mode.step >= 4:
             if self.kind == "raise":
                 raise ZeroDivisionError("one over nothing")
             os.kill(os.getpid(), signal.SIGKILL)
@@ -395,6 +412,14 @@ def test_layers_pause_both_ways_and_within_parts() -> None:
         (plans.KSync(0), {}, "from 1 to the 2 learners, not 0"),
         (plans.KBatchAsync(0), {}, "k is a whole number of at least 1, not 0"),
         (plans.Softsync(3), {}, "n is a whole number from 1 to the 2 learners"),
+        (
+            plans.Async(),
+            {
+                "model": models.GAN(nn.Sequential(nn.Linear(1)), nn.Sequential(nn.Linear(1)), 2),
+                "loss": Adversarial(),
+            },
+            "rule Async is for supervised tasks, not for Adversarial",
+        ),
         (plans.Async(), {"precision": MixedPrecision()}, "rule Async computes in full precision"),
         (
             plans.KSync(1),
