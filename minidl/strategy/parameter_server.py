@@ -45,6 +45,13 @@ SERVER = 0
 class ParameterServer(Strategy):
     """Train on learners that send gradients to a server and fetch parameters from it.
 
+    Under the rule `FullySync` this equals the serial run. Under the others, learner i's n-th
+    mini-batch is its share of the n-th global batch, an update takes the mean over the samples of
+    the gradients applied, and an epoch is as many updates as apply a gradient for every sample
+    of the data, on average. The history has the staleness of every gradient applied. The server
+    evaluates; learners do not wait for that. A fit begins with all learners at rest; work that
+    no update has used by its end comes to nothing.
+
     Parameters
     ----------
     workers

@@ -25,6 +25,7 @@ from minidl.nn import Array, Layer, Mode
 from minidl.optim import MixedPrecision
 from minidl.plans import Decision, Push, State
 from minidl.runtime import Outcome, Processes, Runtime, Virtual
+from minidl.runtime.requests import RankContext
 from minidl.strategy import ParameterServer, Serial
 from minidl.strategy.rule_server import Fates
 from minidl.tasks import Adversarial
@@ -375,6 +376,69 @@ def test_a_rule_that_breaks_its_word_is_an_error(extra: str, runtime: Virtual) -
         how = ParameterServer(2, rule, runtime=runtime)
         with pytest.raises(PlanError, match=message):
             trainer.fit(train, epochs=1, batch_size=4, strategy=how)
+
+
+@dataclass
+class ByHand:
+    """A runtime in which the test drives the only learner, with weights that stay as they are."""
+
+    cancel: bool
+    shared: dict[str, np.ndarray] = field(default_factory=dict)
+    said: list[list[str]] = field(default_factory=list)
+    grads: list[np.ndarray] = field(default_factory=list)
+
+    @contextmanager
+    def share(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Mapping[str, np.ndarray]]:
+        self.shared = {name: np.array(array) for name, array in arrays.items()}
+        yield self.shared
+
+    def launch(self, programs: Any, **settings: Any) -> Outcome:
+        program = programs[1](RankContext(1, 2, self.shared))
+        next(program)
+        for _ in range(3):
+            transfers = program.send(None).transfers
+            self.said.append([each.operation for each in transfers])
+            self.grads.append(transfers[1].array.copy())
+        program.close()
+        raise Seen
+
+
+class Seen(Exception):
+    """The test has what it wanted."""
+
+
+def test_what_is_cancelled_on_the_way_back_leaves_no_gradient_behind() -> None:
+    found = []
+    for cancel in (True, False):
+        runtime = ByHand(cancel)
+
+        class Trap(Layer):
+            """The identity; cancels the first mini-batch when half its gradients are there."""
+
+            by: ByHand = runtime
+
+            def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+                return x, None
+
+            def backward(self, dy: Array, saved: Any) -> Array:
+                if self.by.cancel and self.by.shared and not self.by.said:
+                    self.by.shared["cancelled"][0] = 0
+                return dy
+
+        train = data.Dataset(rng.stream(0, "x").normal(size=(6, 2)), np.ones((6, 1)))
+        trainer = Trainer(
+            nn.Sequential(nn.Linear(2), Trap(), nn.Linear(1)), nn.MSE(), optim.SGD(0.1)
+        )
+        how = ParameterServer(1, plans.KSync(1), runtime=runtime)
+        with pytest.raises(Seen):
+            trainer.fit(train, epochs=1, batch_size=2, strategy=how)
+        found.append(runtime)
+    stopped, undisturbed = found
+    whole = ["push", "gradients", "parameters"]
+    assert stopped.said == [["push", "parameters"], whole, whole]
+    assert undisturbed.said == [whole, whole, whole]
+    for one, other in zip(stopped.grads[1:], undisturbed.grads[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_layers_pause_both_ways_and_within_parts() -> None:
