@@ -118,6 +118,7 @@ def rules(draw: st.DrawFn) -> tuple[int, Any]:
     kind=st.sampled_from([plans.KSync, plans.KAsync]),
     runtime=ORDERS,
 )
+@settings(max_examples=12)
 def test_rules_that_wait_for_all_equal_the_serial_run(
     case: Case, workers: int, kind: Any, runtime: Virtual
 ) -> None:
@@ -132,7 +133,7 @@ def test_rules_that_wait_for_all_equal_the_serial_run(
     assert_same_weights(serial, parallel)
 
 
-@settings(max_examples=4)
+@settings(max_examples=3)
 @given(case=dense_cases() | image_cases(), workers=st.integers(1, 3))
 def test_processes_equal_the_virtual_run_bit_for_bit(case: Case, workers: int) -> None:
     how = ParameterServer(workers, plans.KSync(workers), runtime=Processes(deadline=20))
@@ -153,7 +154,7 @@ def test_processes_equal_the_virtual_run_bit_for_bit(case: Case, workers: int) -
     batch_size=st.integers(5, 9),
     way=st.sampled_from([None, "gradient", "mean", "distance"]),
 )
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_gradient_is_used_once_and_as_the_rule_says(
     tmp_path: Path, chosen: Any, runtime: Virtual, seed: int, batch_size: int, way: Any
 ) -> None:
@@ -214,6 +215,7 @@ def test_every_gradient_is_used_once_and_as_the_rule_says(
 
 
 @given(chosen=rules(), runtime=ORDERS, stop=st.integers(1, 3))
+@settings(max_examples=12)
 def test_a_callback_can_stop_it_and_another_fit_goes_on(
     chosen: Any, runtime: Virtual, stop: int
 ) -> None:
