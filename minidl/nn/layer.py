@@ -44,6 +44,9 @@ class Mode:
     scale
         What the loss is multiplied with before its gradient is taken, so that float16 can
         hold it (see `minidl.optim.MixedPrecision`).
+    pause
+        Called by `Sequential` before each layer, both ways. By raising an exception it puts
+        an end to the pass.
     """
 
     training: bool = False
@@ -53,6 +56,7 @@ class Mode:
     batch_size: int = 1
     total: Callable[[Array], Array] | None = None
     scale: float = 1.0
+    pause: Callable[[], None] | None = None
 
 
 EVALUATE = Mode()

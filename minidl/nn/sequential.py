@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
 from minidl.errors import InputError
@@ -82,14 +82,16 @@ class Sequential(Layer):
         return shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        saved = []
+        saved = _Saved(mode.pause)
         for layer in self.layers:
+            saved.pause()
             x, kept = layer.forward(x, mode)
             saved.append(kept)
         return x, saved if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         for layer, kept in zip(reversed(self.layers), reversed(saved), strict=True):
+            saved.pause()
             dy = layer.backward(dy, kept)
         return dy
 
@@ -97,5 +99,20 @@ class Sequential(Layer):
         first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
         if first is not None:
             for place in range(len(self) - 1, first, -1):
+                saved.pause()
                 dy = self.layers[place].backward(dy, saved[place])
+            saved.pause()
             self.layers[first].accumulate(dy, saved[first])
+
+
+class _Saved(list[Any]):
+    """What each layer keeps, and what to call between them."""
+
+    def __init__(self, pause: Callable[[], None] | None) -> None:
+        super().__init__()
+        self._pause = pause
+
+    def pause(self) -> None:
+        """Give whoever wants it a chance to stop."""
+        if self._pause is not None:
+            self._pause()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,7 +80,7 @@ class Communicator:
         self._last_chosen = 0
 
     def run(
-        self, program: RankProgram, report: Callable[[Any], object], ask: Callable[[], object]
+        self, program: RankProgram, report: Callable[[Any], object], ask: Callable[[bool], object]
     ) -> Any:
         """Drive a program to its end, and return its result.
 
@@ -90,7 +91,8 @@ class Communicator:
         report
             Is given the event of every `Report`.
         ask
-            Asks the caller to count up this rank's `heard` when it has heard all ranks.
+            Asks the caller to count up this rank's `heard` when it has heard all ranks; given
+            True, when it has heard this one.
         """
         answer: Any = None
         try:
@@ -99,7 +101,7 @@ class Communicator:
                 if isinstance(request, Report):
                     report(request.event)
                     if request.heard:
-                        self._be_heard(ask)
+                        self._be_heard(partial(ask, request.alone))
                     answer = None
                 else:
                     answer = self.perform(request)

@@ -60,12 +60,13 @@ class Report:
     """Tell the caller's process something.
 
     Answered with None: at once, or if `heard`, when the caller has listened to this, to all
-    that the rank told it before, and to as many such reports of every rank still running.
-    What the caller then wrote to shared arrays is seen by all.
+    that the rank told it before, and, unless `alone`, to as many such reports of every rank
+    still running. What the caller then wrote to shared arrays is seen by all.
     """
 
     event: Any
     heard: bool = False
+    alone: bool = False
 
 
 Request = Exchange | ReceiveAny | Report

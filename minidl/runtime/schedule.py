@@ -168,9 +168,9 @@ class Schedule:
     def _post(self, number: int, request: Request) -> None:
         rank = self.ranks[number]
         match request:
-            case Report(event, heard):
+            case Report(event, heard, alone):
                 self.listen(number, unpack(pack_small(event, f"an event of {rank.name}")))
-                if heard:
+                if heard and not alone:
                     self.asking.append(number)
                     self._let_go_on()
                 else:

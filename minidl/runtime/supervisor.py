@@ -96,6 +96,8 @@ class Supervisor:
             case Events(events):
                 for event in events:
                     self._listen(rank, unpack(event))
+            case Asked(alone=True):
+                self._let_go_on(rank)
             case Asked():
                 self._asking.add(rank)
                 self._answer()
@@ -111,9 +113,12 @@ class Supervisor:
         """Let all ranks go on that wait to be heard, once all that still run do."""
         if len(self._asking) + len(self._done) == len(self._workers):
             for rank in self._asking:
-                self._status.rows["heard"][rank] += 1
-                self._bells[rank].release()
+                self._let_go_on(rank)
             self._asking.clear()
+
+    def _let_go_on(self, rank: int) -> None:
+        self._status.rows["heard"][rank] += 1
+        self._bells[rank].release()
 
     def _death(self, rank: int) -> WorkerError:
         """The error for a worker that ended without a word."""

@@ -134,7 +134,9 @@ class Events:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a worker says that waits until all it said, and all ranks, have been heard."""
+    """What a worker says that waits until all it said, and unless `alone` all ranks, were heard."""
+
+    alone: bool
 
 
 def main(job: Job) -> None:
@@ -239,9 +241,9 @@ class _Mail:
             self._carrier = threading.Thread(target=self._carry, daemon=True)
             self._carrier.start()
 
-    def ask(self) -> None:
+    def ask(self, alone: bool) -> None:
         """Send all events at once, and ask to be told when they have been heard."""
-        self._send_events(pack_small(Asked(), "a question"))
+        self._send_events(pack_small(Asked(alone), "a question"))
 
     def close(self, last: Done | Failure | WaitedTooLong) -> None:
         """Send all events, then this."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -26,11 +26,14 @@ class Layout:
         What the ranks are called.
     channels
         The (sender, receiver) pairs that talk.
+    arrays
+        What the ranks share beside the state and the data, by name.
     """
 
     programs: Sequence[MakeProgram]
     names: Sequence[str]
     channels: Sequence[tuple[int, int]] = ()
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Strategy(ABC):
@@ -100,7 +103,7 @@ class Strategy(ABC):
         """
         layout = self.layout(job)
         own = {"state": state.copy(), "verdict": np.array([0.0, job.rate])}
-        with self.runtime.share(own | job.arrays()) as shared:
+        with self.runtime.share(own | job.arrays() | dict(layout.arrays)) as shared:
 
             def hear(rank: int, event: Event) -> None:
                 whole = listener.hear(rank, event)

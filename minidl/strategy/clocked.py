@@ -89,8 +89,8 @@ class VirtualServer(Strategy):
 
 def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
-    replica, work = Replica(job, context), _Work(job, how.workers)
-    weights = _Weights(replica)
+    replica, work = Replica(job, context), MiniBatches(job, how.workers)
+    weights = GivenWeights(replica)
     events = server_events(how.rule, how.law, how.workers, seed=job.seed)
     updates, ended = 0, 0.0
     for epoch in Epochs(job, context):
@@ -112,7 +112,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
         yield epoch.done(evaluate_share(replica, 0, 1))
 
 
-def _next_update(events: Iterator[Event], weights: _Weights) -> Apply:
+def _next_update(events: Iterator[Event], weights: GivenWeights) -> Apply:
     """Walk through what happens up to the server's next update."""
     for event in events:
         match event:
@@ -146,7 +146,7 @@ def _gradients(
     return sums
 
 
-class _Weights:
+class GivenWeights:
     """The weights that learners at work were given, each version once."""
 
     def __init__(self, replica: Replica) -> None:
@@ -169,7 +169,7 @@ class _Weights:
         return values
 
 
-class _Work:
+class MiniBatches:
     """Which samples each learner's n-th mini-batch has: its share of the n-th global batch."""
 
     def __init__(self, job: Job, learners: int) -> None:

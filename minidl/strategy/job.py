@@ -160,7 +160,7 @@ class StepDone:
     sums
         Losses and metrics of this part.
     time
-        In virtual time: seconds since the fit began.
+        Where gradients may miss updates: seconds since the fit began, real or simulated.
     staleness
         For each gradient applied, how many updates it had missed.
     """

@@ -51,7 +51,7 @@ class Epoch:
         """One of `size` parts of a step's batch."""
         return self.loader.shard(self.number, step - self.steps.start, rank, size)
 
-    def done(self, validation: Sums) -> Report:
+    def done(self, validation: Sums, alone: bool = False) -> Report:
         """The report with which every rank ends the epoch, before it begins another.
 
         It is heard before the rank goes on. As no epoch can end before all ranks have
@@ -62,6 +62,8 @@ class Epoch:
         ----------
         validation
             The sums over the rank's part of the validation data.
+        alone
+            Whether only this rank has epochs; it then waits for none.
         """
-        event = EpochDone(self.number, self.context.size, self.seconds, validation)
-        return Report(event, heard=True)
+        ranks = 1 if alone else self.context.size
+        return Report(EpochDone(self.number, ranks, self.seconds, validation), True, alone)

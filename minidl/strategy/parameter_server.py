@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -29,12 +30,13 @@ from minidl.runtime.requests import (
     collective,
 )
 from minidl.sim import Constant, Law
+from minidl.strategy import rule_server
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
-from minidl.tasks import Sums
+from minidl.tasks import Sums, Supervised
 
 SERVER = 0
 
@@ -42,6 +44,13 @@ SERVER = 0
 @dataclass(frozen=True)
 class ParameterServer(Strategy):
     """Train on learners that send gradients to a server and fetch parameters from it.
+
+    Under the rule `FullySync` this equals the serial run. Under the others, learner i's n-th
+    mini-batch is its share of the n-th global batch, an update takes the mean over the samples of
+    the gradients applied, and an epoch is as many updates as apply a gradient for every sample
+    of the data, on average. The history has the staleness of every gradient applied. The server
+    evaluates; learners do not wait for that. A fit begins with all learners at rest; work that
+    no update has used by its end comes to nothing.
 
     Parameters
     ----------
@@ -70,15 +79,32 @@ class ParameterServer(Strategy):
 
     @property
     def formula(self) -> str:
+        if not self._synchronous:
+            return ""  # it depends on who is how fast
         return "N from each of P−1 learners, N(P−1) from the server"
+
+    @property
+    def _synchronous(self) -> bool:
+        return isinstance(self.rule, FullySync)
+
+    def paced(self, job: Job) -> Job:
+        return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
-        if not isinstance(self.rule, FullySync):
+        self.rule.start(self.workers)
+        if self._synchronous:
+            return
+        name = f"ParameterServer with the rule {type(self.rule).__name__}"
+        if not isinstance(job.task, Supervised):
+            raise InputError(f"{name} is for supervised tasks, not for {type(job.task).__name__}")
+        if synchronised(job.model):
             raise InputError(
-                f"{type(self.rule).__name__} runs in virtual time only: fit(..., clock='virtual'); "
-                "server processes are fully synchronous"
+                f"{name} cannot normalise over the whole batch, which its learners do not compute "
+                "at the same time: use BatchNorm(synchronised=False), or the rule FullySync"
             )
+        if job.precision is not None:
+            raise InputError(f"{name} computes in full precision, not in mixed precision")
 
     def in_virtual_time(self) -> VirtualServer:
         return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
@@ -86,16 +112,24 @@ class ParameterServer(Strategy):
     def layout(self, job: Job) -> Layout:
         light = job.detached()
         learners = range(1, self.workers + 1)
+        arrays: Mapping[str, np.ndarray] = {}
+        server, learner = _server, _learner
+        if not self._synchronous:
+            server, learner = rule_server.server, rule_server.learner
+            arrays = rule_server.shared_arrays(self.workers)
         return Layout(
-            [partial(_server, light, self.rule)]
-            + [partial(_learner, light, self.straggler)] * self.workers,
+            [partial(server, light, self.rule)]
+            + [partial(learner, light, self.straggler)] * self.workers,
             ["server"] + [f"learner {rank}" for rank in learners],
             [(SERVER, rank) for rank in learners]
             + [(rank, SERVER) for rank in learners]
             + self._ring(job),
+            arrays,
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
+        if not self._synchronous:
+            return {}
         model = job.exchanged * job.dtype.itemsize
         return {
             "gradients": (0,) + (model,) * self.workers,

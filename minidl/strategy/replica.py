@@ -81,11 +81,20 @@ class Replica:
         for row, mine, theirs in self._places():
             self._shared[theirs] = kernels.on_host(row[mine])
 
-    def gradients(self, phase: Phase, batch: Batch, step: int) -> Sums:
-        """Add the gradients of this slice of a batch; returns its losses and metrics."""
+    def gradients(
+        self,
+        phase: Phase,
+        batch: Batch,
+        step: int,
+        pause: Callable[[], None] | None = None,
+    ) -> Sums:
+        """Add the gradients of this slice of a batch; returns its losses and metrics.
+
+        `pause` is called between layers; what it raises ends the pass.
+        """
         if not len(batch.x):
             return Sums()
-        mode = self.mode(step, batch.first, batch.size)
+        mode = replace(self.mode(step, batch.first, batch.size), pause=pause)
         with self.computing():
             return self.job.task.gradients(phase, self.model, self._input(batch), mode, self.trace)
 

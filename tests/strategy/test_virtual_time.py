@@ -187,10 +187,6 @@ def test_real_workers_sleep_as_the_law_says(make: Any) -> None:
         (lambda: fitted(ParameterServer(2), clock="unreal"), "clock is 'real' or 'virtual'"),
         (lambda: fitted(ParameterServer(9)), "a batch of 4 cannot be shared by 9 workers"),
         (
-            lambda: fitted(ParameterServer(2, plans.KSync(1), runtime=Virtual()), clock="real"),
-            "KSync runs in virtual time only",
-        ),
-        (
             lambda: fitted(ParameterServer(2), loss=Adversarial()),
             "the adversarial task trains a GAN|virtual time is for supervised tasks",
         ),

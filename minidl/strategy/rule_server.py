@@ -1,0 +1,282 @@
+"""A parameter server under any rule: the programs of its server and of its learners.
+
+A learner computes the gradient of its mini-batch, pushes it, and waits to be released, which
+is one message with parameters. A rule of `minidl.plans` says when that comes, and whose
+mini-batch comes to nothing: its learner finds that out between two layers, and says so
+instead of pushing. So server and learner speak in turns, whatever became of the mini-batch,
+and neither ever sends what the other does not wait for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from minidl.data import in_order
+from minidl.errors import PlanError
+from minidl.plans import Decision, Push, Rule
+from minidl.runtime.requests import (
+    Exchange,
+    Incoming,
+    Outgoing,
+    RankContext,
+    RankProgram,
+    ReceiveAny,
+    Report,
+    Request,
+)
+from minidl.sim import Law
+from minidl.strategy.clocked import GivenWeights, MiniBatches
+from minidl.strategy.job import Job, StepDone
+from minidl.strategy.loop import Epochs
+from minidl.strategy.replica import Replica, evaluate_share
+from minidl.tasks import WHOLE, Phase, Sums
+
+SERVER = 0
+NEVER = -1
+"""Stands for a mini-batch's number where there is none yet."""
+NAP = 0.005
+"""Seconds for which a straggler sleeps without a look at whether it is still wanted."""
+
+
+def shared_arrays(learners: int) -> Mapping[str, np.ndarray]:
+    """What server and learners share: for each learner the numbers of two of its mini-batches.
+
+    It drops the one in ``"cancelled"``, and stops after that in ``"last"``.
+    """
+    return {name: np.full(learners, NEVER, np.int64) for name in ("cancelled", "last")}
+
+
+@dataclass
+class Fates:
+    """What became of gradients that were pushed, and how many mini-batches were cancelled."""
+
+    applied: int = 0
+    dropped: int = 0
+    unfinished: int = 0
+    cancelled: int = 0
+
+
+class Cancelled(Exception):
+    """The mini-batch is no longer wanted."""
+
+
+def learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgram:
+    """Computes and pushes gradients of one mini-batch after the other, until it is told to stop."""
+    job = job.attached(context.shared)
+    replica, work = Replica(job, context), MiniBatches(job, context.size - 1)
+    rank, names = context.rank - 1, _figures(replica)
+    cancelled, last = context.shared["cancelled"], context.shared["last"]
+    values, grads = replica.buffer.values, replica.buffer.grads
+    slip = np.zeros(2 + len(names))  # the global batch's size, 0 if no gradient follows; sums
+    said, released = Outgoing(SERVER, slip, "push"), Incoming(SERVER, values, "parameters")
+    pushed = Outgoing(SERVER, grads, "gradients")
+
+    def compute(number: int) -> None:
+        def pause() -> None:
+            if cancelled[rank] == number:
+                raise Cancelled
+
+        step = context.trace.step = job.first_step + number
+        pause()
+        if straggler is not None:
+            _sleep(straggler.draw(job.seed, rank, step), pause)
+        batch = work.batch(Push(rank, 0, number))
+        sums = replica.gradients(Phase(WHOLE, step), batch, step, pause)
+        pause()
+        slip[:2] = batch.size, len(batch)
+        slip[2:] = [sums.totals[name].value for name in names] if len(batch) else 0
+
+    yield Exchange((released,))
+    for number in count():
+        try:
+            compute(number)
+            yield Exchange((said, pushed, released))
+        except Cancelled:
+            slip[...] = 0
+            yield Exchange((said, released))
+        grads[...] = 0
+        if number == last[rank]:
+            return
+
+
+def server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
+    """Does with the gradients that arrive what the rule decides; returns their `Fates`."""
+    job = job.attached(context.shared)
+    desk, began = _Desk(job, rule, context), context.trace.clock()
+    yield from desk.release(range(context.size - 1))
+    for epoch in Epochs(job, context):
+        for step in epoch:
+            decision, sums = yield from desk.update(step)
+            seconds = context.trace.clock() - began
+            yield Report(
+                StepDone(epoch.number, step, sums.samples, sums, seconds, decision.staleness)
+            )
+        desk.replica.commit()
+        yield epoch.done(evaluate_share(desk.replica, 0, 1), alone=True)
+    yield from desk.close()
+    return desk.fates
+
+
+@dataclass
+class _Gradient:
+    """A gradient at the server: the mean over a global batch of `size`, of its learner's part.
+
+    `given` holds the weights that the learner started from; None if it was cancelled.
+    """
+
+    array: np.ndarray
+    size: int
+    sums: Sums
+    given: np.ndarray | None
+
+
+class _Desk:
+    """The server's books: the weights, who works on what, and which gradients wait."""
+
+    def __init__(self, job: Job, rule: Rule, context: RankContext) -> None:
+        self.replica = Replica(job, context)
+        self.rule, self.trace = rule, context.trace
+        self.fates = Fates()
+        self._weights, self._names = GivenWeights(self.replica), _figures(self.replica)
+        learners = range(context.size - 1)
+        self._state = rule.start(len(learners))
+        self._cancelled, self._last = context.shared["cancelled"], context.shared["last"]
+        self._slips = {1 + learner: np.zeros(2 + len(self._names)) for learner in learners}
+        self._numbers = [0 for _ in learners]
+        self._busy: dict[int, Push] = {}  # whose slip is still to come
+        self._stopped: set[int] = set()  # those of them whose mini-batch is cancelled
+        self._owed: set[int] = set()  # those of them to release as soon as their slip comes
+        self._waiting: dict[Push, _Gradient] = {}
+        self._free: list[np.ndarray] = []
+
+    def release(self, learners: Iterable[int]) -> Generator[Request, Any, None]:
+        """Let these learners go on from the newest weights: at once if they wait for them."""
+        now = []
+        for learner in learners:
+            if learner not in self._busy:
+                push = Push(learner, self._state.version, self._numbers[learner])
+                self._numbers[learner] += 1
+                self._busy[learner] = push
+                self._weights.give(push)
+                now.append(learner)
+            elif learner in self._stopped:
+                self._owed.add(learner)
+            else:
+                raise PlanError(f"the rule releases learner {learner}, which is at work")
+        yield self._send(now)
+
+    def _send(self, learners: Iterable[int]) -> Exchange:
+        values = self.replica.buffer.values
+        return Exchange(tuple(Outgoing(1 + each, values, "parameters") for each in learners))
+
+    def _cancel(self, learner: int) -> None:
+        """Stop a learner, or if it has not yet begun what it was released for, not let it begin."""
+        if learner in self._owed:
+            self._owed.remove(learner)
+        elif learner in self._busy and learner not in self._stopped:
+            push = self._busy[learner]
+            self._weights.given(push)
+            self._cancelled[learner] = push.number
+            self._stopped.add(learner)
+            self.fates.cancelled += 1
+        else:
+            raise PlanError(f"the rule cancels learner {learner}, which is not at work")
+
+    def update(self, step: int) -> Generator[Request, Any, tuple[Decision, Sums]]:
+        """Take in gradients until the rule makes an update of them; that decision, and sums."""
+        while self._busy:
+            learner, push = yield from self._receive()
+            if push is not None:
+                self._state, decision = self.rule.push(self._state, *push)
+                for dropped in decision.drop:
+                    self._free.append(self._waiting.pop(dropped).array)
+                    self.fates.dropped += 1
+                sums = self._apply(decision, step) if decision.apply else Sums()
+                for each in decision.cancel:
+                    self._cancel(each)
+                yield from self.release(decision.release)
+            if learner in self._owed:
+                self._owed.remove(learner)
+                yield from self.release((learner,))
+            if push is not None and decision.apply:
+                return decision, sums
+        raise PlanError(
+            f"no learner is at work, and update {self._state.version + 1} will never come"
+        )
+
+    def _receive(self) -> Generator[Request, Any, tuple[int, Push | None]]:
+        """Hear a learner; its gradient, if it pushed one and was not stopped before, waits from now."""
+        rank = yield ReceiveAny(self._slips, "push")
+        learner = rank - 1
+        size, samples, *values = self._slips[rank].tolist()
+        push = self._busy.pop(learner)
+        given = None if learner in self._stopped else self._weights.given(push)
+        self._stopped.discard(learner)
+        if not size:
+            return learner, None
+        array = self._free.pop() if self._free else np.empty_like(self.replica.buffer.grads)
+        yield Exchange((Incoming(rank, array, "gradients"),))
+        totals = dict(zip(self._names, values, strict=True))
+        sums = Sums.over(int(samples), totals) if samples else Sums()
+        self._waiting[push] = _Gradient(array, int(size), sums, given)
+        return learner, push
+
+    def _apply(self, decision: Decision, step: int) -> Sums:
+        """Update with the mean over the samples of these gradients, some of less weight."""
+        replica, pushes = self.replica, decision.apply
+        gradients = [self._waiting.pop(push) for push in pushes]
+        sums = sum((gradient.sums for gradient in gradients), Sums())
+        moved = [self._moved(push, each) for push, each in zip(pushes, gradients, strict=True)]
+        trust = replica.job.optimizer.weights(decision.staleness, moved)
+        for push, gradient, weight in zip(pushes, gradients, trust, strict=True):
+            if sums.samples:  # the loss was a mean over the global batch
+                weight *= gradient.size / sums.samples
+            with self.trace.span("reduce", push.learner):
+                if weight != 1:
+                    gradient.array *= gradient.array.dtype.type(weight)
+                replica.buffer.grads += gradient.array
+            self._free.append(gradient.array)
+        replica.update(Phase(WHOLE, step))
+        self.fates.applied += len(pushes)
+        return sums
+
+    def _moved(self, push: Push, gradient: _Gradient) -> float:
+        """How far the weights are from those that a gradient was computed from."""
+        if gradient.given is None:
+            raise PlanError(f"the rule applies {push}, which it has cancelled")
+        if push.version == self._state.version - 1:
+            return 0.0
+        return float(np.linalg.norm(self.replica.buffer.values - gradient.given))
+
+    def close(self) -> Generator[Request, Any, None]:
+        """Stop all learners, each of which may still push what it has, and is released."""
+        self._last[...] = [number - 1 for number in self._numbers]
+        self._cancelled[...] = self._last
+        yield self._send(each for each in range(len(self._numbers)) if each not in self._busy)
+        while self._busy:
+            late = self._stopped.copy()
+            learner, push = yield from self._receive()
+            if learner in late and push is not None:
+                del self._waiting[push]
+                self.fates.dropped += 1
+            yield self._send((learner,))
+        self.fates.unfinished = len(self._waiting)
+
+
+def _figures(replica: Replica) -> tuple[str, ...]:
+    """The names of the losses and metrics that a mini-batch has, in their order on a slip."""
+    one = next(in_order(replica.job.train, replica.job.dtype, slice(0, 1)))
+    return tuple(replica.score(one).totals)
+
+
+def _sleep(seconds: float, pause: Callable[[], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        pause()
+        time.sleep(min(left, NAP))
