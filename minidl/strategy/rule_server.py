@@ -211,7 +211,7 @@ class _Desk:
         )
 
     def _receive(self) -> Generator[Request, Any, tuple[int, Push | None]]:
-        """Hear a learner; its gradient, if it pushed one and was not stopped before, waits from now."""
+        """Hear a learner. The gradient that it pushed, if it was not stopped before, now waits."""
         rank = yield ReceiveAny(self._slips, "push")
         learner = rank - 1
         size, samples, *values = self._slips[rank].tolist()
