@@ -133,8 +133,8 @@ class Trainer:
         callbacks
             Called after every epoch, in this order: a `Callback`, or a function of the `Run`.
         clock
-            ``"virtual"`` computes the same gradients in this process, at simulated times;
-            the history's figures have a ``"time"``, and `staleness`.
+            ``"virtual"`` computes the same gradients in this process, at simulated times,
+            which the history's figures have as ``"time"``.
         progress
             Whether to show progress; if None, only where somebody can see it.
 
