@@ -46,7 +46,7 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
-from minidl.plans.pricing import link_clock, predicted_seconds
+from minidl.plans.pricing import Link, link_clock, predicted_seconds
 from minidl.plans.server import (
     Async,
     Decision,
@@ -79,6 +79,7 @@ __all__ = [
     "KBatchAsync",
     "KBatchSync",
     "KSync",
+    "Link",
     "Plan",
     "Program",
     "Push",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -181,6 +181,11 @@ class Communicator:
             {peer: channel.messages for peer, channel in self._incoming.items()},
         )
 
+    def on_its_way(self, peers: Sequence[int]) -> float:
+        """Seconds until the next piece arrives that one of these has sent; 0 if none has."""
+        due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
+        return min(filter(None, due), default=0.0)
+
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
             incoming = isinstance(wish, Incoming)
@@ -242,12 +247,12 @@ class Communicator:
         wait = None
         while True:
             for peer in peers:
-                if self._incoming[peer].items.acquire(False):
+                if self._incoming[peer].has_piece():
                     if wait is not None:
                         wait.over()
                     self._last_chosen = peer
                     wish = Incoming(peer, arrays[peer], operation)
-                    self._complete([Receiving(self._incoming[peer], wish, claimed=True)])
+                    self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
             if wait is None:
                 wait = _Wait(self, operation)
@@ -288,8 +293,10 @@ class _Wait:
             self._peer = peers[0] if len(peers) == 1 else -1
             of._status.waiting(of.rank, peers, self._operation)
         slept = time.monotonic()
-        of._bell.acquire(True, NAP)
-        row["checks"] += 1
+        due = of.on_its_way(peers)
+        of._bell.acquire(True, min(due, NAP) if due else NAP)
+        if not due:  # else something is coming, and this is no deadlock
+            row["checks"] += 1
         if of._status.aborted:
             raise Aborted
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.
