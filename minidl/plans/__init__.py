@@ -1,5 +1,6 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
+from minidl.plans.buckets import Bucket, buckets
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -68,6 +69,7 @@ __all__ = [
     "Activation",
     "Async",
     "Backward",
+    "Bucket",
     "Collective",
     "Cost",
     "Decision",
@@ -95,6 +97,7 @@ __all__ = [
     "all_to_all",
     "barrier",
     "broadcast",
+    "buckets",
     "bytes_sent",
     "check_all_reduce",
     "check_barrier",

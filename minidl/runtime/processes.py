@@ -143,7 +143,7 @@ class Processes:
         return Outcome(
             tuple(unpack(rank.result) for rank in done),
             tuple(rank.traffic for rank in done),
-            Trace(tuple(rank.spans for rank in done), names),
+            Trace.woven([rank.spans for rank in done], [rank.beside for rank in done], names),
         )
 
     def _run(

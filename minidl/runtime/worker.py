@@ -126,6 +126,7 @@ class Done:
     result: bytes
     traffic: dict[str, Traffic]
     spans: np.ndarray
+    beside: np.ndarray
     messages: tuple[dict[int, int], dict[int, int]]
 
 
@@ -194,7 +195,13 @@ def _run(job: Job, mail: _Mail) -> Done:
     finally:
         program.close()
     packed = pack(result, f"the result of {job.name}")
-    return Done(packed, communicator.traffic, context.trace.spans(), communicator.messages)
+    return Done(
+        packed,
+        communicator.traffic,
+        context.trace.spans(),
+        communicator.beside.spans(),
+        communicator.messages,
+    )
 
 
 def _set_threads(threads: int) -> None:
