@@ -24,6 +24,7 @@ from minidl.runtime.requests import RankContext, RankProgram, Report, collective
 from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
+from minidl.strategy.compression import Compression, TopK
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -48,6 +49,9 @@ class AllReduce(Strategy):
     straggler
         A law of times: real workers sleep so long before each step, and in virtual time
         each takes so long for it.
+    compression
+        What makes gradients smaller for their way: `Float16` or `TopK`; None sends them as
+        they are. The running means of batch normalisation are never compressed.
     runtime
         What the workers run on; real processes by default.
     """
@@ -57,10 +61,20 @@ class AllReduce(Strategy):
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Callable[[int], Collective] | None = None
     straggler: Law | None = None
+    compression: Compression | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
+        if not isinstance(self.compression, Compression | None):
+            raise InputError(
+                f"compression is Float16(), TopK(share) or None, not {self.compression!r}"
+            )
+        if isinstance(self.compression, TopK) and (self.plan or self.algorithm != "ring"):
+            raise InputError(
+                "TopK gathers entries around a ring: algorithm must be 'ring' and plan None, "
+                f"not {self.algorithm!r} and {self.plan!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -70,6 +84,7 @@ class AllReduce(Strategy):
     def formula(self) -> str:
         cost = self._plan().cost
         each = "2N(P−1)/P" if cost is None else cost.words[2]
+        each = each if self.compression is None else self.compression.words(each)
         return f"{each} from each of P workers" if self._even else f"{each} from the busiest"
 
     @property
@@ -80,24 +95,42 @@ class AllReduce(Strategy):
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
         self._plan()
+        if self.compression is not None and job.precision is not None:
+            raise InputError(
+                "compression takes gradients of full precision, not of mixed precision, in which "
+                "some overflow by design: train without compression or without precision"
+            )
 
     def in_virtual_time(self) -> VirtualServer:
+        if self.compression is not None:
+            raise InputError("in virtual time nothing is sent: compression must be None")
         return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
         channels = {*plan.channels()}
+        if self.compression is not None:
+            channels |= self.compression.channels(plan)
         if synchronised(job.model):
             channels |= {*ring_all_reduce(self.workers).channels()}
         return Layout(
-            [partial(_program, job.detached(), plan, self.straggler)] * self.workers,
+            [partial(_program, job.detached(), plan, self.compression, self.straggler)]
+            * self.workers,
             [f"worker {rank}" for rank in range(self.workers)],
             sorted(channels),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         cost = self._plan().cost or costs.ring(self.workers)
-        return {"gradients": cost.sent(job.exchanged * job.dtype.itemsize)}
+        itemsize = job.dtype.itemsize
+        if self.compression is None:
+            return {"gradients": cost.sent(job.exchanged * itemsize)}
+        gradients, means = np.zeros(self.workers), 0
+        for (learnt, beside), times in job.exchanges.items():
+            gradients += times * np.array(self.compression.sent(cost, learnt, itemsize))
+            means += times * beside
+        sent = {"gradients": tuple(gradients.tolist())}
+        return sent | ({"running means": cost.sent(means * itemsize)} if means else {})
 
     def _plan(self) -> Collective:
         if self.plan is None:
@@ -113,11 +146,18 @@ RingAllReduce = AllReduce
 
 
 def _program(
-    job: Job, plan: Collective, straggler: Law | None, context: RankContext
+    job: Job,
+    plan: Collective,
+    compression: Compression | None,
+    straggler: Law | None,
+    context: RankContext,
 ) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
     replica, ring = Replica(job, context), ring_all_reduce(size)
+    compressor = None
+    if compression is not None:
+        compressor = compression.start(replica.buffer.places, job.dtype)
 
     def add_up(array: np.ndarray) -> Requests:
         return collective(ring, rank, array, "statistics")
@@ -130,7 +170,14 @@ def _program(
             for phase in job.task.phases(step):
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)
-                yield from collective(plan, rank, grads, "gradients")
+                if compressor is None:
+                    yield from collective(plan, rank, grads, "gradients")
+                else:
+                    learnt, _ = replica.buffer.spans(phase.path)
+                    slope, means = np.split(grads, [learnt.stop - learnt.start])
+                    yield from compressor.all_reduce(plan, rank, slope, "gradients", learnt.start)
+                    if means.size:
+                        yield from collective(plan, rank, means, "running means")
                 replica.store(replica.buffer.grads, phase, grads)
                 replica.update(phase)
             yield Report(StepDone(epoch.number, step, batch.size, sums))

@@ -100,10 +100,19 @@ class Job:
     @property
     def exchanged(self) -> int:
         """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
+        return sum(times * sum(lengths) for lengths, times in self.exchanges.items())
+
+    @property
+    def exchanges(self) -> Counter[tuple[int, int]]:
+        """How many updates exchange so many gradients and, beside them, so many running means."""
         steps = range(self.first_step, self.first_step + self.steps)
         paths = Counter(phase.path for step in steps for phase in self.task.phases(step))
-        lengths = {path: sum(map(_size, parts_of(self.index, path).values())) for path in paths}
-        return sum(count * lengths[path] for path, count in paths.items())
+        lengths: Counter[tuple[int, int]] = Counter()
+        for path, times in paths.items():
+            places = parts_of(self.index, path).values()
+            learnt = sum(_size(place) for place in places if place.start < self.trainable)
+            lengths[learnt, sum(map(_size, places)) - learnt] += times
+        return lengths
 
     def loader(self, epoch: int) -> Loader:
         """The loader of an epoch's training data."""
