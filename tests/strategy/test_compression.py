@@ -298,6 +298,12 @@ def test_bad_settings_are_one_clear_error(make: Any, message: str) -> None:
         make()
 
 
+def test_the_formula_says_what_is_sent() -> None:
+    half, few = (strategy.AllReduce(4, compression=how).formula for how in (Float16(), TopK(0.1)))
+    assert half == "2N(P−1)/P in float16 from each of P workers"
+    assert few == "(P−1)k places and values, k = 0.1N, from each of P workers"
+
+
 @pytest.mark.filterwarnings("ignore:mixed precision computes")
 def test_mixed_precision_is_refused_before_any_step() -> None:
     train, _ = data.digits()
