@@ -92,8 +92,7 @@ class Compressor(ABC):
             place = first + wrong
             name = next(n for n, p in self._places.items() if p.start <= place < p.stop)
             raise NonFiniteError(
-                f"the gradient of {name}, summed over some of the ranks, has the value "
-                f"{value[wrong]:g}, {advice}"
+                f"a partial sum of the gradient of {name} is {value[wrong]:g}, {advice}"
             )
 
 
