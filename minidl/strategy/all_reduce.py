@@ -121,7 +121,10 @@ class AllReduce(Strategy):
     def in_virtual_time(self) -> VirtualServer:
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
-        return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
+        if self.overlap and self.runtime.link is not None:
+            raise InputError("in virtual time no part of an exchange is hidden: use overlap=False")
+        law = self.straggler or Constant(1.0)
+        return VirtualServer(self.workers, FullySync(), law, self._plan(), self.runtime.link)
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()

@@ -107,6 +107,11 @@ class ParameterServer(Strategy):
             raise InputError(f"{name} computes in full precision, not in mixed precision")
 
     def in_virtual_time(self) -> VirtualServer:
+        if self.runtime.link is not None:
+            raise InputError(
+                "in virtual time a server's link, which all learners share, is not simulated: "
+                "use a runtime without link, or an all-reduce"
+            )
         return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:
