@@ -1,6 +1,6 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
-from minidl.plans.buckets import Bucket, buckets
+from minidl.plans.buckets import Bucket, Bucketing, Launches, buckets
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -70,6 +70,7 @@ __all__ = [
     "Async",
     "Backward",
     "Bucket",
+    "Bucketing",
     "Collective",
     "Cost",
     "Decision",
@@ -81,6 +82,7 @@ __all__ = [
     "KBatchAsync",
     "KBatchSync",
     "KSync",
+    "Launches",
     "Link",
     "Plan",
     "Program",
