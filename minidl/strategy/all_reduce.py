@@ -78,10 +78,11 @@ class AllReduce(Strategy):
         return cost is None or len(set(cost.shares)) == 1
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self._plan()
 
     def in_virtual_time(self) -> VirtualServer:
+        self._plan()  # one that cannot be made is refused on any clock
         return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:

@@ -91,7 +91,7 @@ class ParameterServer(Strategy):
         return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self.rule.start(self.workers)
         if self._synchronous:
             return
