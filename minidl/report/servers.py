@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.report import timeline
 from minidl.report.style import SERIES, SPAN_COLOURS, new_figure, save
 from minidl.sim import ServerRun
 from minidl.sim.server import APPLIED, CANCELLED, UNFINISHED
@@ -22,7 +23,7 @@ FATES: Mapping[int, tuple[str, dict[str, Any]]] = {
         "applied",
         {"facecolor": SPAN_COLOURS["forward"], "edgecolor": SPAN_COLOURS["backward"]},
     ),
-    CANCELLED: ("cancelled", {"facecolor": "white", "edgecolor": SERIES[1], "hatch": "////"}),
+    CANCELLED: ("cancelled", {"facecolor": "white", **timeline.CANCELLED}),
     UNFINISHED: ("not used yet", {"facecolor": "white", "edgecolor": "#888888"}),
 }
 """What a mini-batch's bar looks like, by what became of it."""

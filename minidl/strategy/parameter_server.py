@@ -194,7 +194,8 @@ def _learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgr
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             if straggler is not None:
-                time.sleep(straggler.draw(job.seed, rank, step))
+                with context.trace.span("sleep"):
+                    time.sleep(straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)
