@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import hypot
 
 import numpy as np
 
@@ -33,7 +33,6 @@ from minidl.plans import (
 from minidl.plans import formulas as costs
 from minidl.plans.rendezvous import count_messages, execute
 from minidl.sim import (
-    Constant,
     Exponential,
     Law,
     ServerRun,
@@ -42,7 +41,7 @@ from minidl.sim import (
     formulas,
     simulate_server,
 )
-from minidl.sim.measure import descend, settled_mean
+from minidl.sim.measure import descend, measured_edge, settled_mean
 
 LEARNERS, K, RUNS, MINI_BATCHES = 8, 4, 4, 8000
 EXP, SHIFTED, NORMAL = Exponential(), ShiftedExponential(1.0), TruncatedNormal(1.0, 0.25)
@@ -169,20 +168,6 @@ def descent_lines(seed: int) -> Iterator[Line]:
         weights = optim.StalenessAware(optim.SGD(0.1), by).weights(stale, (0.0,) * 4)
         what = f"rate by {by}, τ ≤ 9"
         yield Line(topic, what, words, Beside(known, float(np.mean(weights))))
-
-
-def measured_edge(staleness: int) -> tuple[float, float]:
-    """The learning rate between shrinking and growing, by bisection, and how far off it may be.
-
-    On learners in lock step, one update each: all gradients are P - 1 updates old.
-    """
-    low, high, learners = 0.01, 4.0, staleness + 1
-    while high / low > 1.01:
-        lr, steps = sqrt(low * high), 200 * learners
-        path = np.abs(descend(Async(), Constant(1.0), learners, steps, lr=lr))
-        shrinks = path[-steps // 10 :].max() < path[steps // 2 : steps // 2 + steps // 10].max()
-        low, high = (lr, high) if shrinks else (low, lr)
-    return sqrt(low * high), (high - low) / 2
 
 
 def collective_lines(seed: int) -> Iterator[Line]:

@@ -7,9 +7,9 @@ from math import sqrt
 
 import numpy as np
 
-from minidl.plans import Push, Rule
+from minidl.plans import Async, Push, Rule
 from minidl.rng import stream
-from minidl.sim.laws import Law
+from minidl.sim.laws import Constant, Law
 from minidl.sim.server import Apply, Start, server_events
 
 BATCHES = 10
@@ -85,3 +85,22 @@ def descend(
                 w -= lr * gradient
                 path.append(w)
     return np.array(path)
+
+
+def measured_edge(staleness: int) -> tuple[float, float]:
+    """The learning rate between shrinking and growing, by bisection, and how far off it may be.
+
+    On learners in lock step, one update each: all gradients are P - 1 updates old.
+
+    Parameters
+    ----------
+    staleness
+        P - 1, at least 0.
+    """
+    low, high, learners = 0.01, 4.0, staleness + 1
+    while high / low > 1.01:
+        lr, steps = sqrt(low * high), 200 * learners
+        path = np.abs(descend(Async(), Constant(1.0), learners, steps, lr=lr))
+        shrinks = path[-steps // 10 :].max() < path[steps // 2 : steps // 2 + steps // 10].max()
+        low, high = (lr, high) if shrinks else (low, lr)
+    return sqrt(low * high), (high - low) / 2

@@ -14,10 +14,10 @@ from typer.testing import CliRunner
 
 from minidl import sim
 from minidl.cli import formulas as command
-from minidl.cli.formulas import TOPICS, measured_edge
+from minidl.cli.formulas import TOPICS
 from minidl.cli.main import app
 from minidl.cli.simulate import SPREAD, Beside
-from minidl.sim.measure import BATCHES, settled_mean, standard_error
+from minidl.sim.measure import BATCHES, measured_edge, settled_mean, standard_error
 
 
 def run(*words: str) -> Any:
