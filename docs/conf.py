@@ -52,6 +52,7 @@ html_theme_options = {
 CHAPTERS = (
     "all_reduce",
     "collectives",
+    "compression",
     "parameter_servers",
     "stale_gradients",
     "stragglers",
