@@ -206,6 +206,22 @@ def simulate_collectives(
         command.collectives(ranks, latency, bandwidth, size, as_json=as_json)
 
 
+@simulate.command("formulas")
+def simulate_formulas(
+    seed: Annotated[int, typer.Option(help="Decides times and noise.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Every formula of servers, staleness, collectives, pipelines and large batches, held to.
+
+    Exit status 1 says that a measured value is further from its formula than its stated error.
+    """
+    from minidl.cli import formulas as command
+
+    with _explained():
+        agrees = command.run(seed, as_json=as_json)
+    raise typer.Exit(0 if agrees else 1)
+
+
 @app.command()
 def summary(
     model: Annotated[str, typer.Argument(help="A network's name, e.g. resnet50; or all.")],

@@ -108,7 +108,7 @@ class AllReduce(Strategy):
         return cost is None or len(set(cost.shares)) == 1
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self._plan()
         if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
             raise InputError(
@@ -122,6 +122,7 @@ class AllReduce(Strategy):
             )
 
     def in_virtual_time(self) -> VirtualServer:
+        self._plan()  # one that cannot be made is refused on any clock
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
         if self.overlap and self.runtime.link is not None:
@@ -214,7 +215,8 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             if how.straggler is not None:
-                time.sleep(how.straggler.draw(job.seed, rank, step))
+                with context.trace.span("sleep"):
+                    time.sleep(how.straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 reduction.begin(phase)
                 sums += yield from replica.gradients_together(phase, batch, step, add_up, listen)

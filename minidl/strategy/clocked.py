@@ -72,7 +72,7 @@ class VirtualServer(Strategy):
         return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.law)
         self.rule.start(self.workers)
         if not isinstance(job.task, Supervised):
             raise InputError(

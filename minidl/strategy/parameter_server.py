@@ -91,7 +91,7 @@ class ParameterServer(Strategy):
         return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self.rule.start(self.workers)
         if self._synchronous:
             return
@@ -199,7 +199,8 @@ def _learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgr
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             if straggler is not None:
-                time.sleep(straggler.draw(job.seed, rank, step))
+                with context.trace.span("sleep"):
+                    time.sleep(straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)

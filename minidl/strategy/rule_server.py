@@ -85,7 +85,8 @@ def learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgra
         step = context.trace.step = job.first_step + number
         pause()
         if straggler is not None:
-            _sleep(straggler.draw(job.seed, rank, step), pause)
+            with context.trace.span("sleep"):
+                _sleep(straggler.draw(job.seed, rank, step), pause)
         batch = work.batch(Push(rank, 0, number))
         sums = replica.gradients(Phase(WHOLE, step), batch, step, pause)
         pause()
@@ -94,10 +95,12 @@ def learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgra
 
     yield Exchange((released,))
     for number in count():
+        began = context.trace.clock()
         try:
             compute(number)
             yield Exchange((said, pushed, released))
         except Cancelled:
+            context.trace.cancel(began)
             slip[...] = 0
             yield Exchange((said, released))
         grads[...] = 0
