@@ -252,6 +252,22 @@ def test_runs_are_given_up_and_say_so() -> None:
         assert row.reached == 0 and row.seconds is None and row.throughput.median > 0
 
 
+def test_a_target_reached_at_once_leaves_enough_epochs_to_time() -> None:
+    train, test = small()
+    made: list[Trainer] = []
+
+    def kept(seed: int) -> Trainer:
+        made.append(trainer(seed))
+        return made[-1]
+
+    found = measure_scaling(
+        kept, lambda count: strategy.RingAllReduce(count, runtime=Virtual()), train, test,
+        workers=(1,), batch_size=6, target=0.01, repeats=1,
+    )  # fmt: skip
+    assert [len(each.history.epochs) for each in made] == [1, 1, LEAST_EPOCHS, LEAST_EPOCHS]
+    assert all(fit.epochs == 1 for row in found.rows for fit in row.fits)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
