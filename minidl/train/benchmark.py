@@ -8,7 +8,7 @@ from minidl.data import Dataset
 from minidl.errors import InputError
 from minidl.nn.settings import whole
 from minidl.runtime.machine import Machine
-from minidl.strategy import Serial, Strategy
+from minidl.strategy import Strategy
 from minidl.train.history import History
 from minidl.train.run import Run
 from minidl.train.scaling import (
@@ -32,13 +32,13 @@ def measure_scaling(
     train: Dataset,
     test: Dataset,
     *,
+    serial: Strategy,
     workers: Sequence[int] = (1, 2, 4),
     modes: Sequence[Mode] = ("strong", "weak"),
     batch_size: int = 64,
     target: float = 0.95,
     epochs: int = 30,
     repeats: int = 3,
-    serial: Strategy | None = None,
     shown: Callable[[int, int, str], None] = lambda done, whole, what: None,
 ) -> Scaling:
     """Train on one process and on several until the test accuracy is `target`, several times.
@@ -55,6 +55,9 @@ def measure_scaling(
         Makes the strategy for P workers.
     train, test
         The data.
+    serial
+        The baseline. `Serial` in a process of its own has the threads of a worker, and is
+        spared, as a worker is, what the calling process does with its reports.
     workers
         The numbers P. The serial run stands for P = 1, and the strategy with one worker is
         measured beside it.
@@ -69,8 +72,6 @@ def measure_scaling(
         After how many a run is given up.
     repeats
         How many rounds.
-    serial
-        The baseline, if not `Serial` in this process.
     shown
         Is told how many of how many fits are done, and what comes next.
 
@@ -84,8 +85,7 @@ def measure_scaling(
     epochs = whole("epochs", epochs, least=LEAST_EPOCHS)
     if not 0 < target <= 1:
         raise InputError(f"the target is an accuracy above 0 and at most 1, not {target}")
-    base = serial or Serial()
-    cases: list[tuple[Mode, int, int, Strategy]] = [("one", 1, batch_size, base)]
+    cases: list[tuple[Mode, int, int, Strategy]] = [("one", 1, batch_size, serial)]
     for mode, count, size in _sizes(workers, modes, batch_size):
         if not count <= size <= len(train):
             raise InputError(

@@ -214,6 +214,7 @@ def test_all_take_turns_from_the_same_seeds_and_take_the_same_epochs() -> None:
         lambda count: strategy.RingAllReduce(count, runtime=Virtual()),
         train,
         test,
+        serial=strategy.Serial(),
         workers=(1, 3, 2),
         batch_size=6,
         target=0.9,
@@ -248,6 +249,7 @@ def test_runs_are_given_up_and_say_so() -> None:
     train, test = small()
     found = measure_scaling(
         trainer, lambda count: strategy.RingAllReduce(count, runtime=Virtual()), train, test,
+        serial=strategy.Serial(),
         workers=(2,), modes=("strong",), batch_size=12, target=1.0, epochs=LEAST_EPOCHS, repeats=1,
     )  # fmt: skip
     for row in found.rows:
@@ -264,6 +266,7 @@ def test_a_target_reached_at_once_leaves_enough_epochs_to_time() -> None:
 
     found = measure_scaling(
         kept, lambda count: strategy.RingAllReduce(count, runtime=Virtual()), train, test,
+        serial=strategy.Serial(),
         workers=(1,), batch_size=6, target=0.01, repeats=1,
     )  # fmt: skip
     assert [len(each.history.epochs) for each in made] == [1, 1, LEAST_EPOCHS, LEAST_EPOCHS]
@@ -289,7 +292,7 @@ def test_bad_input_is_refused_before_anything_starts(given: Any, message: str) -
         raise AssertionError("started")
 
     train, test = small()
-    settings = {"workers": (2,), "batch_size": 8} | given
+    settings = {"serial": strategy.Serial(), "workers": (2,), "batch_size": 8} | given
     with pytest.raises(InputError, match=message):
         measure_scaling(never, strategy.RingAllReduce, train, test, **settings)
 
@@ -300,5 +303,6 @@ def test_a_task_without_an_accuracy_is_refused() -> None:
     with pytest.raises(InputError, match="unknown figure 'validation accuracy'"):
         measure_scaling(
             lambda seed: Trainer(nn.Sequential(nn.Linear(2)), nn.MSE(), optim.SGD(0.1)),
-            strategy.RingAllReduce, dataset, dataset, workers=(1,), batch_size=4,
+            strategy.RingAllReduce, dataset, dataset, serial=strategy.Serial(), workers=(1,),
+            batch_size=4,
         )  # fmt: skip
