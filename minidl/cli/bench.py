@@ -17,7 +17,7 @@ from minidl.nn import CrossEntropy
 from minidl.runtime.machine import Machine
 from minidl.train import Trainer
 from minidl.train.benchmark import measure_scaling
-from minidl.train.scaling import Mode, Row, Scaling, Spread, crowded
+from minidl.train.scaling import Measured, Mode, Scaling, Spread, crowded
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -174,7 +174,7 @@ def _print(found: Scaling, options: Options) -> None:
         console.print(f"saved {options.plot}", highlight=False, markup=False)
 
 
-def _table(rows: tuple[Row, ...]) -> Table:
+def _table(rows: tuple[Measured, ...]) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

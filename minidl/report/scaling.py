@@ -25,8 +25,8 @@ class Spread(Protocol):
     def most(self) -> float: ...
 
 
-class Row(Protocol):
-    """What is drawn of so many workers: ``minidl.train.scaling.Row``."""
+class Measured(Protocol):
+    """What is drawn of so many workers: ``minidl.train.scaling.Measured``."""
 
     @property
     def mode(self) -> str: ...
@@ -42,7 +42,7 @@ class Row(Protocol):
     def shares(self) -> Mapping[str, float]: ...
 
 
-def draw_scaling(rows: Sequence[Row], path: str | Path | None = None) -> Figure:
+def draw_scaling(rows: Sequence[Measured], path: str | Path | None = None) -> Figure:
     """Draw speedups over the number of workers, shares of a step, and seconds to the target.
 
     Points and bars are medians; lines at them reach from the least to the most.
@@ -112,7 +112,7 @@ def draw_shares(axes: Axes, shares: Mapping[str, Mapping[str, float]]) -> None:
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
 
 
-def _draw_speedups(axes: Axes, rows: Sequence[Row]) -> None:
+def _draw_speedups(axes: Axes, rows: Sequence[Measured]) -> None:
     most = max(row.workers for row in rows)
     axes.plot([1, most], [1, most], ":", color="0.5", label="P times")
     alone = [row for row in rows if row.mode == "one"]
@@ -135,7 +135,7 @@ def _error(spread: Spread) -> list[list[float]]:
     return [[spread.median - spread.least], [spread.most - spread.median]]
 
 
-def _name(row: Row) -> str:
+def _name(row: Measured) -> str:
     scaling = "" if row.mode == "one" else f"{row.mode}, "
     return (
         row.strategy if row.strategy == "serial" else f"{row.strategy}, {scaling}P = {row.workers}"

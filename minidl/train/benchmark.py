@@ -13,8 +13,8 @@ from minidl.train.history import History
 from minidl.train.run import Run
 from minidl.train.scaling import (
     Fit,
+    Measured,
     Mode,
-    Row,
     Scaling,
     step_shares,
     time_to_accuracy,
@@ -120,7 +120,7 @@ def measure_scaling(
             if turn:
                 found[place].append(_fit(history, target))
     rows = tuple(
-        Row(mode, chosen.name, count, ranks[place], size, tuple(found[place]), tuple(found[0]))
+        Measured(mode, chosen.name, count, ranks[place], size, tuple(found[place]), tuple(found[0]))
         for place, (mode, count, size, chosen) in enumerate(cases)
     )
     return Scaling(machine, target, epochs, len(train), len(test), rows)

@@ -62,7 +62,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class Row:
+class Measured:
     """So many workers, measured several times.
 
     Parameters
@@ -193,7 +193,7 @@ class Scaling:
     epochs: int
     train: int
     test: int
-    rows: tuple[Row, ...]
+    rows: tuple[Measured, ...]
 
     @property
     def standard_error(self) -> float:

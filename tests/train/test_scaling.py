@@ -21,7 +21,7 @@ from minidl.train import EpochRecord, History, Trainer
 from minidl.train.benchmark import LEAST_EPOCHS, measure_scaling
 from minidl.train.scaling import (
     Fit,
-    Row,
+    Measured,
     Scaling,
     Spread,
     crowded,
@@ -40,14 +40,14 @@ FITS = st.builds(
 
 
 @st.composite
-def rows(draw: Any) -> Row:
+def rows(draw: Any) -> Measured:
     """As many runs as of the serial program, at most five."""
     pairs = draw(st.lists(st.tuples(FITS, FITS), min_size=1, max_size=5))
     mode = draw(st.sampled_from(["strong", "weak"]))
     workers, per_worker = draw(st.integers(1, 9)), draw(st.integers(1, 64))
     size = per_worker * (workers if mode == "weak" else 1)
     fits, base = zip(*pairs, strict=True)
-    return Row(mode, "ring", workers, workers, size, fits, base)
+    return Measured(mode, "ring", workers, workers, size, fits, base)
 
 
 def record(epoch: int, seconds: float, accuracy: float | None) -> EpochRecord:
@@ -69,7 +69,7 @@ def test_a_spread_is_in_order_and_half_of_all_lie_on_each_side(values: list[floa
 
 
 @given(row=rows())
-def test_efficiency_is_speedup_over_workers_and_speedup_is_paired(row: Row) -> None:
+def test_efficiency_is_speedup_over_workers_and_speedup_is_paired(row: Measured) -> None:
     for side in ("least", "median", "most"):
         share, times = getattr(row.efficiency, side), getattr(row.speedup, side)
         assert isclose(share * row.workers, times)
@@ -82,7 +82,7 @@ def test_efficiency_is_speedup_over_workers_and_speedup_is_paired(row: Row) -> N
 
 
 @given(row=rows())
-def test_overhead_is_what_a_step_takes_beyond_perfect_scaling(row: Row) -> None:
+def test_overhead_is_what_a_step_takes_beyond_perfect_scaling(row: Measured) -> None:
     row = replace(row, fits=row.fits[:1], baseline=row.baseline[:1])
     serial_rate = row.baseline[0].samples_per_second
     if row.mode == "strong":  # the same batch, shared by P
@@ -96,7 +96,7 @@ def test_overhead_is_what_a_step_takes_beyond_perfect_scaling(row: Row) -> None:
 
 
 @given(row=rows())
-def test_a_target_that_a_run_misses_is_never_a_number(row: Row) -> None:
+def test_a_target_that_a_run_misses_is_never_a_number(row: Measured) -> None:
     missed = [fit for fit in row.fits if fit.seconds is None]
     assert row.reached == len(row.fits) - len(missed)
     assert (row.seconds is None) == (row.epochs is None) == bool(missed)
@@ -186,7 +186,7 @@ def test_more_processes_than_cores_are_a_warning(workers: int, more: int, usable
     warning = crowded(workers, workers + more, machine)
     assert bool(warning) == (workers + more > usable)
     fit = Fit(1.0, 0.9, None, None, {})
-    row = Row("weak", "ring", workers, workers + more, 8, (fit,), (fit,))
+    row = Measured("weak", "ring", workers, workers + more, 8, (fit,), (fit,))
     scaling = Scaling(machine, 0.9, 5, 10, 100, (row, row))
     assert scaling.warnings == ([warning] if warning else [])
     assert isclose(scaling.standard_error, 0.03)
