@@ -18,7 +18,6 @@ from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import FullySync, Rule, ring_all_reduce
 from minidl.runtime import Runtime
-from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
@@ -27,6 +26,7 @@ from minidl.runtime.requests import (
     RankProgram,
     ReceiveAny,
     Report,
+    Requests,
     collective,
 )
 from minidl.sim import Constant, Law
