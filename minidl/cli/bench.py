@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class Options:
     optimizer: str
     lr: float | None
     threads: int
+    link: str | None
     seed: int
     plot: Path | None
     as_json: bool
@@ -61,7 +62,7 @@ def scaling(options: Options) -> None:
     train, test = data.make(options.dataset)
     counts, here = _counts(options.workers), Machine.here()
     _check(options, counts)
-    runtime = Processes(threads=options.threads)
+    runtime = Processes(threads=options.threads, link=_link(options.link))
 
     def trainer(turn: int) -> Trainer:
         rule = optimizer(options.optimizer, options.lr)
@@ -95,7 +96,8 @@ def scaling(options: Options) -> None:
 
         draw_scaling(found.rows, options.plot)
     if options.as_json:
-        print(json.dumps(found.to_json(), indent=2))
+        settings = {"settings": asdict(options)}
+        print(json.dumps(settings | found.to_json(), indent=2, default=str))
     else:
         _print(found, options)
 
@@ -119,6 +121,18 @@ def _counts(text: str) -> list[int]:
         return [int(word) for word in text.split(",")]
     except ValueError:
         raise InputError(f"--workers takes numbers with commas between them, not {text}") from None
+
+
+def _link(text: str | None) -> plans.Link | None:
+    if text is None:
+        return None
+    try:
+        latency, bandwidth = map(float, text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--link takes seconds and bytes a second with a comma between them, not {text}"
+        ) from None
+    return plans.Link(latency, bandwidth)
 
 
 @contextmanager
@@ -150,9 +164,10 @@ def _print(found: Scaling, options: Options) -> None:
     from rich.console import Console
 
     console = Console()
+    link = f"; emulated link: {options.link}" if options.link else ""
     console.print(
         f"\n[bold]{options.model} on {options.dataset}, {len(found.rows[0].fits)} rounds[/bold]\n"
-        f"{found.machine}; each process on {options.threads} of its threads\n",
+        f"{found.machine}; each process on {options.threads} of its threads{link}\n",
         highlight=False,
     )
     console.print(_table(found.rows))

@@ -241,6 +241,13 @@ def bench_scaling(
         float | None, typer.Option(help="Learning rate.", show_default="the optimizer's usual one")
     ] = None,
     threads: Annotated[int, typer.Option(help="Of each process, the serial one too.")] = 1,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LATENCY,BANDWIDTH",
+            help="Emulate a network between the workers: seconds, and bytes a second.",
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the first round; the next has the next.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Save a picture.")] = None,
     as_json: Json = False,
@@ -255,7 +262,7 @@ def bench_scaling(
         command.scaling(
             command.Options(
                 dataset, model, strategy, algorithm, workers, mode, batch_size, target, epochs,
-                repeats, optimizer, lr, threads, seed, plot, as_json,
+                repeats, optimizer, lr, threads, link, seed, plot, as_json,
             )
         )  # fmt: skip
 

@@ -116,7 +116,7 @@ def measure_scaling(
                 callbacks=[_until(target)],
                 progress=False,
             )
-            ranks[place] = len(history.trace.ranks) if history.trace else count
+            ranks[place] = len(history.traffic)
             if turn:
                 found[place].append(_fit(history, target))
     rows = tuple(

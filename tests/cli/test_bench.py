@@ -41,6 +41,7 @@ def test_a_small_run(tmp_path: Path) -> None:
     epochs = [row["epochs"]["median"] for row in found["rows"]]
     assert epochs[0] == epochs[1] and abs(epochs[2] - epochs[0]) <= 1  # but for rounding, the same
     assert all(row["seconds"]["median"] > 0 for row in found["rows"])
+    assert found["settings"]["model"] == "mlp" and found["settings"]["plot"] == "scaling.png"
     assert (found["target"], found["train"], found["test"]) == (0.7, 200, 60)
     machine = found["machine"]
     assert machine["cores"] >= machine["usable"] > 0 and machine["memory"] > 1 << 28
@@ -55,12 +56,13 @@ def test_the_table_says_what_was_not_reached_and_that_processes_take_turns(
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.setattr("minidl.runtime.machine.container_cores", lambda: 1.0)
     result = bench("-s", "server", "-w", "2", "--mode", "weak", "--repeats", "1", "--target", "1",
-                   "-e", str(LEAST_EPOCHS), "-b", "20", "--lr", "1e-6")  # fmt: skip
+                   "-e", str(LEAST_EPOCHS), "-b", "20", "--lr", "1e-6",
+                   "--link", "1e-3,1e9")  # fmt: skip
     assert result.exit_code == 0, result.output
     said = " ".join(result.stdout.split())
     assert "until 100.0% of the 60 test samples were right" in said
     assert said.count("not reached") == 6  # of three rows, epochs and seconds
-    assert "server, weak 2 40" in said
+    assert "server, weak 2 40" in said and "emulated link: 1e-3,1e9" in said
     for text in (said, " ".join(result.stderr.split())):
         assert "warning: P = 2: 3 processes share 1 cores and take turns" in text
     assert "warm-up: server, P = 2, batches of 40" in result.stderr
@@ -76,6 +78,8 @@ def test_the_table_says_what_was_not_reached_and_that_processes_take_turns(
         (["--algorithm", "stairs"], "there is no all-reduce 'stairs'"),
         (["-w", "1,two"], "takes numbers with commas between them, not 1,two"),
         (["-w", "0"], "workers must be a whole number of at least 1"),
+        (["--link", "fast"], "--link takes seconds and bytes a second with a comma between"),
+        (["--link", "0,-1"], "bandwidth must be above 0 bytes a second"),
         (["--mode", "fast"], "unknown mode 'fast'; known: both, strong, weak"),
         (["--target", "95"], "above 0 and at most 1, not 95"),
         (["--threads", "0"], "a rank needs at least 1 thread, not 0"),
@@ -96,5 +100,13 @@ def test_help_says_what_there_is() -> None:
     for flag in ("--help", "-h"):
         result = CliRunner().invoke(app, ["bench", "scaling", flag])
         assert result.exit_code == 0
-        for word in ("--workers", "--algorithm", "--mode", "--target", "--repeats", "--plot"):
+        for word in (
+            "--link",
+            "--workers",
+            "--algorithm",
+            "--mode",
+            "--target",
+            "--repeats",
+            "--plot",
+        ):
             assert word in result.stdout
