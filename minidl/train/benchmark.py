@@ -22,8 +22,8 @@ from minidl.train.scaling import (
 )
 from minidl.train.trainer import Trainer
 
-LEAST_EPOCHS = 4
-"""What a fit trains at least: the first epoch is a warm-up, and three have a median."""
+LEAST_EPOCHS = 6
+"""What a fit trains at least: the first epoch is a warm-up, and five have a median."""
 
 
 def measure_scaling(

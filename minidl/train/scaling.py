@@ -251,8 +251,8 @@ def step_shares(history: History) -> dict[str, float]:
 
     The mean over all ranks that compute (a server does not). A step lasts from its first
     span to the next step's, so what is left to 1 is time in no span. The first epoch is not
-    counted, nor each epoch's last step, after which workers evaluate and wait to be heard. Spans
-    that lie within each other count for both kinds. Empty if no step is left.
+    counted, nor each epoch's last step, after which workers evaluate and wait to be heard. What a
+    rank exchanges beside its program is hidden and no part of its step. Empty if no step is left.
     """
     trace, steps = history.trace, [record.steps for record in history.epochs]
     if trace is None or not steps:

@@ -279,7 +279,7 @@ def test_a_target_reached_at_once_leaves_enough_epochs_to_time() -> None:
         ({"target": 0}, "above 0 and at most 1, not 0"),
         ({"target": 95}, "above 0 and at most 1, not 95"),
         ({"repeats": 0}, "repeats must be a whole number of at least 1"),
-        ({"epochs": 3}, "epochs must be a whole number of at least 4"),
+        ({"epochs": LEAST_EPOCHS - 1}, f"epochs must be a whole number of at least {LEAST_EPOCHS}"),
         ({"workers": (2, 0)}, "workers must be a whole number of at least 1"),
         ({"modes": ()}, "modes are among strong, weak, not none"),
         ({"modes": ("stronger",)}, "not stronger"),
