@@ -246,7 +246,8 @@ def test_all_take_turns_from_the_same_seeds_and_take_the_same_epochs() -> None:
 
 
 def test_runs_are_given_up_and_say_so() -> None:
-    train, test = small()
+    train = Dataset(np.ones((24, 3)), np.arange(24) % 2, "what nobody can tell apart")
+    test = train
     found = measure_scaling(
         trainer, lambda count: strategy.RingAllReduce(count, runtime=Virtual()), train, test,
         serial=strategy.Serial(),
