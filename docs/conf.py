@@ -51,6 +51,7 @@ html_theme_options = {
 }
 CHAPTERS = (
     "all_reduce",
+    "benchmarking",
     "collectives",
     "compression",
     "parameter_servers",
