@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -127,13 +128,14 @@ def server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
 class _Gradient:
     """A gradient at the server: the mean over a global batch of `size`, of its learner's part.
 
-    `given` holds the weights that the learner started from; None if it was cancelled.
+    `given` holds the weights that the learner started from, if the optimizer asks for them.
     """
 
     array: np.ndarray
     size: int
     sums: Sums
     given: np.ndarray | None
+    cancelled: bool
 
 
 class _Desk:
@@ -144,6 +146,7 @@ class _Desk:
         self.rule, self.trace = rule, context.trace
         self.fates = Fates()
         self._weights, self._names = GivenWeights(self.replica), _figures(self.replica)
+        self._asks = job.optimizer.needs_distance
         learners = range(context.size - 1)
         self._state = rule.start(len(learners))
         self._cancelled, self._last = context.shared["cancelled"], context.shared["last"]
@@ -163,7 +166,8 @@ class _Desk:
                 push = Push(learner, self._state.version, self._numbers[learner])
                 self._numbers[learner] += 1
                 self._busy[learner] = push
-                self._weights.give(push)
+                if self._asks:
+                    self._weights.give(push)
                 now.append(learner)
             elif learner in self._stopped:
                 self._owed.add(learner)
@@ -181,7 +185,6 @@ class _Desk:
             self._owed.remove(learner)
         elif learner in self._busy and learner not in self._stopped:
             push = self._busy[learner]
-            self._weights.given(push)
             self._cancelled[learner] = push.number
             self._stopped.add(learner)
             self.fates.cancelled += 1
@@ -216,7 +219,8 @@ class _Desk:
         learner = rank - 1
         size, samples, *values = self._slips[rank].tolist()
         push = self._busy.pop(learner)
-        given = None if learner in self._stopped else self._weights.given(push)
+        given = self._weights.given(push) if self._asks else None
+        cancelled = learner in self._stopped
         self._stopped.discard(learner)
         if not size:
             return learner, None
@@ -224,7 +228,7 @@ class _Desk:
         yield Exchange((Incoming(rank, array, "gradients"),))
         totals = dict(zip(self._names, values, strict=True))
         sums = Sums.over(int(samples), totals) if samples else Sums()
-        self._waiting[push] = _Gradient(array, int(size), sums, given)
+        self._waiting[push] = _Gradient(array, int(size), sums, given, cancelled)
         return learner, push
 
     def _apply(self, decision: Decision, step: int) -> Sums:
@@ -247,11 +251,11 @@ class _Desk:
         return sums
 
     def _moved(self, push: Push, gradient: _Gradient) -> float:
-        """How far the weights are from those that a gradient was computed from."""
-        if gradient.given is None:
+        """How far the weights are from those that a gradient was computed from; NaN if unasked."""
+        if gradient.cancelled:
             raise PlanError(f"the rule applies {push}, which it has cancelled")
-        if push.version == self._state.version - 1:
-            return 0.0
+        if gradient.given is None:
+            return nan
         return float(np.linalg.norm(self.replica.buffer.values - gradient.given))
 
     def close(self) -> Generator[Request, Any, None]:
