@@ -1,5 +1,6 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
+from minidl.plans.balance import balance
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -92,6 +93,7 @@ __all__ = [
     "all_gather",
     "all_reduce",
     "all_to_all",
+    "balance",
     "barrier",
     "broadcast",
     "bytes_sent",
