@@ -98,12 +98,18 @@ class Job:
         return self.loader(self.epochs.start).batch_size
 
     @property
+    def updates(self) -> Counter[str]:
+        """How many updates there are of what learns at each path."""
+        steps = range(self.first_step, self.first_step + self.steps)
+        return Counter(phase.path for step in steps for phase in self.task.phases(step))
+
+    @property
     def exchanged(self) -> int:
         """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
-        steps = range(self.first_step, self.first_step + self.steps)
-        paths = Counter(phase.path for step in steps for phase in self.task.phases(step))
-        lengths = {path: sum(map(_size, parts_of(self.index, path).values())) for path in paths}
-        return sum(count * lengths[path] for path, count in paths.items())
+        return sum(
+            count * sum(map(_size, parts_of(self.index, path).values()))
+            for path, count in self.updates.items()
+        )
 
     def loader(self, epoch: int) -> Loader:
         """The loader of an epoch's training data."""

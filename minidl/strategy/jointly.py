@@ -52,7 +52,7 @@ def sum_along(
 
     What they have is added up on the way to the last of them, which sends the sum back.
     """
-    before, after = ranks[:place][-1:], ranks[place + 1 :][:1]
+    before, after = neighbours_of(ranks, place)
     for peer in before:
         yield Exchange((Incoming(peer, array, operation, reduce=True),))
     for peer in after:
@@ -60,6 +60,11 @@ def sum_along(
         yield Exchange((Incoming(peer, array, operation),))
     for peer in before:
         yield Exchange((Outgoing(peer, array, operation),))
+
+
+def neighbours_of(ranks: Sequence[int], place: int) -> tuple[Sequence[int], Sequence[int]]:
+    """The rank before this one in the chain, and that after it; nobody at the chain's ends."""
+    return ranks[:place][-1:], ranks[place + 1 :][:1]
 
 
 def neighbours(ranks: Sequence[int]) -> list[tuple[int, int]]:
