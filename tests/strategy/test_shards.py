@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from minidl.nn import parts_of
 from minidl.optim import MixedPrecision
 from minidl.plans import Decision, Push, State
 from minidl.runtime import Processes, Virtual
+from minidl.runtime.requests import RankContext
 from minidl.strategy import ParameterServer, Serial
 from minidl.strategy.shards import Shards
 from minidl.tasks import Adversarial
@@ -243,15 +245,25 @@ def rules(draw: st.DrawFn) -> tuple[int, Any]:
     return learners, draw(rule)
 
 
-@dataclass
+def only_told(program: Any, context: RankContext) -> Any:
+    """A server's program that may not tell learners of a cancellation: another one does."""
+    shared = {**context.shared, "cancelled": context.shared["cancelled"].view()}
+    shared["cancelled"].flags.writeable = False
+    return program(replace(context, shared=shared))
+
+
 class Watched(Virtual):
     """The virtual runtime, whose last outcome can be looked at."""
 
     def __init__(self, inner: Virtual) -> None:
         super().__init__(inner.buffering, inner.seed)
 
-    def launch(self, programs: Any, **settings: Any) -> Any:
-        self.outcome = super().launch(programs, **settings)
+    def launch(self, programs: Any, *, names: Any, **settings: Any) -> Any:
+        programs = [
+            partial(only_told, program) if name in ("server 1", "server 2") else program
+            for name, program in zip(names, programs, strict=True)
+        ]
+        self.outcome = super().launch(programs, names=names, **settings)
         return self.outcome
 
 
