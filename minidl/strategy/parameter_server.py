@@ -64,7 +64,8 @@ class ParameterServer(Strategy):
         A law of times: real learners sleep so long before each mini-batch, and in virtual
         time each takes so long for it.
     servers
-        How many servers hold a part of the parameters each; the first one runs the rule.
+        How many servers hold a part of the parameters each, which are cut between, never
+        within, them. In virtual time, where messages take none, there is always one.
     runtime
         What server and learners run on; real processes by default.
     """
