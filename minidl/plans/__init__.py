@@ -1,6 +1,7 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
 from minidl.plans.balance import balance
+from minidl.plans.buckets import Bucket, buckets
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -47,7 +48,7 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
-from minidl.plans.pricing import link_clock, predicted_seconds
+from minidl.plans.pricing import Link, link_clock, predicted_seconds
 from minidl.plans.server import (
     Async,
     Decision,
@@ -69,6 +70,7 @@ __all__ = [
     "Activation",
     "Async",
     "Backward",
+    "Bucket",
     "Collective",
     "Cost",
     "Decision",
@@ -80,6 +82,7 @@ __all__ = [
     "KBatchAsync",
     "KBatchSync",
     "KSync",
+    "Link",
     "Plan",
     "Program",
     "Push",
@@ -96,6 +99,7 @@ __all__ = [
     "balance",
     "barrier",
     "broadcast",
+    "buckets",
     "bytes_sent",
     "check_all_reduce",
     "check_barrier",

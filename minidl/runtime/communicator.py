@@ -6,19 +6,29 @@ two ranks that swap arrays larger than the channels never block each other.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import PlanError, WorkerError
+from minidl.runtime.background import Background
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
 from minidl.runtime.messages import check_array, check_channel, check_overlaps
-from minidl.runtime.requests import Exchange, Incoming, Outgoing, RankProgram, ReceiveAny, Report
+from minidl.runtime.requests import (
+    Exchange,
+    Incoming,
+    Launch,
+    Outgoing,
+    RankProgram,
+    ReceiveAny,
+    Report,
+)
 from minidl.runtime.status import COMPUTING, Status
 from minidl.runtime.trace import Recorder
 
@@ -55,6 +65,11 @@ class Communicator:
         Seconds that a wait may last.
     polls
         How often a rank looks for news before it goes to sleep.
+
+    Attributes
+    ----------
+    beside
+        Records what the rank sends and receives beside its program.
     """
 
     def __init__(
@@ -78,6 +93,10 @@ class Communicator:
         self._deadline, self._polls = deadline, polls
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
+        self.beside = Recorder(clock=trace.clock)
+        twin = copy.copy(self)
+        twin._trace = self.beside
+        self.background = Background(twin.perform)
 
     def run(
         self, program: RankProgram, report: Callable[[Any], object], ask: Callable[[bool], object]
@@ -98,14 +117,21 @@ class Communicator:
         try:
             while True:
                 request = program.send(answer)
-                if isinstance(request, Report):
-                    report(request.event)
-                    if request.heard:
-                        self._be_heard(partial(ask, request.alone))
-                    answer = None
-                else:
-                    answer = self.perform(request)
+                answer = None
+                match request:
+                    case Launch(requests):
+                        self.beside.step = self._trace.step
+                        self.background.launch(requests)
+                    case Report(event, heard, alone):
+                        report(event)
+                        if heard:
+                            self.background.settle()
+                            self._be_heard(partial(ask, alone))
+                    case _:
+                        self.background.settle()
+                        answer = self.perform(request)
         except StopIteration as stop:
+            self.background.settle()
             return stop.value
 
     def _be_heard(self, ask: Callable[[], object]) -> None:
@@ -139,7 +165,7 @@ class Communicator:
                 return self._receive_any(arrays, operation)
             case _:
                 raise PlanError(
-                    "a rank's program yields Exchange, ReceiveAny or Report, "
+                    "a rank's program yields Exchange, ReceiveAny, Report or Launch, "
                     f"not {type(request).__name__}"
                 )
 
@@ -180,6 +206,11 @@ class Communicator:
             {peer: channel.messages for peer, channel in self._outgoing.items()},
             {peer: channel.messages for peer, channel in self._incoming.items()},
         )
+
+    def on_its_way(self, peers: Sequence[int]) -> float:
+        """Seconds until the next piece arrives that one of these has sent; 0 if none has."""
+        due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
+        return min(filter(None, due), default=0.0)
 
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
@@ -242,12 +273,12 @@ class Communicator:
         wait = None
         while True:
             for peer in peers:
-                if self._incoming[peer].items.acquire(False):
+                if self._incoming[peer].has_piece():
                     if wait is not None:
                         wait.over()
                     self._last_chosen = peer
                     wish = Incoming(peer, arrays[peer], operation)
-                    self._complete([Receiving(self._incoming[peer], wish, claimed=True)])
+                    self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
             if wait is None:
                 wait = _Wait(self, operation)
@@ -288,8 +319,10 @@ class _Wait:
             self._peer = peers[0] if len(peers) == 1 else -1
             of._status.waiting(of.rank, peers, self._operation)
         slept = time.monotonic()
-        of._bell.acquire(True, NAP)
-        row["checks"] += 1
+        due = of.on_its_way(peers)
+        of._bell.acquire(True, min(due, NAP) if due else NAP)
+        if not due:  # else something is coming, and this is no deadlock
+            row["checks"] += 1
         if of._status.aborted:
             raise Aborted
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.

@@ -20,7 +20,6 @@ from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import FullySync, Rule, ring_all_reduce
 from minidl.runtime import Runtime
-from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
@@ -29,6 +28,7 @@ from minidl.runtime.requests import (
     RankProgram,
     ReceiveAny,
     Report,
+    Requests,
     collective,
 )
 from minidl.sim import Constant, Law

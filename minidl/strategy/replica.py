@@ -15,9 +15,9 @@ from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
 from minidl.nn import Layer, Mode, Parameter, ParameterBuffer, parts_of, synchronised
 from minidl.optim import LossScale, Optimizer
-from minidl.plans import split
-from minidl.runtime.conversation import Requests, conversation
-from minidl.runtime.requests import RankContext, Request
+from minidl.plans import Bucket, buckets, split
+from minidl.runtime.conversation import conversation
+from minidl.runtime.requests import RankContext, Request, Requests
 from minidl.strategy.job import Job
 from minidl.tasks import Phase, Sums
 
@@ -112,7 +112,12 @@ class Replica:
             return self.job.task.gradients(phase, self.model, self._input(batch), mode, self.trace)
 
     def gradients_together(
-        self, phase: Phase, batch: Batch, step: int, add_up: Callable[[np.ndarray], Requests]
+        self,
+        phase: Phase,
+        batch: Batch,
+        step: int,
+        add_up: Callable[[np.ndarray], Requests],
+        listen: Callable[[Callable[[Requests], Any]], None] | None = None,
     ) -> Generator[Request, Any, Sums]:
         """As `gradients`, on ranks that share a batch: layers may need sums over all of them.
 
@@ -122,11 +127,19 @@ class Replica:
             As for `gradients`. Also a rank whose slice is empty takes part in the sums.
         add_up
             Makes the requests that leave in an array its sum over all ranks.
+        listen
+            Is given, before the pass, what carries out requests in the middle of it.
         """
-        if not synchronised(self.model):
+        meets = synchronised(self.model)
+        if listen is None and not meets:
             return self.gradients(phase, batch, step)
 
         def compute(ask: Callable[[Requests], Any]) -> Sums:
+            if listen is not None:
+                listen(ask)
+            if not meets:
+                return self.gradients(phase, batch, step)
+
             def total(array: np.ndarray) -> np.ndarray:
                 summed = np.array(array)
                 ask(add_up(summed))
@@ -182,6 +195,16 @@ class Replica:
         if rate != self._optimizer[1]:
             self._optimizer = self.job.optimizer.slowed(rate), rate
         return self._optimizer[0]
+
+    def buckets(self, phase: Phase, least: float) -> tuple[Bucket, ...]:
+        """What a phase exchanges of the gradients: of what it learns, then of its running means.
+
+        Each is cut into buckets of so many numbers, at least.
+        """
+        learnt = parts_of(self.buffer.places, phase.path)
+        all_of_it = parts_of(self.buffer.index, phase.path)
+        means = {name: place for name, place in all_of_it.items() if name not in learnt}
+        return buckets(learnt, least) + buckets(means, least)
 
     def part(self, vector: np.ndarray, phase: Phase) -> np.ndarray:
         """What a phase exchanges of a vector: of what it learns, and of its running means.
