@@ -32,6 +32,8 @@ class Virtual:
         None lets ranks take turns; an integer draws whose turn it is.
     """
 
+    link = None
+
     def __init__(
         self, buffering: Literal["none", "unlimited"] = "none", seed: int | None = None
     ) -> None:

@@ -24,6 +24,7 @@ from minidl.runtime.requests import RankContext, RankProgram, Report, Requests, 
 from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
+from minidl.strategy.compression import Compression, TopK
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.reduction import Reduction
@@ -56,6 +57,9 @@ class AllReduce(Strategy):
     straggler
         A law of times: real workers sleep so long before each step, and in virtual time
         each takes so long for it.
+    compression
+        What makes gradients smaller for their way: `Float16` or `TopK`; None sends them as
+        they are. The running means of batch normalisation are never compressed.
     runtime
         What the workers run on; real processes by default.
     """
@@ -67,12 +71,22 @@ class AllReduce(Strategy):
     bucket_bytes: int | None = None
     overlap: bool = False
     straggler: Law | None = None
+    compression: Compression | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
         if self.bucket_bytes is not None:
             positive("bucket_bytes", self.bucket_bytes)
+        if not isinstance(self.compression, Compression | None):
+            raise InputError(
+                f"compression is Float16(), TopK(share) or None, not {self.compression!r}"
+            )
+        if isinstance(self.compression, TopK) and (self.plan or self.algorithm != "ring"):
+            raise InputError(
+                "TopK gathers entries around a ring: algorithm must be 'ring' and plan None, "
+                f"not {self.algorithm!r} and {self.plan!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -82,6 +96,7 @@ class AllReduce(Strategy):
     def formula(self) -> str:
         cost = self._plan().cost
         each = "2N(P−1)/P" if cost is None else cost.words[2]
+        each = each if self.compression is None else self.compression.words(each)
         return f"{each} from each of P workers" if self._even else f"{each} from the busiest"
 
     @property
@@ -97,14 +112,26 @@ class AllReduce(Strategy):
                 "overlap=True is for supervised tasks in full precision: elsewhere a gradient may "
                 "change again after a backward pass through its layer"
             )
+        if self.compression is not None and job.precision is not None:
+            raise InputError(
+                "compression takes gradients of full precision, not of mixed precision, in which "
+                "some overflow by design: train without compression or without precision"
+            )
 
     def in_virtual_time(self) -> VirtualServer:
-        return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
+        if self.compression is not None:
+            raise InputError("in virtual time nothing is sent: compression must be None")
+        if self.overlap and self.runtime.link is not None:
+            raise InputError("in virtual time no part of an exchange is hidden: use overlap=False")
+        law = self.straggler or Constant(1.0)
+        return VirtualServer(self.workers, FullySync(), law, self._plan(), self.runtime.link)
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
-        how = _How(self._bucket_length(job), self.overlap, self.straggler)
+        how = _How(self._bucket_length(job), self.overlap, self.compression, self.straggler)
         channels = {*plan.channels()}
+        if self.compression is not None:
+            channels |= self.compression.channels(plan)
         if synchronised(job.model):
             channels |= {*ring_all_reduce(self.workers).channels()}
         return Layout(
@@ -115,7 +142,19 @@ class AllReduce(Strategy):
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         cost = self._plan().cost or costs.ring(self.workers)
-        return {"gradients": cost.sent(job.exchanged * job.dtype.itemsize)}
+        itemsize = job.dtype.itemsize
+        gradients, means = np.zeros(self.workers), np.zeros(self.workers)
+        for path, times in job.exchanges.items():
+            for bucket in job.buckets(path, self._bucket_length(job)):
+                length = bucket.place.stop - bucket.place.start
+                if bucket.place.start >= job.trainable:
+                    means += times * np.array(cost.sent(length * itemsize))
+                elif self.compression is None:
+                    gradients += times * np.array(cost.sent(length * itemsize))
+                else:
+                    gradients += times * np.array(self.compression.sent(cost, length, itemsize))
+        sent = {"gradients": tuple(gradients.tolist())}
+        return sent | ({"running means": tuple(means.tolist())} if means.any() else {})
 
     def _bucket_length(self, job: Job) -> float:
         if self.bucket_bytes is None and not self.overlap:
@@ -142,6 +181,7 @@ class _How(NamedTuple):
 
     bucket_length: float
     overlap: bool
+    compression: Compression | None
     straggler: Law | None
 
 
@@ -149,12 +189,19 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
     replica, ring = Replica(job, context), ring_all_reduce(size)
+    compressor = None
+    if how.compression is not None:
+        compressor = how.compression.start(replica.buffer.places, job.dtype)
 
     def add_up(array: np.ndarray) -> Requests:
         return collective(ring, rank, array, "statistics")
 
-    def exchange(grads: np.ndarray) -> Requests:
-        return collective(plan, rank, grads, "gradients")
+    def exchange(grads: np.ndarray, place: slice) -> Requests:
+        if place.start >= job.trainable:
+            return collective(plan, rank, grads, "running means")
+        if compressor is None:
+            return collective(plan, rank, grads, "gradients")
+        return compressor.all_reduce(plan, rank, grads, "gradients", place.start)
 
     reduction = Reduction(replica, exchange, how.bucket_length)
     listen = reduction.beside if how.overlap else None

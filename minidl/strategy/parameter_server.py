@@ -118,6 +118,11 @@ class ParameterServer(Strategy):
             raise InputError(f"{name} computes in full precision, not in mixed precision")
 
     def in_virtual_time(self) -> VirtualServer:
+        if self.runtime.link is not None:
+            raise InputError(
+                "in virtual time a server's link, which all learners share, is not simulated: "
+                "use a runtime without link, or an all-reduce"
+            )
         return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:
@@ -142,7 +147,7 @@ class ParameterServer(Strategy):
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         if not self._synchronous:
             return {}
-        shards, updates = self._shards(job), job.updates
+        shards, updates = self._shards(job), job.exchanges
         learners = dict.fromkeys(range(1, 1 + self.workers), job.exchanged * job.dtype.itemsize)
         held = Counter[int]()
         for path, count in updates.items():

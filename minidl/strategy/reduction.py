@@ -29,13 +29,14 @@ class Reduction:
     replica
         Holds the gradients.
     exchange
-        Makes the requests that leave in an array its sum over all ranks.
+        Makes the requests that leave in an array, a place in the gradients, its sum over all
+        ranks.
     least
         Numbers in a bucket, at least.
     """
 
     def __init__(
-        self, replica: Replica, exchange: Callable[[np.ndarray], Requests], least: float
+        self, replica: Replica, exchange: Callable[[np.ndarray, slice], Requests], least: float
     ) -> None:
         self._replica, self._exchange, self._least = replica, exchange, least
         self._left: deque[Bucket] = deque()
@@ -45,7 +46,7 @@ class Reduction:
 
     def begin(self, phase: Phase) -> None:
         """Have all buckets of a phase still to come."""
-        self._left = deque(self._replica.buckets(phase, self._least))
+        self._left = deque(self._replica.job.buckets(phase.path, self._least))
         self._complete.clear()
 
     def beside(self, ask: Ask) -> None:
@@ -71,7 +72,7 @@ class Reduction:
         yield Launch(self._exchanged(bucket))
 
     def _exchanged(self, bucket: Bucket) -> Requests:
-        return self._exchange(self._replica.buffer.grads[bucket.place])
+        return self._exchange(self._replica.buffer.grads[bucket.place], bucket.place)
 
 
 class Watch:

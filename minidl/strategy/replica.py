@@ -15,7 +15,7 @@ from minidl.data import Batch, in_order
 from minidl.errors import NonFiniteError
 from minidl.nn import Layer, Mode, Parameter, ParameterBuffer, parts_of, synchronised
 from minidl.optim import LossScale, Optimizer
-from minidl.plans import Bucket, buckets, split
+from minidl.plans import split
 from minidl.runtime.conversation import conversation
 from minidl.runtime.requests import RankContext, Request, Requests
 from minidl.strategy.job import Job
@@ -195,16 +195,6 @@ class Replica:
         if rate != self._optimizer[1]:
             self._optimizer = self.job.optimizer.slowed(rate), rate
         return self._optimizer[0]
-
-    def buckets(self, phase: Phase, least: float) -> tuple[Bucket, ...]:
-        """What a phase exchanges of the gradients: of what it learns, then of its running means.
-
-        Each is cut into buckets of so many numbers, at least.
-        """
-        learnt = parts_of(self.buffer.places, phase.path)
-        all_of_it = parts_of(self.buffer.index, phase.path)
-        means = {name: place for name, place in all_of_it.items() if name not in learnt}
-        return buckets(learnt, least) + buckets(means, least)
 
     def part(self, vector: np.ndarray, phase: Phase) -> np.ndarray:
         """What a phase exchanges of a vector: of what it learns, and of its running means.

@@ -118,7 +118,7 @@ def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> Non
 
 
 def test_messages_take_no_less_than_the_links_time() -> None:
-    plan, link = plans.ring_all_reduce(3), Link(latency=5e-3, bandwidth=1e7)
+    plan, link = plans.ring_all_reduce(3), Link(latency=0.1, bandwidth=1e7)
 
     def timed(context: RankContext) -> Program:
         vector = np.ones(30_000, np.float32)
