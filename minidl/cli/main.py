@@ -83,6 +83,9 @@ def train(
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
     ] = "serial",
     workers: Workers = 2,
+    servers: Annotated[
+        int, typer.Option(help="Servers that hold a part of the parameters each.")
+    ] = 1,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -133,7 +136,7 @@ def train(
     with _explained():
         command.run(
             Options(
-                task, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
+                task, model, strategy, workers, servers, epochs, batch_size, optimizer, lr, seed,
                 resume, save, plot, timeline, trace, out, as_json,
             )
         )  # fmt: skip

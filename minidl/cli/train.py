@@ -21,7 +21,7 @@ def run(options: Options) -> None:
     """Train, save what was asked for, and print the result."""
     _require_places(options)
     recipe = recipes.make(options)
-    how = strategy.make(options.strategy, options.workers)
+    how = strategy.make(options.strategy, options.workers, options.servers)
     trainer = Trainer(recipe.model, recipe.loss, recipe.optimizer, seed=options.seed)
     if options.resume is not None:
         trainer.load(options.resume)

@@ -1,5 +1,6 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
+from minidl.plans.balance import balance
 from minidl.plans.buckets import Bucket, Bucketing, Launches, buckets
 from minidl.plans.check import (
     bytes_sent,
@@ -97,6 +98,7 @@ __all__ = [
     "all_gather",
     "all_reduce",
     "all_to_all",
+    "balance",
     "barrier",
     "broadcast",
     "buckets",

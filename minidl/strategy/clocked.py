@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from math import nan
 
 import numpy as np
 
@@ -109,7 +110,9 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             sums, samples = Sums(), sum(len(work.batch(push)) for push in update.pushes)
             given = [weights.given(push) for push in update.pushes]
             stale = tuple(update.version - 1 - push.version for push in update.pushes)
-            moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
+            moved = [nan] * len(given)
+            if job.optimizer.needs_distance:
+                moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
             trust = job.optimizer.weights(stale, moved)
             for push, values, weight in zip(update.pushes, given, trust, strict=True):
                 sums += _gradients(replica, values, work.batch(push), push, samples, weight)
