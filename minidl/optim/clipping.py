@@ -44,8 +44,7 @@ class Clipped(Optimizer):
     value: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise InputError(f"Clipped: optimizer must be an Optimizer, not {self.optimizer!r}")
+        self.require_inner(self.optimizer)
         if (self.norm is None) == (self.value is None):
             raise InputError(
                 f"Clipped: give norm or value, and not both: norm={self.norm}, value={self.value}"

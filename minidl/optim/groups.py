@@ -56,8 +56,7 @@ class Groups(Optimizer):
             )
         object.__setattr__(self, "groups", groups)
         for rule in self._rules():
-            if not isinstance(rule, Optimizer):
-                raise InputError(f"Groups: each rule must be an Optimizer, not {rule!r}")
+            self.require_inner(rule)
 
     @property
     def slots(self) -> tuple[str, ...]:

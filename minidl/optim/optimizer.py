@@ -143,6 +143,21 @@ class Optimizer:
         own = {name: slots[name][place] for name in self.slots}
         self.step(values[place], grads[place], own, step)
 
+    def require_inner(self, rule: Optimizer) -> None:
+        """Check that this is a rule that another one can be made of.
+
+        Raises
+        ------
+        InputError
+            If it is none, or weighs gradients by their staleness, which is done before all else.
+        """
+        own = type(self).__name__
+        if not isinstance(rule, Optimizer):
+            raise InputError(f"{own}: optimizer must be an Optimizer, not {rule!r}")
+        if type(rule).weights is not Optimizer.weights:
+            kind = type(rule).__name__
+            raise InputError(f"{own} cannot hold {kind}: write {kind}({own}(...)) instead")
+
     def require(
         self, name: str, least: float, below: float = float("inf"), *, strict: bool = False
     ) -> None:

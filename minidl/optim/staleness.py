@@ -53,10 +53,7 @@ class StalenessAware(Optimizer):
     constant: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise InputError(
-                f"StalenessAware: optimizer must be an Optimizer, not {self.optimizer!r}"
-            )
+        self.require_inner(self.optimizer)
         if self.by not in WAYS:
             raise unknown_name("way to be aware of staleness", self.by, WAYS)
         if (self.constant is None) != (self.by != "distance"):

@@ -102,7 +102,7 @@ def test_slots_are_those_of_all_rules_and_steps_need_places():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: optim.Groups(0.1, ()), "each rule must be an Optimizer, not 0.1"),
+        (lambda: optim.Groups(0.1, ()), "Groups: optimizer must be an Optimizer, not 0.1"),
         (lambda: optim.Groups(RULES[0], ((("bias",), 0.1),)), "an Optimizer, not 0.1"),
         (lambda: optim.Groups(RULES[0], (("bias", RULES[0]),)), "patterns a tuple of text"),
         (lambda: optim.Groups(RULES[0], ((3, RULES[0]),)), "must be pairs"),

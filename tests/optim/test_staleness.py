@@ -112,6 +112,14 @@ def test_by_distance_rescues_it_too() -> None:
     ("make", "message"),
     [
         (lambda: StalenessAware(3), "optimizer must be an Optimizer, not 3"),  # type: ignore[arg-type]
+        (
+            lambda: optim.Clipped(StalenessAware(SGD(0.1)), norm=1.0),
+            r"write StalenessAware\(Clipped\(...\)\) instead",
+        ),
+        (
+            lambda: optim.without_decay(StalenessAware(SGD(0.1))),
+            r"write StalenessAware\(Groups\(...\)\) instead",
+        ),
         (lambda: StalenessAware(SGD(0.1), "age"), "unknown way to be aware of staleness 'age'"),
         (lambda: StalenessAware(SGD(0.1), constant=1.0), "a constant belongs to by='distance'"),
         (lambda: StalenessAware(SGD(0.1), "distance"), "a constant belongs to by='distance'"),
