@@ -54,6 +54,7 @@ CHAPTERS = (
     "benchmarking",
     "collectives",
     "compression",
+    "overlap",
     "parameter_servers",
     "stale_gradients",
     "stragglers",

@@ -23,6 +23,10 @@ CANCELLED = {"edgecolor": SERIES[1], "hatch": "////"}
 """What marks work that comes to nothing, in every timeline."""
 
 
+ON_ITS_WAY = "#f3d9b1"
+"""Of waits in a row of exchanges beside a program, which waits for nothing then."""
+
+
 def draw_timeline(
     trace: Trace,
     path: str | Path | None = None,
@@ -101,7 +105,8 @@ def _edge(kind: str, plain: str) -> dict[str, Any]:
 
 def _draw_trace(axes: Axes, part: Trace, zero: float) -> set[str]:
     drawn: set[str] = set()
-    for row, spans in enumerate(part.ranks):
+    for row, (spans, name) in enumerate(zip(part.ranks, part.names, strict=True)):
+        beside = name.endswith(BESIDE)
         for index, kind in enumerate(KINDS):
             mine = spans[spans["kind"] == index]
             if not len(mine):
@@ -112,10 +117,12 @@ def _draw_trace(axes: Axes, part: Trace, zero: float) -> set[str]:
             axes.broken_barh(
                 list(zip(starts, lengths, strict=True)),
                 (row - 0.4, 0.8),
-                facecolor=SPAN_COLOURS[kind],
+                facecolor=ON_ITS_WAY if beside and kind == "wait" else SPAN_COLOURS[kind],
                 linewidth=0.4,
                 **_edge(kind, "#888888" if kind in ("forward", "backward") else "none"),
             )
+        if beside:
+            continue
         axes.text(
             1.005, row, f"{busy_share(part, row):.0%} busy", va="center", fontsize=8,
             transform=axes.get_yaxis_transform(),

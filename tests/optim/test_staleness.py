@@ -117,7 +117,7 @@ def test_by_distance_rescues_it_too() -> None:
             r"write StalenessAware\(Clipped\(...\)\) instead",
         ),
         (
-            lambda: optim.without_decay(StalenessAware(SGD(0.1))),
+            lambda: optim.Groups(StalenessAware(SGD(0.1)), ()),
             r"write StalenessAware\(Groups\(...\)\) instead",
         ),
         (lambda: StalenessAware(SGD(0.1), "age"), "unknown way to be aware of staleness 'age'"),

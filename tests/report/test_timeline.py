@@ -14,8 +14,15 @@ from matplotlib.colors import to_hex
 
 from minidl.errors import InputError
 from minidl.report.style import SPAN_COLOURS
-from minidl.report.timeline import BUSY, busy_share, draw_timeline, draw_timelines
-from minidl.runtime.trace import KINDS, SPAN, Trace
+from minidl.report.timeline import (
+    BUSY,
+    ON_ITS_WAY,
+    busy_share,
+    draw_timeline,
+    draw_timelines,
+    hidden_share,
+)
+from minidl.runtime.trace import BESIDE, KINDS, SPAN, Trace
 
 
 @st.composite
@@ -171,3 +178,24 @@ def test_seconds_show_what_lies_between_them(trace: Trace, first: float, length:
 def test_every_kind_has_a_colour_of_its_own() -> None:
     assert set(SPAN_COLOURS) == set(KINDS)
     assert len(set(SPAN_COLOURS.values())) == len(KINDS)
+
+
+@given(
+    exchanges=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    waits=st.lists(st.booleans(), min_size=5, max_size=5),
+)
+def test_what_a_program_waits_for_is_not_hidden(exchanges: list[int], waits: list[bool]) -> None:
+    """Exchanges follow each other; for some of them the program waits from begin to end."""
+    own, beside, now = [], [], 100.0
+    for length, waited in zip(exchanges, waits, strict=False):
+        beside.append((now, now + length, KINDS.index("wait"), 0, -1))
+        own.append((now, now + length, KINDS.index("wait" if waited else "backward"), 0, -1))
+        now += length + 1
+    ranks = (np.array(own, SPAN), np.array(beside, SPAN))
+    trace = Trace.woven(ranks[:1], ranks[1:], ["worker"])
+    assert trace.names == ("worker", f"worker{BESIDE}")
+    exposed = sum(n for n, waited in zip(exchanges, waits, strict=False) if waited)
+    assert hidden_share(trace) == pytest.approx(1 - exposed / sum(exchanges))
+    assert np.isnan(hidden_share(Trace(ranks[:1], ("worker",))))
+    (axes,) = draw_timeline(trace).axes
+    assert {colour for row, _, _, colour in drawn(axes) if row == 1} == {ON_ITS_WAY.upper()}
