@@ -18,7 +18,15 @@ from minidl.errors import PlanError, WorkerError
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
 from minidl.runtime.messages import check_array, check_channel, check_overlaps
-from minidl.runtime.requests import Exchange, Incoming, Outgoing, RankProgram, ReceiveAny, Report
+from minidl.runtime.requests import (
+    Exchange,
+    Incoming,
+    Lost,
+    Outgoing,
+    RankProgram,
+    ReceiveAny,
+    Report,
+)
 from minidl.runtime.status import COMPUTING, Status
 from minidl.runtime.trace import Recorder
 
@@ -55,6 +63,9 @@ class Communicator:
         Seconds that a wait may last.
     polls
         How often a rank looks for news before it goes to sleep.
+    complain
+        Tells the caller that a wait exceeds the deadline. The caller then ends all ranks, or
+        whoever is to blame, and lets this one go on. Without it, `WaitedTooLong` is raised.
     """
 
     def __init__(
@@ -69,13 +80,14 @@ class Communicator:
         trace: Recorder,
         deadline: float,
         polls: int = 0,
+        complain: Callable[[WaitedTooLong], object] | None = None,
     ) -> None:
         self.rank, self.size = rank, size
         self._outgoing, self._incoming = outgoing, incoming
         self._pairs = {(rank, peer) for peer in outgoing} | {(peer, rank) for peer in incoming}
         self._bells, self._bell = bells, bells[rank]
         self._status, self._trace = status, trace
-        self._deadline, self._polls = deadline, polls
+        self._deadline, self._polls, self._complain = deadline, polls, complain
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
 
@@ -94,30 +106,37 @@ class Communicator:
             Asks the caller to count up this rank's `heard` when it has heard all ranks; given
             True, when it has heard this one.
         """
-        answer: Any = None
+        go_on: Callable[[], Any] = partial(program.send, None)
         try:
             while True:
-                request = program.send(answer)
-                if isinstance(request, Report):
-                    report(request.event)
-                    if request.heard:
-                        self._be_heard(partial(ask, request.alone))
-                    answer = None
-                else:
-                    answer = self.perform(request)
+                request = go_on()
+                answer = None
+                try:
+                    if not isinstance(request, Report):
+                        answer = self.perform(request)
+                    else:
+                        report(request.event)
+                        if request.heard:
+                            self._be_heard(partial(ask, request.alone))
+                    go_on = partial(program.send, answer)
+                except Lost as lost:
+                    go_on = partial(program.throw, lost)
         except StopIteration as stop:
             return stop.value
 
     def _be_heard(self, ask: Callable[[], object]) -> None:
         """Wait for the caller; if it dies, so does this process, so there is no deadline."""
         start = self._trace.clock()
+        self._until_let_go_on(ask)
+        self._trace.add("wait", start, self._trace.clock())
+
+    def _until_let_go_on(self, ask: Callable[[], object]) -> None:
         before = self._status.rows["heard"][self.rank]
         ask()
         while self._status.rows["heard"][self.rank] == before:
             self._bell.acquire(True, NAP)
             if self._status.aborted:
                 raise Aborted
-        self._trace.add("wait", start, self._trace.clock())
 
     def perform(self, request: Exchange | ReceiveAny) -> int | None:
         """Carry out a request; the peer's rank for `ReceiveAny`, None for `Exchange`.
@@ -128,6 +147,8 @@ class Communicator:
             If a message is not the one expected.
         PlanError, InputError
             If the request names a rank without a channel, or an unfit array.
+        Lost
+            If what was to be received was not sent before its sender was lost.
         """
         if self._status.aborted:
             raise Aborted
@@ -208,8 +229,8 @@ class Communicator:
         counts[1] += 1
 
     def _complete(self, pending: list[Sending | Receiving]) -> None:
-        """Advance all until all are done."""
-        wait = None
+        """Advance all until all are done; raises Lost if something will never come."""
+        wait, lost, gone = None, list[int](), list[int]()
         while pending:
             moved = False
             for transfer in pending:
@@ -217,10 +238,18 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
+            elif gone:
+                missing = [each for each in pending if each.peer in gone]
+                lost += [each.peer for each in missing if isinstance(each, Receiving)]
+                pending, gone = [each for each in pending if each.peer not in gone], []
             else:
                 if wait is None:
                     wait = _Wait(self, pending[0].operation)
-                wait.sleep([transfer.peer for transfer in pending])
+                gone = wait.sleep([transfer.peer for transfer in pending])
+        if wait is not None:
+            wait.over()
+        if lost:
+            raise Lost(lost[0], self._status.why(lost[0]))
 
     def _advance(self, transfer: Sending | Receiving, wait: _Wait | None) -> bool:
         start = self._trace.clock()
@@ -239,7 +268,7 @@ class Communicator:
             check_channel(peer, self.rank, self._pairs)
         # Whoever was served last comes last, so that no peer is starved.
         peers = sorted(arrays, key=lambda peer: (peer - self._last_chosen - 1) % self.size)
-        wait = None
+        wait, gone = None, list[int]()
         while True:
             for peer in peers:
                 if self._incoming[peer].items.acquire(False):
@@ -249,9 +278,12 @@ class Communicator:
                     wish = Incoming(peer, arrays[peer], operation)
                     self._complete([Receiving(self._incoming[peer], wish, claimed=True)])
                     return peer
+            if wait is not None and gone:
+                wait.over()
+                raise Lost(gone[0], self._status.why(gone[0]))
             if wait is None:
                 wait = _Wait(self, operation)
-            wait.sleep(peers)
+            gone = wait.sleep(peers)
 
 
 class _Wait:
@@ -267,21 +299,26 @@ class _Wait:
         self._peer = -1
         self._ended = False
 
-    def sleep(self, peers: list[int]) -> None:
+    def sleep(self, peers: list[int]) -> list[int]:
         """Until the bell rings, which it does after everything that any peer does.
+
+        Returns
+        -------
+        list of int
+            Those of the peers that are lost. What they had sent before is there by now.
 
         Raises
         ------
         Aborted
             If this rank shall stop.
         WaitedTooLong
-            After the deadline.
+            After the deadline, if there is no caller to complain to.
         """
         of = self._of
         if self._polls:
             self._polls -= 1
             _let_others_run()
-            return
+            return of._status.lost(peers)
         row = of._status.rows[of.rank]
         if not self._slept:
             self._slept = True
@@ -295,7 +332,13 @@ class _Wait:
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.
         self._waited += min(time.monotonic() - slept, 2 * NAP)
         if self._waited > of._deadline:
-            raise WaitedTooLong(f"rank {of.rank} waited {self._waited:.1f} s")
+            error = WaitedTooLong(f"rank {of.rank} waited {self._waited:.1f} s")
+            if of._complain is None:
+                raise error
+            # Meanwhile its row in the table goes on saying what it waits for.
+            of._until_let_go_on(partial(of._complain, error))
+            self._waited = 0.0
+        return of._status.lost(peers)
 
     def over(self, now: float | None = None) -> None:
         """Something has come."""

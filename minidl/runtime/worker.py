@@ -19,8 +19,9 @@ from minidl.runtime.channel import HEADER, Channel, Semaphore
 from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
 from minidl.runtime.memory import Segment
 from minidl.runtime.programs import Failure, make_program, pack, pack_small
-from minidl.runtime.requests import RankContext
+from minidl.runtime.requests import Lost, RankContext
 from minidl.runtime.status import COMPUTING, FINISHED, Status
+from minidl.runtime.trace import SPAN
 
 BEAT = 0.1
 """Seconds between two heartbeats."""
@@ -123,6 +124,11 @@ class Done:
     traffic: dict[str, Traffic]
     spans: np.ndarray
     messages: tuple[dict[int, int], dict[int, int]]
+    lost: bool = False
+
+
+LOST = Done(pack_small(None, "nothing"), {}, np.zeros(0, SPAN), ({}, {}), lost=True)
+"""Stands for what a lost worker would have said."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +162,8 @@ def main(job: Job) -> None:
         mail.close(done)
     except Aborted:
         pass
-    except WaitedTooLong as error:
-        mail.close(error)
-        # Its row in the table must go on saying what it waits for until all are told to stop.
-        while not status.aborted:
-            time.sleep(BEAT)
+    except Lost as lost:
+        mail.close(lost)
     except (Exception, SystemExit) as error:
         mail.close(Failure.of(error))
 
@@ -178,6 +181,7 @@ def _run(job: Job, mail: _Mail) -> Done:
         trace=context.trace,
         deadline=job.deadline,
         polls=job.polls,
+        complain=mail.close,
     )
     _set_threads(job.threads)
     program = make_program(job.program, context)
@@ -245,7 +249,7 @@ class _Mail:
         """Send all events at once, and ask to be told when they have been heard."""
         self._send_events(pack_small(Asked(alone), "a question"))
 
-    def close(self, last: Done | Failure | WaitedTooLong) -> None:
+    def close(self, last: Done | Failure | Lost | WaitedTooLong) -> None:
         """Send all events, then this."""
         self._send_events(pack_small(last, "a worker's last message"))
 
