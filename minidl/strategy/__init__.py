@@ -8,7 +8,7 @@ from minidl.errors import unknown_name
 from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
 from minidl.strategy.clocked import VirtualServer
-from minidl.strategy.job import EpochDone, Event, Job, StepDone, Verdict
+from minidl.strategy.job import EpochDone, Event, Job, LearnerLost, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.pipeline import Pipeline
@@ -20,6 +20,7 @@ __all__ = [
     "Event",
     "Job",
     "Layout",
+    "LearnerLost",
     "Listener",
     "ParameterServer",
     "Pipeline",
