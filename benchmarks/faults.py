@@ -305,8 +305,9 @@ def _complaint(
         harmless = not result.struck or fault.moment == "after a while"
         return "" if harmless else "went on, as if nothing had happened"
     lost = [loss.learner for loss in history.lost]
-    if lost not in ([name] if result.struck else [], []):
-        return f"has lost {lost}"
+    named = all(loss.why.startswith(f"{name} ") for loss in history.lost)
+    if lost not in ([name] if result.struck else [], []) or not named:
+        return f"has lost {history.lost}"
     rule, fates = result.case.rule, runtime.outcome and runtime.outcome.results[0]
     assert rule is not None
     needed, updates = rule.gradients(3), len(history.steps)

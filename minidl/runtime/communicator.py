@@ -238,16 +238,16 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
-            elif gone:
+            elif wait is not None and gone:
+                wait.over()
                 missing = [each for each in pending if each.peer in gone]
                 lost += [each.peer for each in missing if isinstance(each, Receiving)]
-                pending, gone = [each for each in pending if each.peer not in gone], []
+                pending = [each for each in pending if each.peer not in gone]
+                wait, gone = None, []
             else:
                 if wait is None:
                     wait = _Wait(self, pending[0].operation)
                 gone = wait.sleep([transfer.peer for transfer in pending])
-        if wait is not None:
-            wait.over()
         if lost:
             raise Lost(lost[0], self._status.why(lost[0]))
 

@@ -77,7 +77,8 @@ class Diagnosis:
         met = self._waited_for(rank)
         culprits = [r for r in met if self._frozen(r)]
         culprits += [r for r in met if self._state(r) in (STARTING, COMPUTING)]
-        culprits += [r for r in met if self._state(r) == FINISHED]
+        lost = self._status.lost(met)
+        culprits += [r for r in met if self._state(r) == FINISHED and r not in lost]
         chain = "; ".join(self._wait(r) for r in met if self._state(r) == WAITING)
         if culprits:
             cause = self._doing(culprits[0])

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minidl.errors import WorkerError
+from minidl.errors import DeadlockError, WorkerError
 from minidl.runtime import Exchange, Incoming, Outcome, Outgoing, Processes, RankContext, Report
 from minidl.runtime.requests import Lost, ReceiveAny, Request
 
@@ -224,6 +224,21 @@ def test_a_chain_of_waits_ends_with_the_one_to_blame() -> None:
         yield
 
     assert launch(server, learner, still, deadline=1.0).results == (2, "heard", None)
+
+
+def test_a_deadlock_of_those_who_are_left_is_one() -> None:
+    def server(context: RankContext) -> Program:
+        yield Exchange((Incoming(1, np.zeros(1), "number"), Incoming(2, np.zeros(1), "number")))
+
+    def killed(context: RankContext) -> Program:
+        stop("SIGKILL")
+        yield
+
+    def waits(context: RankContext) -> Program:
+        yield Exchange((Incoming(0, np.zeros(1), "number"),))
+
+    with pytest.raises(DeadlockError, match="^deadlock: server has waited .* for learner 2 in"):
+        launch(server, killed, waits)
 
 
 def test_nobody_waits_to_be_heard_with_a_lost_rank() -> None:

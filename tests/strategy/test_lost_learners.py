@@ -18,11 +18,17 @@ from minidl import data, nn, optim, plans, rng, sim
 from minidl.errors import InputError, WorkerError
 from minidl.nn import Array, Layer, Mode
 from minidl.plans import Decision, State
-from minidl.runtime import Processes
+from minidl.runtime import Processes, Virtual
 from minidl.strategy import LearnerLost, ParameterServer
 from minidl.train import History, Trainer
 
 pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture(autouse=True)
+def reference_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start at once; what a server does is the same."""
+    monkeypatch.setenv("MINIDL_KERNELS", "reference")
 
 
 @dataclass
@@ -147,6 +153,22 @@ def test_where_nobody_can_be_spared_it_is_refused(workers: int, rule: Any, messa
     how = ParameterServer(workers, rule, on_failure="continue")
     with pytest.raises(InputError, match=re.escape(message)):
         trainer(workers, {}).fit(samples(), epochs=1, batch_size=12, strategy=how)
+
+
+def test_where_nobody_is_lost_it_changes_nothing() -> None:
+    weights = []
+    for on_failure in ("raise", "continue"):
+        undisturbed = trainer(3, {})
+        how = ParameterServer(
+            3,
+            plans.KAsync(2),
+            on_failure=on_failure,  # type: ignore[arg-type]
+            runtime=Virtual(seed=1),
+        )
+        assert undisturbed.fit(samples(), epochs=2, batch_size=12, strategy=how).lost == []
+        weights.append(undisturbed.weights())
+    for name, values in weights[0].items():
+        np.testing.assert_array_equal(values, weights[1][name])
 
 
 def test_an_unknown_answer_to_failure_is_refused() -> None:
