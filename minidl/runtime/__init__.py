@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from minidl.runtime.requests import (
         Exchange,
         Incoming,
+        Lost,
         Outgoing,
         RankContext,
         ReceiveAny,
@@ -25,6 +26,7 @@ _HOMES = {
     "Alone": "alone",
     "Exchange": "requests",
     "Incoming": "requests",
+    "Lost": "requests",
     "MakeProgram": "base",
     "Outcome": "base",
     "Outgoing": "requests",
@@ -44,6 +46,7 @@ __all__ = [
     "Alone",
     "Exchange",
     "Incoming",
+    "Lost",
     "MakeProgram",
     "Outcome",
     "Outgoing",

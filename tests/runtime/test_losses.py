@@ -16,8 +16,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl.errors import DeadlockError, WorkerError
-from minidl.runtime import Exchange, Incoming, Outcome, Outgoing, Processes, RankContext, Report
-from minidl.runtime.requests import Lost, ReceiveAny, Request
+from minidl.runtime import (
+    Exchange,
+    Incoming,
+    Lost,
+    Outcome,
+    Outgoing,
+    Processes,
+    RankContext,
+    ReceiveAny,
+    Report,
+)
+from minidl.runtime.requests import Request
 
 Program = Generator[Request, Any, Any]
 pytestmark = pytest.mark.timeout(30)

@@ -102,6 +102,26 @@ def test_the_others_make_all_updates(rule: Any, gradients: int, kind: str, tmp_p
     assert (again.history + again.history).lost == [loss, loss]
 
 
+@pytest.mark.parametrize("rule", [plans.KSync(2), plans.KBatchSync(3), plans.KBatchAsync(3)])
+def test_two_may_be_lost_at_once(rule: Any) -> None:
+    struck = trainer(4, {0: (2, "SIGKILL"), 2: (2, "raise")})
+    how = ParameterServer(
+        4,
+        rule,
+        straggler=sim.Constant(0.005),
+        on_failure="continue",
+        runtime=Processes(deadline=20, slots=1, slot_bytes=64),
+    )
+    history = struck.fit(samples(), epochs=6, batch_size=12, strategy=how)
+    assert sorted(loss.learner for loss in history.lost) == ["learner 1", "learner 3"]
+    assert len(history.steps) == sum(record.steps for record in history.epochs)
+    assert {len(stale) for stale in history.staleness} == {rule.gradients(4)}
+    # Pictures and counts of ranks that left none.
+    sent = history.bytes_sent(["gradients"])
+    assert sent[0] == sent[1] == sent[3] == 0 < min(sent[2], sent[4])
+    history.timeline()
+
+
 def test_when_too_few_are_left_the_last_one_is_named() -> None:
     struck = trainer(3, {0: (9, "raise"), 2: (3, "SIGKILL")})
     how = ParameterServer(
