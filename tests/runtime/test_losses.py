@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,10 @@ def gather(messages: int, length: int) -> Callable[[RankContext], Program]:
                 counts[peer] += 1
             except Lost as loss:
                 lost[loss.rank] = loss.why
+                # Nothing more can come from it: its process has ended.
+                pid = re.search(r"process (\d+)", loss.why)
+                stat = Path(f"/proc/{pid and pid[1]}/stat")
+                assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
                 del arrays[loss.rank]
         for peer in counts:
             yield Exchange((Outgoing(peer, np.zeros(5 * length), "thanks"),))

@@ -16,7 +16,7 @@ SOME = ("server KAsync", "continue KBatchSync", "all-reduce torus", "pipeline gp
     ("names", "runs", "seed"),
     [
         pytest.param(SOME, 8, 4, marks=pytest.mark.timeout(60)),
-        pytest.param(cases(), 30, 1, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+        pytest.param(cases(), 46, 1, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
     ],
 )
 def test_every_run_ends_as_it_should_and_leaves_nothing(
