@@ -144,7 +144,9 @@ class Sabotaged(Processes):
         """Of each rank: when a fault may strike, and how often that came, or for how long."""
         assert self.outcome is not None
         found: list[tuple[int, str, float]] = []
-        for rank, spans in enumerate(self.outcome.trace.ranks):
+        trace = self.outcome.trace
+        rows = dict(zip(trace.names, trace.ranks, strict=True))
+        for rank, spans in enumerate(rows[name] for name in self.names):
             counts = Counter(KINDS[kind] for kind in spans["kind"]) + self.reports[rank]
             found += [(rank, moment, count) for moment, count in sorted(counts.items())]
             seconds = np.ptp([*spans["start"], *spans["stop"]]) if len(spans) else 0.0

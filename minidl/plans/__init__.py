@@ -1,5 +1,6 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
+from minidl.plans.buckets import Bucket, buckets
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -46,7 +47,7 @@ from minidl.plans.instructions import (
     split,
 )
 from minidl.plans.pipeline import SCHEDULES, Schedule, gpipe, sequential
-from minidl.plans.pricing import link_clock, predicted_seconds
+from minidl.plans.pricing import Link, link_clock, predicted_seconds
 from minidl.plans.server import (
     Async,
     Decision,
@@ -69,6 +70,7 @@ __all__ = [
     "Activation",
     "Async",
     "Backward",
+    "Bucket",
     "Collective",
     "Cost",
     "Decision",
@@ -81,6 +83,7 @@ __all__ = [
     "KBatchSync",
     "KSync",
     "LastingRule",
+    "Link",
     "Plan",
     "Program",
     "Push",
@@ -96,6 +99,7 @@ __all__ = [
     "all_to_all",
     "barrier",
     "broadcast",
+    "buckets",
     "bytes_sent",
     "check_all_reduce",
     "check_barrier",

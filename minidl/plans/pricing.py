@@ -6,11 +6,39 @@ The model of Hockney, Parallel Computing 20 (1994): a message of n bytes takes
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isfinite
 
 from minidl.errors import InputError
 from minidl.plans.instructions import Collective, Instruction, Send
 from minidl.plans.rendezvous import Seconds, execute
+
+
+@dataclass(frozen=True)
+class Link:
+    """What joins a rank with the network: a message of n bytes takes latency + n/bandwidth.
+
+    Parameters
+    ----------
+    latency
+        Of a message, in seconds.
+    bandwidth
+        In bytes a second; 1 Gbit/s is 125e6.
+
+    Raises
+    ------
+    InputError
+        If the latency is below 0 or not finite, or the bandwidth is not above 0.
+    """
+
+    latency: float
+    bandwidth: float
+
+    def __post_init__(self) -> None:
+        if not (self.latency >= 0 and isfinite(self.latency)):
+            raise InputError(f"latency must be at least 0 seconds, not {self.latency!r}")
+        if not self.bandwidth > 0:
+            raise InputError(f"bandwidth must be above 0 bytes a second, not {self.bandwidth!r}")
 
 
 def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) -> Seconds:
@@ -35,11 +63,9 @@ def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) 
     InputError
         If size or latency is below 0, or bandwidth is not above 0.
     """
-    for name, value in (("size", size), ("latency", latency)):
-        if not (value >= 0 and isfinite(value)):
-            raise InputError(f"{name} must be at least 0, not {value!r}")
-    if not bandwidth > 0:
-        raise InputError(f"bandwidth must be above 0, not {bandwidth!r}")
+    Link(latency, bandwidth)  # refuses what cannot be
+    if not (size >= 0 and isfinite(size)):
+        raise InputError(f"size must be at least 0 bytes, not {size!r}")
     together: list[dict[Instruction, int]] = [{} for _ in plan.programs]
     for sends, program in zip(together, plan.programs, strict=True):
         for step in program:

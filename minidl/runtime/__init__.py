@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from minidl.runtime.requests import (
         Exchange,
         Incoming,
+        Launch,
         Lost,
         Outgoing,
         RankContext,
@@ -26,6 +27,7 @@ _HOMES = {
     "Alone": "alone",
     "Exchange": "requests",
     "Incoming": "requests",
+    "Launch": "requests",
     "Lost": "requests",
     "MakeProgram": "base",
     "Outcome": "base",
@@ -46,6 +48,7 @@ __all__ = [
     "Alone",
     "Exchange",
     "Incoming",
+    "Launch",
     "Lost",
     "MakeProgram",
     "Outcome",

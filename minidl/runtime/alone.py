@@ -17,6 +17,8 @@ from minidl.runtime.trace import Trace
 class Alone:
     """Runs one program where it is called; its exceptions pass through untouched."""
 
+    link = None
+
     @contextmanager
     def share(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Mapping[str, np.ndarray]]:
         """The arrays themselves."""

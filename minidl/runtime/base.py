@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minidl.plans import Link
 from minidl.runtime.requests import RankContext, RankProgram
 from minidl.runtime.trace import Trace
 
@@ -45,6 +46,11 @@ class Outcome:
 
 class Runtime(Protocol):
     """Something that runs one program on each of several ranks."""
+
+    @property
+    def link(self) -> Link | None:
+        """What messages pass, if a network is emulated."""
+        ...
 
     def share(
         self, arrays: Mapping[str, np.ndarray]

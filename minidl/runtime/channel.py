@@ -8,16 +8,22 @@ that is killed blocks nobody. A large array goes through in pieces of a slot's s
 from __future__ import annotations
 
 import hashlib
+import struct
+import time
 from typing import Any, Protocol
 
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.plans import Link
 from minidl.runtime.messages import describe, mismatch
 from minidl.runtime.requests import Incoming, Outgoing
 
 HEADER = 256
-"""Bytes in front of each slot for a message's fingerprint: two for its length, then its text."""
+"""Bytes in front of each slot: eight for when the piece arrives, if the network is emulated; then
+a message's fingerprint, two for its length and then its text."""
+ARRIVAL = struct.Struct("d")
+ROOM = HEADER - ARRIVAL.size - 2
 
 
 class Semaphore(Protocol):
@@ -30,6 +36,25 @@ class Semaphore(Protocol):
     def release(self) -> None:
         """Add one."""
         ...
+
+
+class Uplink:
+    """A rank's emulated way into the network, which all that it sends passes in turn.
+
+    Parameters
+    ----------
+    link
+        Its latency and bandwidth.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._free = 0.0
+
+    def arrival(self, count: int) -> float:
+        """When so many bytes arrive that are sent now, on the clock that all processes share."""
+        self._free = max(self._free, time.monotonic()) + count / self._link.bandwidth
+        return self._free + self._link.latency
 
 
 class Channel:
@@ -45,6 +70,8 @@ class Channel:
         Count filled and free slots.
     bell
         Wakes the rank at the other end.
+    uplink
+        What delays the sender's messages; None where they arrive at once.
     """
 
     def __init__(
@@ -55,13 +82,18 @@ class Channel:
         items: Semaphore,
         space: Semaphore,
         bell: Semaphore,
+        uplink: Uplink | None = None,
     ) -> None:
         self.sender, self.receiver = sender, receiver
-        self.items, self.space, self.bell = items, space, bell
         self.slots = len(memory)
         self.turn = 0
         self.messages = 0
-        self._headers = [memoryview(slot[:HEADER]) for slot in memory]
+        self.due = 0.0
+        self._items, self._space, self._bell = items, space, bell
+        self._uplink = uplink
+        self._claimed = False
+        self._arrivals = [memoryview(slot[: ARRIVAL.size]) for slot in memory]
+        self._headers = [memoryview(slot[ARRIVAL.size : HEADER]) for slot in memory]
         self._bodies = memory[:, HEADER:]
         self._typed: dict[np.dtype[Any], list[np.ndarray]] = {}
 
@@ -75,6 +107,39 @@ class Channel:
             views = [body[: length * dtype.itemsize].view(dtype) for body in self._bodies]
             self._typed[dtype] = views
         return views
+
+    def has_space(self) -> bool:
+        """Claim a free slot, the one whose turn it is; whether there is one."""
+        return self._space.acquire(False)
+
+    def put(self, count: int) -> None:
+        """Send off the slot whose turn it is, with so many bytes in it."""
+        if self._uplink is not None:
+            ARRIVAL.pack_into(self._arrivals[self.turn], 0, self._uplink.arrival(count))
+        self.turn = (self.turn + 1) % self.slots
+        self._items.release()
+        self._bell.release()
+
+    def has_piece(self) -> bool:
+        """Whether a piece has arrived in the slot whose turn it is, where it stays until taken."""
+        if not self._claimed:
+            self._claimed = self._items.acquire(False)
+            if self._claimed and self._uplink is not None:
+                (self.due,) = ARRIVAL.unpack_from(self._arrivals[self.turn])
+        return self._claimed and self.on_its_way() <= 0
+
+    def on_its_way(self) -> float:
+        """Seconds until a piece that was sent arrives; none was sent, or it is here: 0."""
+        if self._uplink is None or not self._claimed:
+            return 0.0
+        return max(0.0, self.due - time.monotonic())
+
+    def take(self) -> None:
+        """Free the slot whose piece has been read."""
+        self._claimed = False
+        self.turn = (self.turn + 1) % self.slots
+        self._space.release()
+        self._bell.release()
 
     def write_header(self, mark: bytes) -> None:
         """Put a fingerprint before the slot whose turn it is."""
@@ -96,9 +161,9 @@ class Channel:
         """The fingerprint, as stored, of the channel's next message."""
         text = describe(self.messages, operation, array.dtype.str, array.shape).encode()
         self.messages += 1
-        if len(text) > HEADER - 2:
+        if len(text) > ROOM:
             digest = hashlib.blake2b(text, digest_size=8).hexdigest()
-            text = text[: HEADER - 19] + b" " + digest.encode()
+            text = text[: ROOM - 17] + b" " + digest.encode()
         return len(text).to_bytes(2, "little") + text
 
 
@@ -123,7 +188,7 @@ class Sending:
             return False
         channel = self._channel
         moved = False
-        while not self.done and channel.space.acquire(False):
+        while not self.done and channel.has_space():
             if self._mark is not None:
                 channel.write_header(self._mark)
                 self._mark = None
@@ -132,9 +197,7 @@ class Sending:
             slot[: len(piece)] = piece
             self._offset += len(piece)
             self.done = self._offset == len(self._flat)
-            channel.turn = (channel.turn + 1) % channel.slots
-            channel.items.release()
-            channel.bell.release()
+            channel.put(piece.nbytes)
             moved = True
         return moved
 
@@ -148,8 +211,6 @@ class Receiving:
         Where it comes from, and what was asked for.
     earlier
         The receive from the same peer that was asked for before it in this exchange.
-    claimed
-        Whether its first piece has already been taken from the channel's `items`.
     """
 
     def __init__(
@@ -157,7 +218,6 @@ class Receiving:
         channel: Channel,
         wish: Incoming,
         earlier: Receiving | None = None,
-        claimed: bool = False,
     ) -> None:
         self.peer, self.operation = wish.peer, wish.operation
         self.kind = "reduce" if wish.reduce else "receive"
@@ -169,7 +229,6 @@ class Receiving:
         self._flat = wish.array.reshape(-1)
         self._slots = channel.body(wish.array.dtype)
         self._offset = 0
-        self._claimed = claimed
 
     def advance(self) -> bool:
         """Take as many pieces out of the channel as have arrived; whether there was any."""
@@ -177,8 +236,7 @@ class Receiving:
             return False
         channel = self._channel
         moved = False
-        while not self.done and (self._claimed or channel.items.acquire(False)):
-            self._claimed = False
+        while not self.done and channel.has_piece():
             if self._mark is not None:
                 channel.check_header(self._mark)
                 self._mark = None
@@ -190,8 +248,6 @@ class Receiving:
                 target[...] = slot[: len(target)]
             self._offset += len(target)
             self.done = self._offset == len(self._flat)
-            channel.turn = (channel.turn + 1) % channel.slots
-            channel.space.release()
-            channel.bell.release()
+            channel.take()
             moved = True
         return moved

@@ -6,21 +6,24 @@ two ranks that swap arrays larger than the channels never block each other.
 
 from __future__ import annotations
 
+import copy
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import PlanError, WorkerError
+from minidl.runtime.background import Background
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
 from minidl.runtime.messages import check_array, check_channel, check_overlaps
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
+    Launch,
     Lost,
     Outgoing,
     RankProgram,
@@ -66,6 +69,11 @@ class Communicator:
     complain
         Tells the caller that a wait exceeds the deadline. The caller then ends all ranks, or
         whoever is to blame, and lets this one go on. Without it, `WaitedTooLong` is raised.
+
+    Attributes
+    ----------
+    beside
+        Records what the rank sends and receives beside its program.
     """
 
     def __init__(
@@ -90,6 +98,10 @@ class Communicator:
         self._deadline, self._polls, self._complain = deadline, polls, complain
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
+        self.beside = Recorder(clock=trace.clock)
+        twin = copy.copy(self)
+        twin._trace = self.beside
+        self.background = Background(twin.perform)
 
     def run(
         self, program: RankProgram, report: Callable[[Any], object], ask: Callable[[bool], object]
@@ -112,16 +124,23 @@ class Communicator:
                 request = go_on()
                 answer = None
                 try:
-                    if not isinstance(request, Report):
-                        answer = self.perform(request)
-                    else:
-                        report(request.event)
-                        if request.heard:
-                            self._be_heard(partial(ask, request.alone))
+                    match request:
+                        case Launch(requests):
+                            self.beside.step = self._trace.step
+                            self.background.launch(requests)
+                        case Report(event, heard, alone):
+                            report(event)
+                            if heard:
+                                self.background.settle()
+                                self._be_heard(partial(ask, alone))
+                        case _:
+                            self.background.settle()
+                            answer = self.perform(request)
                     go_on = partial(program.send, answer)
                 except Lost as lost:
                     go_on = partial(program.throw, lost)
         except StopIteration as stop:
+            self.background.settle()
             return stop.value
 
     def _be_heard(self, ask: Callable[[], object]) -> None:
@@ -160,7 +179,7 @@ class Communicator:
                 return self._receive_any(arrays, operation)
             case _:
                 raise PlanError(
-                    "a rank's program yields Exchange, ReceiveAny or Report, "
+                    "a rank's program yields Exchange, ReceiveAny, Report or Launch, "
                     f"not {type(request).__name__}"
                 )
 
@@ -202,6 +221,15 @@ class Communicator:
             {peer: channel.messages for peer, channel in self._incoming.items()},
         )
 
+    def on_its_way(self, peers: Sequence[int]) -> float:
+        """Seconds until the next piece arrives that one of these has sent; 0 if none has."""
+        due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
+        return min(filter(None, due), default=0.0)
+
+    def _silent(self, lost: list[int]) -> list[int]:
+        """Those of these lost ranks from which nothing is on its way any more."""
+        return [peer for peer in lost if not self.on_its_way([peer])]
+
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
             incoming = isinstance(wish, Incoming)
@@ -238,7 +266,7 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
-            elif wait is not None and gone:
+            elif wait is not None and (gone := self._silent(gone)):
                 wait.over()
                 missing = [each for each in pending if each.peer in gone]
                 lost += [each.peer for each in missing if isinstance(each, Receiving)]
@@ -271,14 +299,14 @@ class Communicator:
         wait, gone = None, list[int]()
         while True:
             for peer in peers:
-                if self._incoming[peer].items.acquire(False):
+                if self._incoming[peer].has_piece():
                     if wait is not None:
                         wait.over()
                     self._last_chosen = peer
                     wish = Incoming(peer, arrays[peer], operation)
-                    self._complete([Receiving(self._incoming[peer], wish, claimed=True)])
+                    self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
-            if wait is not None and gone:
+            if wait is not None and (gone := self._silent(gone)):
                 wait.over()
                 raise Lost(gone[0], self._status.why(gone[0]))
             if wait is None:
@@ -305,7 +333,7 @@ class _Wait:
         Returns
         -------
         list of int
-            Those of the peers that are lost. What they had sent before is there by now.
+            Those of the peers that are lost. What they had sent before is in its channel by now.
 
         Raises
         ------
@@ -325,8 +353,10 @@ class _Wait:
             self._peer = peers[0] if len(peers) == 1 else -1
             of._status.waiting(of.rank, peers, self._operation)
         slept = time.monotonic()
-        of._bell.acquire(True, NAP)
-        row["checks"] += 1
+        due = of.on_its_way(peers)
+        of._bell.acquire(True, min(due, NAP) if due else NAP)
+        if not due:  # else something is coming, and this is no deadlock
+            row["checks"] += 1
         if of._status.aborted:
             raise Aborted
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-from minidl.runtime.requests import Request
+from minidl.runtime.requests import Request, Requests
 
 T = TypeVar("T")
-Requests = Generator[Request, Any, Any]
 
 
 def conversation(function: Callable[[Callable[[Requests], Any]], T]) -> Generator[Request, Any, T]:

@@ -20,6 +20,7 @@ from multiprocess.process import BaseProcess
 
 import minidl
 from minidl.errors import InputError
+from minidl.plans import Link
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
 from minidl.runtime.interrupts import uninterrupted
@@ -53,6 +54,9 @@ class Processes:
         first where there is one.
     slots, slot_bytes
         How many slots each channel has, and the bytes that fit into one.
+    link
+        What every rank's messages pass, as if each were on a machine of its own: they then
+        arrive when a network's would. None delivers them at once.
 
     Raises
     ------
@@ -67,6 +71,7 @@ class Processes:
         *,
         slots: int = 4,
         slot_bytes: int = 1 << 18,
+        link: Link | None = None,
     ) -> None:
         if os.name != "posix":
             raise InputError("worker processes need Linux or macOS (on Windows: WSL)")
@@ -83,6 +88,7 @@ class Processes:
         self.deadline = deadline
         self.method = context or methods[0]
         self.slots, self.slot_bytes = slots, slot_bytes
+        self.link = link
 
     @contextmanager
     def share(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Mapping[str, np.ndarray]]:
@@ -141,7 +147,7 @@ class Processes:
         return Outcome(
             tuple(unpack(rank.result) for rank in done),
             tuple(rank.traffic for rank in done),
-            Trace(tuple(rank.spans for rank in done), names),
+            Trace.woven([rank.spans for rank in done], [rank.beside for rank in done], names),
         )
 
     def _run(
@@ -169,6 +175,7 @@ class Processes:
                 space=[context.Semaphore(self.slots) for _ in pairs],
                 bells=[context.Semaphore(0) for _ in range(size)],
                 status=status,
+                link=self.link,
             )
             with uninterrupted():
                 _start_server(self.method)

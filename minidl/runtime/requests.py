@@ -88,8 +88,22 @@ class Lost(Exception):
         self.rank, self.why = rank, why
 
 
-Request = Exchange | ReceiveAny | Report
-RankProgram = Generator[Request, Any, Any]
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """Carry out these requests beside the program, after all that was launched before.
+
+    Answered at once, with None. Exchanges that the program asks for itself begin when all
+    that it launched is done; an empty one thus waits for that. Until then it must not touch
+    the arrays in `requests`.
+    """
+
+    requests: Requests
+
+
+Request = Exchange | ReceiveAny | Report | Launch
+Requests = Generator[Request, Any, Any]
+"""Part of a program: yields requests, is resumed with their answers."""
+RankProgram = Requests
 """A rank's program: yields requests, is resumed with their answers, returns its result."""
 
 
@@ -118,7 +132,7 @@ class RankContext:
 
 def collective(
     plan: Collective, rank: int, vector: np.ndarray, operation: str, first: int = 0
-) -> Generator[Request, Any, None]:
+) -> Requests:
     """Carry out one rank's part of a collective plan on its own `vector`, in place.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,16 @@ from minidl.runtime.programs import Failure, make_program, pack, pack_small, unp
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
+    Launch,
     Outgoing,
     RankContext,
     RankProgram,
     ReceiveAny,
     Report,
     Request,
+    Requests,
 )
+from minidl.runtime.trace import BESIDE, Recorder
 
 
 @dataclass(eq=False)
@@ -53,6 +56,7 @@ class Rank:
     result: Any = None
     finished: bool = False
     asked: float = 0.0
+    held: Request | None = None
     traffic: dict[str, Traffic] = field(default_factory=dict)
 
 
@@ -104,7 +108,15 @@ class Schedule:
     ) -> None:
         self.unlimited = unlimited
         self.random = None if seed is None else random.Random(seed)
-        self.ranks = ranks
+        self.size = len(ranks)
+        self.launched: list[deque[Requests]] = [deque() for _ in ranks]
+        self.beside = [
+            Rank(
+                f"{rank.name}{BESIDE}", replace(rank.context, trace=Recorder()), b"", finished=True
+            )
+            for rank in ranks
+        ]
+        self.ranks = ranks + self.beside
         self.channels = {pair: _Channel() for pair in channels}
         self.listen = listen
         self.ready = list(range(len(ranks)))
@@ -126,7 +138,7 @@ class Schedule:
     def _resume(self, number: int) -> None:
         rank = self.ranks[number]
         try:
-            if rank.generator is None:
+            if rank.generator is None:  # which a rank's is that has never begun
                 rank.generator = make_program(rank.packed, rank.context)
                 request = next(rank.generator)
             else:
@@ -134,8 +146,11 @@ class Schedule:
             self._check(number, request)
         except StopIteration as stop:
             rank.finished = True
-            rank.result = unpack(pack(stop.value, f"the result of {rank.name}"))
-            self._let_go_on()
+            if number >= self.size:
+                self._settled(number - self.size)
+            else:
+                rank.result = unpack(pack(stop.value, f"the result of {rank.name}"))
+                self._let_go_on()
             return
         except (Exception, SystemExit) as error:
             raise Failure.of(error).error(rank.name) from error
@@ -146,28 +161,39 @@ class Schedule:
     def _check(self, number: int, request: Request) -> None:
         """Raise InputError or PlanError if the request cannot be carried out."""
         match request:
-            case Report():
+            case Report() | Launch() if number < self.size:
                 pass
             case Exchange(transfers):
                 for wish in transfers:
                     check_array(wish.array, receives=isinstance(wish, Incoming))
-                    check_channel(*_pair(number, wish), self.channels)
+                    check_channel(*self._pair(number, wish), self.channels)
                 check_overlaps(transfers)
             case ReceiveAny(arrays):
                 if not arrays:
                     raise PlanError("ReceiveAny was given no peer to receive from")
                 for peer, array in arrays.items():
                     check_array(array, receives=True)
-                    check_channel(peer, number, self.channels)
+                    check_channel(peer, number % self.size, self.channels)
             case _:
                 raise PlanError(
-                    "a rank's program yields Exchange, ReceiveAny or Report, "
-                    f"not {type(request).__name__}"
+                    "a rank's program yields Exchange, ReceiveAny, Report or Launch, and what it "
+                    f"launches the first two, not {type(request).__name__}"
                 )
 
     def _post(self, number: int, request: Request) -> None:
         rank = self.ranks[number]
+        beside = self.beside[number % self.size]
         match request:
+            case Launch(requests):
+                self.launched[number].append(requests)
+                if beside.finished:
+                    beside.finished = False
+                    beside.generator = _in_turn(self.launched[number])
+                    beside.context.trace.step = rank.context.trace.step
+                    self.ready.append(self.size + number)
+                self.ready.append(number)
+            case _ if rank is not beside and not beside.finished and not _passes(request):
+                rank.held = request
             case Report(event, heard, alone):
                 self.listen(number, unpack(pack_small(event, f"an event of {rank.name}")))
                 if heard and not alone:
@@ -178,20 +204,33 @@ class Schedule:
             case Exchange(transfers):
                 rank.waiting = [self._enter(number, wish) for wish in transfers]
                 for wish in transfers:
-                    self._join(*_pair(number, wish))
+                    self._join(*self._pair(number, wish))
                 self._finish_exchange(number)
             case ReceiveAny():
                 rank.choosing = request
                 self._choose(number)
 
+    def _settled(self, number: int) -> None:
+        """All that a rank launched is done: go on with what it asked for meanwhile."""
+        rank = self.ranks[number]
+        request, rank.held = rank.held, None
+        if request is not None:
+            self._post(number, request)
+
+    def _pair(self, number: int, wish: Outgoing | Incoming) -> tuple[int, int]:
+        """The (sender, receiver) of a transfer that rank `number` asked for."""
+        owner = number % self.size
+        return (wish.peer, owner) if isinstance(wish, Incoming) else (owner, wish.peer)
+
     def _let_go_on(self) -> None:
         """Resume the ranks that wait to be heard, once all that still run do."""
-        if len(self.asking) + sum(rank.finished for rank in self.ranks) == len(self.ranks):
+        finished = sum(rank.finished for rank in self.ranks[: self.size])
+        if len(self.asking) + finished == self.size:
             while self.asking:
                 self._answer(self.asking.pop(0), None)
 
     def _enter(self, number: int, wish: Outgoing | Incoming) -> _Transfer:
-        channel = self.channels[_pair(number, wish)]
+        channel = self.channels[self._pair(number, wish)]
         if isinstance(wish, Incoming):
             mark = Fingerprint.of(channel.received, wish.operation, wish.array)
             transfer = _Transfer(number, wish, mark, self.turn)
@@ -202,7 +241,7 @@ class Schedule:
         transfer = _Transfer(number, wish, mark, self.turn)
         channel.sent += 1
         channel.sends.append(transfer)
-        traffic = self.ranks[number].traffic
+        traffic = self.ranks[number % self.size].traffic
         before = traffic.get(wish.operation, Traffic())
         traffic[wish.operation] = Traffic(before.bytes + wish.array.nbytes, before.messages + 1)
         if self.unlimited:
@@ -217,8 +256,9 @@ class Schedule:
             receive = channel.receives.popleft()
             receive.value = self._take(sender, receiver, receive.fingerprint)
             receive.done = True
-            self._finish_exchange(receiver)
+            self._finish_exchange(receive.rank)
         self._choose(receiver)
+        self._choose(self.size + receiver)
 
     def _take(self, sender: int, receiver: int, expected: Fingerprint) -> np.ndarray:
         send = self.channels[sender, receiver].sends.popleft()
@@ -227,14 +267,14 @@ class Schedule:
             raise Failure.of(error).error(self.ranks[receiver].name)
         value = send.wish.array.copy() if send.value is None else send.value
         send.done = True
-        self._finish_exchange(sender)
+        self._finish_exchange(send.rank)
         return value
 
     def _finish_exchange(self, number: int) -> None:
         """Resume a rank whose transfers are all done, storing what it received in their order."""
         rank = self.ranks[number]
         elsewhere = rank.choosing is not None or number in self.ready or number in self.asking
-        if elsewhere or rank.finished:
+        if elsewhere or rank.finished or rank.held is not None:
             return
         if all(transfer.done for transfer in rank.waiting):
             for transfer in rank.waiting:
@@ -248,16 +288,17 @@ class Schedule:
         rank = self.ranks[number]
         if rank.choosing is None:
             return
-        offers = [p for p in rank.choosing.arrays if self.channels[p, number].sends]
+        owner = number % self.size
+        offers = [p for p in rank.choosing.arrays if self.channels[p, owner].sends]
         if not offers:
             return
-        peer = min(offers, key=lambda p: self.channels[p, number].sends[0].turn)
+        peer = min(offers, key=lambda p: self.channels[p, owner].sends[0].turn)
         array = rank.choosing.arrays[peer]
-        channel = self.channels[peer, number]
+        channel = self.channels[peer, owner]
         expected = Fingerprint.of(channel.received, rank.choosing.operation, array)
         rank.choosing = None
         channel.received += 1
-        array[...] = self._take(peer, number, expected)
+        array[...] = self._take(peer, owner, expected)
         self._answer(number, peer)
 
     def _answer(self, number: int, answer: Any) -> None:
@@ -281,22 +322,29 @@ class Schedule:
                 wants.append(f"receive {rank.choosing.operation!r} from any of {peers}")
             if number in self.asking:
                 wants.append("be heard with every other rank")
+            if rank.held is not None:
+                wants.append("go on when what it launched is done")
             if wants:
                 lines.append(f"{self._name(number)} waits to " + " and to ".join(wants))
         return "; ".join(lines)
 
     def _name(self, number: int) -> str:
-        name = self.ranks[number].name
-        return name if name == f"rank {number}" else f"rank {number} ({name})"
+        name, owner = self.ranks[number].name, f"rank {number % self.size}"
+        return name if name.startswith(owner) else f"{owner} ({name})"
 
     def _state(self, number: int) -> str:
         finished = ", which has finished" if self.ranks[number].finished else ""
         return self._name(number) + finished
 
 
-def _pair(number: int, wish: Outgoing | Incoming) -> tuple[int, int]:
-    """The (sender, receiver) of a transfer that rank `number` asked for."""
-    return (wish.peer, number) if isinstance(wish, Incoming) else (number, wish.peer)
+def _passes(request: Request) -> bool:
+    """Whether a rank need not wait for what it launched."""
+    return isinstance(request, Report) and not request.heard
+
+
+def _in_turn(launched: deque[Requests]) -> Requests:
+    while launched:
+        yield from launched.popleft()
 
 
 def _store(wish: Incoming, value: np.ndarray) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 
 KINDS = ("load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate")
+BESIDE = ", exchanges"
+"""Follows a rank's name where the spans are those beside its program."""
 SPAN = np.dtype([("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")])
 """One span: seconds on the machine's monotonic clock, an index into `KINDS`, the training
 step, and a micro-batch or a peer's rank (-1 where neither applies)."""
@@ -73,6 +75,19 @@ class Trace:
 
     ranks: tuple[np.ndarray, ...]
     names: tuple[str, ...]
+
+    @classmethod
+    def woven(
+        cls, ranks: Sequence[np.ndarray], beside: Sequence[np.ndarray], names: Sequence[str]
+    ) -> Trace:
+        """Below each rank that exchanged something beside its program a row with these spans."""
+        rows = [
+            row
+            for own, exchanged, name in zip(ranks, beside, names, strict=True)
+            for row in ((own, name), (exchanged, f"{name}{BESIDE}"))
+            if row[0] is own or len(exchanged)
+        ]
+        return cls(tuple(spans for spans, _ in rows), tuple(name for _, name in rows))
 
     @property
     def start(self) -> float:

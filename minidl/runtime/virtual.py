@@ -32,6 +32,8 @@ class Virtual:
         None lets ranks take turns; an integer draws whose turn it is.
     """
 
+    link = None
+
     def __init__(
         self, buffering: Literal["none", "unlimited"] = "none", seed: int | None = None
     ) -> None:
@@ -77,14 +79,15 @@ class Virtual:
             Rank(name, RankContext(rank, size, shared), program)
             for rank, (name, program) in enumerate(zip(names, packed, strict=True))
         ]
+        schedule = Schedule(
+            ranks,
+            check_channels(channels, size),
+            listen,
+            unlimited=self.buffering == "unlimited",
+            seed=self.seed,
+        )
         try:
-            Schedule(
-                ranks,
-                check_channels(channels, size),
-                listen,
-                unlimited=self.buffering == "unlimited",
-                seed=self.seed,
-            ).run()
+            schedule.run()
         finally:
             for rank in ranks:
                 if rank.generator is not None:
@@ -92,5 +95,9 @@ class Virtual:
         return Outcome(
             tuple(rank.result for rank in ranks),
             tuple(rank.traffic for rank in ranks),
-            Trace(tuple(rank.context.trace.spans() for rank in ranks), names),
+            Trace.woven(_spans(ranks), _spans(schedule.beside), names),
         )
+
+
+def _spans(ranks: Sequence[Rank]) -> list[np.ndarray]:
+    return [rank.context.trace.spans() for rank in ranks]

@@ -14,8 +14,9 @@ import multiprocess
 import numpy as np
 from multiprocess.connection import Connection, wait
 
+from minidl.plans import Link
 from minidl.runtime.base import Traffic
-from minidl.runtime.channel import HEADER, Channel, Semaphore
+from minidl.runtime.channel import HEADER, Channel, Semaphore, Uplink
 from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
 from minidl.runtime.memory import Segment
 from minidl.runtime.programs import Failure, make_program, pack, pack_small
@@ -49,6 +50,8 @@ class Wiring:
         A semaphore for each rank.
     status
         What each rank does.
+    link
+        What all messages pass, if a network is emulated.
     """
 
     channels: tuple[tuple[int, int], ...]
@@ -59,20 +62,21 @@ class Wiring:
     space: list[Semaphore]
     bells: list[Semaphore]
     status: Status
+    link: Link | None = None
 
     def ends(self, rank: int) -> tuple[dict[int, Channel], dict[int, Channel]]:
         """The channels out of and into a rank, by the rank at their other end."""
         row = (self.slots, HEADER + self.slot_bytes)
         outgoing: dict[int, Channel] = {}
         incoming: dict[int, Channel] = {}
+        uplink = None if self.link is None else Uplink(self.link)
         for place, (sender, receiver) in enumerate(self.channels):
             if rank not in (sender, receiver):
                 continue
             other = receiver if rank == sender else sender
             memory = self.segment.array(np.uint8, row, place * row[0] * row[1])
-            channel = Channel(
-                sender, receiver, memory, self.items[place], self.space[place], self.bells[other]
-            )
+            items, space = self.items[place], self.space[place]
+            channel = Channel(sender, receiver, memory, items, space, self.bells[other], uplink)
             (outgoing if rank == sender else incoming)[other] = channel
         return outgoing, incoming
 
@@ -123,11 +127,14 @@ class Done:
     result: bytes
     traffic: dict[str, Traffic]
     spans: np.ndarray
+    beside: np.ndarray
     messages: tuple[dict[int, int], dict[int, int]]
     lost: bool = False
 
 
-LOST = Done(pack_small(None, "nothing"), {}, np.zeros(0, SPAN), ({}, {}), lost=True)
+LOST = Done(
+    pack_small(None, "nothing"), {}, np.zeros(0, SPAN), np.zeros(0, SPAN), ({}, {}), lost=True
+)
 """Stands for what a lost worker would have said."""
 
 
@@ -194,7 +201,13 @@ def _run(job: Job, mail: _Mail) -> Done:
     finally:
         program.close()
     packed = pack(result, f"the result of {job.name}")
-    return Done(packed, communicator.traffic, context.trace.spans(), communicator.messages)
+    return Done(
+        packed,
+        communicator.traffic,
+        context.trace.spans(),
+        communicator.beside.spans(),
+        communicator.messages,
+    )
 
 
 def _set_threads(threads: int) -> None:

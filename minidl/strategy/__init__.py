@@ -8,6 +8,7 @@ from minidl.errors import unknown_name
 from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
 from minidl.strategy.clocked import VirtualServer
+from minidl.strategy.compression import Compression, Compressor, Float16, TopK
 from minidl.strategy.job import EpochDone, Event, Job, LearnerLost, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
@@ -16,8 +17,11 @@ from minidl.strategy.serial import Serial
 
 __all__ = [
     "AllReduce",
+    "Compression",
+    "Compressor",
     "EpochDone",
     "Event",
+    "Float16",
     "Job",
     "Layout",
     "LearnerLost",
@@ -29,6 +33,7 @@ __all__ = [
     "Stage",
     "StepDone",
     "Strategy",
+    "TopK",
     "Verdict",
     "VirtualServer",
     "known",

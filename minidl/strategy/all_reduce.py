@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from math import inf
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,15 +20,16 @@ from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Collective, FullySync, all_reduce, costs, ring_all_reduce
 from minidl.runtime import Runtime
-from minidl.runtime.conversation import Requests
-from minidl.runtime.requests import RankContext, RankProgram, Report, collective
+from minidl.runtime.requests import RankContext, RankProgram, Report, Requests, collective
 from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
+from minidl.strategy.compression import Compression, TopK
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
+from minidl.strategy.reduction import Reduction
 from minidl.strategy.replica import Replica, evaluate_share
-from minidl.tasks import Sums
+from minidl.tasks import Sums, Supervised
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,19 @@ class AllReduce(Strategy):
     plan
         Makes the all-reduce for that many ranks instead; any plan that ends with the
         sum on every rank will do.
+    bucket_bytes
+        Gradients are exchanged in buckets of at least so many bytes, those of the last layers
+        first. None exchanges them all at once.
+    overlap
+        Whether a bucket is exchanged as soon as the backward pass has filled it, while that
+        goes on with earlier layers; without `bucket_bytes`, in buckets of 256 KiB. The
+        weights come out the same, bit for bit, as without overlap of the same buckets.
     straggler
         A law of times: real workers sleep so long before each step, and in virtual time
         each takes so long for it.
+    compression
+        What makes gradients smaller for their way: `Float16` or `TopK`; None sends them as
+        they are. The running means of batch normalisation are never compressed.
     runtime
         What the workers run on; real processes by default.
     """
@@ -56,11 +68,25 @@ class AllReduce(Strategy):
     algorithm: str = "ring"
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Callable[[int], Collective] | None = None
+    bucket_bytes: int | None = None
+    overlap: bool = False
     straggler: Law | None = None
+    compression: Compression | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
+        if self.bucket_bytes is not None:
+            positive("bucket_bytes", self.bucket_bytes)
+        if not isinstance(self.compression, Compression | None):
+            raise InputError(
+                f"compression is Float16(), TopK(share) or None, not {self.compression!r}"
+            )
+        if isinstance(self.compression, TopK) and (self.plan or self.algorithm != "ring"):
+            raise InputError(
+                "TopK gathers entries around a ring: algorithm must be 'ring' and plan None, "
+                f"not {self.algorithm!r} and {self.plan!r}"
+            )
 
     @property
     def name(self) -> str:
@@ -70,6 +96,7 @@ class AllReduce(Strategy):
     def formula(self) -> str:
         cost = self._plan().cost
         each = "2N(P−1)/P" if cost is None else cost.words[2]
+        each = each if self.compression is None else self.compression.words(each)
         return f"{each} from each of P workers" if self._even else f"{each} from the busiest"
 
     @property
@@ -80,24 +107,59 @@ class AllReduce(Strategy):
     def check(self, job: Job) -> None:
         require_workers(self.workers, job)
         self._plan()
+        if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
+            raise InputError(
+                "overlap=True is for supervised tasks in full precision: elsewhere a gradient may "
+                "change again after a backward pass through its layer"
+            )
+        if self.compression is not None and job.precision is not None:
+            raise InputError(
+                "compression takes gradients of full precision, not of mixed precision, in which "
+                "some overflow by design: train without compression or without precision"
+            )
 
     def in_virtual_time(self) -> VirtualServer:
-        return VirtualServer(self.workers, FullySync(), self.straggler or Constant(1.0))
+        if self.compression is not None:
+            raise InputError("in virtual time nothing is sent: compression must be None")
+        if self.overlap and self.runtime.link is not None:
+            raise InputError("in virtual time no part of an exchange is hidden: use overlap=False")
+        law = self.straggler or Constant(1.0)
+        return VirtualServer(self.workers, FullySync(), law, self._plan(), self.runtime.link)
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
+        how = _How(self._bucket_length(job), self.overlap, self.compression, self.straggler)
         channels = {*plan.channels()}
+        if self.compression is not None:
+            channels |= self.compression.channels(plan)
         if synchronised(job.model):
             channels |= {*ring_all_reduce(self.workers).channels()}
         return Layout(
-            [partial(_program, job.detached(), plan, self.straggler)] * self.workers,
+            [partial(_program, job.detached(), plan, how)] * self.workers,
             [f"worker {rank}" for rank in range(self.workers)],
             sorted(channels),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         cost = self._plan().cost or costs.ring(self.workers)
-        return {"gradients": cost.sent(job.exchanged * job.dtype.itemsize)}
+        itemsize = job.dtype.itemsize
+        gradients, means = np.zeros(self.workers), np.zeros(self.workers)
+        for path, times in job.exchanges.items():
+            for bucket in job.buckets(path, self._bucket_length(job)):
+                length = bucket.place.stop - bucket.place.start
+                if bucket.place.start >= job.trainable:
+                    means += times * np.array(cost.sent(length * itemsize))
+                elif self.compression is None:
+                    gradients += times * np.array(cost.sent(length * itemsize))
+                else:
+                    gradients += times * np.array(self.compression.sent(cost, length, itemsize))
+        sent = {"gradients": tuple(gradients.tolist())}
+        return sent | ({"running means": tuple(means.tolist())} if means.any() else {})
+
+    def _bucket_length(self, job: Job) -> float:
+        if self.bucket_bytes is None and not self.overlap:
+            return inf
+        return (self.bucket_bytes or BUCKET_BYTES) / job.dtype.itemsize
 
     def _plan(self) -> Collective:
         if self.plan is None:
@@ -108,30 +170,50 @@ class AllReduce(Strategy):
         return plan
 
 
+BUCKET_BYTES = 1 << 18
+
 RingAllReduce = AllReduce
 """Named for the algorithm that is used unless another one is chosen."""
 
 
-def _program(
-    job: Job, plan: Collective, straggler: Law | None, context: RankContext
-) -> RankProgram:
+class _How(NamedTuple):
+    """What a worker needs to know of the strategy, beside the plan."""
+
+    bucket_length: float
+    overlap: bool
+    compression: Compression | None
+    straggler: Law | None
+
+
+def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     rank, size = context.rank, context.size
     replica, ring = Replica(job, context), ring_all_reduce(size)
+    compressor = None
+    if how.compression is not None:
+        compressor = how.compression.start(replica.buffer.places, job.dtype)
 
     def add_up(array: np.ndarray) -> Requests:
         return collective(ring, rank, array, "statistics")
 
+    def exchange(grads: np.ndarray, place: slice) -> Requests:
+        if place.start >= job.trainable:
+            return collective(plan, rank, grads, "running means")
+        if compressor is None:
+            return collective(plan, rank, grads, "gradients")
+        return compressor.all_reduce(plan, rank, grads, "gradients", place.start)
+
+    reduction = Reduction(replica, exchange, how.bucket_length)
+    listen = reduction.beside if how.overlap else None
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
-            if straggler is not None:
-                time.sleep(straggler.draw(job.seed, rank, step))
+            if how.straggler is not None:
+                time.sleep(how.straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
-                sums += yield from replica.gradients_together(phase, batch, step, add_up)
-                grads = replica.part(replica.buffer.grads, phase)
-                yield from collective(plan, rank, grads, "gradients")
-                replica.store(replica.buffer.grads, phase, grads)
+                reduction.begin(phase)
+                sums += yield from replica.gradients_together(phase, batch, step, add_up, listen)
+                yield from reduction.finish()
                 replica.update(phase)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         if rank == 0:

@@ -17,7 +17,7 @@ import numpy as np
 
 from minidl.data import Batch, Loader
 from minidl.errors import InputError
-from minidl.plans import Push, Rule
+from minidl.plans import Collective, Link, Push, Rule, predicted_seconds
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.sim import Apply, Cancel, Event, Law, Start, server_events
@@ -46,14 +46,15 @@ class VirtualServer(Strategy):
         When the server updates.
     law
         How long learners take for a mini-batch.
-    beside
-        Seconds that every update takes besides, e.g. for an all-reduce.
+    plan, link
+        If given, every update takes besides what this all-reduce takes over such links.
     """
 
     workers: int
     rule: Rule
     law: Law
-    beside: float = 0.0
+    plan: Collective | None = None
+    link: Link | None = None
     runtime: Runtime = field(default_factory=Alone, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +81,13 @@ class VirtualServer(Strategy):
         if job.precision is not None:
             raise InputError("virtual time computes in full precision, not in mixed precision")
 
+    def exchange_seconds(self, job: Job) -> float:
+        """What the gradients' way takes in each update."""
+        if self.plan is None or self.link is None:
+            return 0.0
+        size = job.length * job.dtype.itemsize
+        return predicted_seconds(self.plan, size, self.link.latency, self.link.bandwidth)
+
     def layout(self, job: Job) -> Layout:
         return Layout([partial(_program, job.detached(), self)], ["server and learners"])
 
@@ -91,6 +99,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica, work = Replica(job, context), MiniBatches(job, how.workers)
     weights = GivenWeights(replica)
+    beside = how.exchange_seconds(job)
     events = server_events(how.rule, how.law, how.workers, seed=job.seed)
     updates, ended = 0, 0.0
     for epoch in Epochs(job, context):
@@ -105,7 +114,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             for push, values, weight in zip(update.pushes, given, trust, strict=True):
                 sums += _gradients(replica, values, work.batch(push), push, samples, weight)
             replica.update(Phase("", step))
-            time = update.time + updates * how.beside
+            time = update.time + updates * beside
             yield Report(StepDone(epoch.number, step, samples, sums, time, stale))
         replica.commit()
         epoch.seconds, ended = time - ended, time

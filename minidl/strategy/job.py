@@ -15,6 +15,7 @@ import numpy as np
 from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
 from minidl.optim import MixedPrecision, Optimizer
+from minidl.plans import Bucket, buckets
 from minidl.tasks import Sums, Task
 
 
@@ -98,12 +99,26 @@ class Job:
         return self.loader(self.epochs.start).batch_size
 
     @property
+    def exchanges(self) -> Counter[str]:
+        """By the path of what learns, how many updates there are whose gradients ranks share."""
+        steps = range(self.first_step, self.first_step + self.steps)
+        return Counter(phase.path for step in steps for phase in self.task.phases(step))
+
+    @property
     def exchanged(self) -> int:
         """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
-        steps = range(self.first_step, self.first_step + self.steps)
-        paths = Counter(phase.path for step in steps for phase in self.task.phases(step))
-        lengths = {path: sum(map(_size, parts_of(self.index, path).values())) for path in paths}
-        return sum(count * lengths[path] for path, count in paths.items())
+        lengths = {path: _sizes(parts_of(self.index, path)) for path in self.exchanges}
+        return sum(times * lengths[path] for path, times in self.exchanges.items())
+
+    def buckets(self, path: str, least: float) -> tuple[Bucket, ...]:
+        """The gradients of what learns at a path, then its running means, in buckets.
+
+        Each but the last of either holds so many numbers, at least.
+        """
+        here = parts_of(self.index, path)
+        learnt = {name: place for name, place in here.items() if place.stop <= self.trainable}
+        means = {name: place for name, place in here.items() if name not in learnt}
+        return buckets(learnt, least) + buckets(means, least)
 
     def loader(self, epoch: int) -> Loader:
         """The loader of an epoch's training data."""
@@ -134,8 +149,8 @@ class Job:
         return replace(self, train=train, validation=validation)
 
 
-def _size(place: slice) -> int:
-    return int(place.stop - place.start)
+def _sizes(places: Mapping[str, slice]) -> int:
+    return sum(place.stop - place.start for place in places.values())
 
 
 def _with_arrays(

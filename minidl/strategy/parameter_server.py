@@ -19,7 +19,6 @@ from minidl.errors import InputError, PlanError
 from minidl.nn import synchronised
 from minidl.plans import FullySync, LastingRule, Rule, ring_all_reduce
 from minidl.runtime import Runtime
-from minidl.runtime.conversation import Requests
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
@@ -28,6 +27,7 @@ from minidl.runtime.requests import (
     RankProgram,
     ReceiveAny,
     Report,
+    Requests,
     collective,
 )
 from minidl.sim import Constant, Law
@@ -134,6 +134,11 @@ class ParameterServer(Strategy):
             ) from None
 
     def in_virtual_time(self) -> VirtualServer:
+        if self.runtime.link is not None:
+            raise InputError(
+                "in virtual time a server's link, which all learners share, is not simulated: "
+                "use a runtime without link, or an all-reduce"
+            )
         return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:

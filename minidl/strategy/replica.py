@@ -16,8 +16,8 @@ from minidl.errors import NonFiniteError
 from minidl.nn import Layer, Mode, Parameter, ParameterBuffer, parts_of, synchronised
 from minidl.optim import LossScale, Optimizer
 from minidl.plans import split
-from minidl.runtime.conversation import Requests, conversation
-from minidl.runtime.requests import RankContext, Request
+from minidl.runtime.conversation import conversation
+from minidl.runtime.requests import RankContext, Request, Requests
 from minidl.strategy.job import Job
 from minidl.tasks import Phase, Sums
 
@@ -99,7 +99,12 @@ class Replica:
             return self.job.task.gradients(phase, self.model, self._input(batch), mode, self.trace)
 
     def gradients_together(
-        self, phase: Phase, batch: Batch, step: int, add_up: Callable[[np.ndarray], Requests]
+        self,
+        phase: Phase,
+        batch: Batch,
+        step: int,
+        add_up: Callable[[np.ndarray], Requests],
+        listen: Callable[[Callable[[Requests], Any]], None] | None = None,
     ) -> Generator[Request, Any, Sums]:
         """As `gradients`, on ranks that share a batch: layers may need sums over all of them.
 
@@ -109,11 +114,19 @@ class Replica:
             As for `gradients`. Also a rank whose slice is empty takes part in the sums.
         add_up
             Makes the requests that leave in an array its sum over all ranks.
+        listen
+            Is given, before the pass, what carries out requests in the middle of it.
         """
-        if not synchronised(self.model):
+        meets = synchronised(self.model)
+        if listen is None and not meets:
             return self.gradients(phase, batch, step)
 
         def compute(ask: Callable[[Requests], Any]) -> Sums:
+            if listen is not None:
+                listen(ask)
+            if not meets:
+                return self.gradients(phase, batch, step)
+
             def total(array: np.ndarray) -> np.ndarray:
                 summed = np.array(array)
                 ask(add_up(summed))

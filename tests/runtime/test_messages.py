@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from launching import RUNTIMES, SMALL_SLOTS, Program, each_runtime, launch
 
 from minidl import plans
 from minidl.errors import (
@@ -34,32 +35,10 @@ from minidl.runtime import (
     Virtual,
     collective,
 )
-from minidl.runtime.requests import Request
 
-Program = Generator[Request, Any, Any]
-SMALL_SLOTS = Processes(deadline=10, slots=2, slot_bytes=64)
-RUNTIMES: dict[str, Runtime] = {
-    "virtual": Virtual(),
-    "buffered": Virtual("unlimited", seed=3),
-    "processes": Processes(deadline=10),
-    "small slots": SMALL_SLOTS,
-}
-each_runtime = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
 each_plan = pytest.mark.parametrize(
     "make", [plans.ring_all_reduce, plans.server_reduce], ids=["ring", "server"]
 )
-
-
-def launch(
-    runtime: Runtime,
-    *programs: Callable[[RankContext], Program],
-    names: list[str] | None = None,
-    listen: Callable[[int, Any], None] = lambda rank, event: None,
-) -> Outcome:
-    """Run programs whose ranks may all talk to each other."""
-    size = len(programs)
-    pairs = [(a, b) for a in range(size) for b in range(size) if a != b]
-    return runtime.launch(programs, shared={}, channels=pairs, listen=listen, names=names)
 
 
 def all_reduce(runtime: Runtime, plan: Collective, vectors: np.ndarray) -> Outcome:

@@ -14,7 +14,7 @@ from networks import Case, assert_same_weights, dense_cases, image_cases, token_
 from minidl import data, nn, optim, plans, rng, sim, strategy
 from minidl.errors import InputError
 from minidl.optim import MixedPrecision
-from minidl.runtime import Virtual
+from minidl.runtime import Processes, Virtual
 from minidl.strategy import AllReduce, ParameterServer, Serial
 from minidl.tasks import Adversarial
 from minidl.train import Trainer
@@ -23,6 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:mixed precision computes in floa
 LAWS: list[sim.Law] = [
     sim.Constant(1.0), sim.Exponential(1.0), sim.ShiftedExponential(1.0, 1.0), sim.Pareto(1.0, 2.5),
 ]  # fmt: skip
+
+
+LINKED = Processes(link=plans.Link(0.0, 1e9))
 
 
 def rules(learners: int) -> st.SearchStrategy[Any]:
@@ -150,6 +153,23 @@ def test_a_run_is_repeatable_to_the_last_bit(
     assert one.history.to_json() | {"epochs": 0} == two.history.to_json() | {"epochs": 0}
 
 
+@pytest.mark.parametrize("algorithm", ["ring", "tree", "halving-doubling"])
+def test_an_all_reduce_over_links_takes_what_was_predicted(algorithm: str) -> None:
+    """Each update takes a mini-batch and the plan's way over the links, whatever the data."""
+    dataset = data.Dataset(rng.stream(0, "x").normal(size=(12, 3)), np.arange(12) % 2)
+    case = Case(
+        (nn.Linear(5), nn.Tanh(), nn.Linear(2)), dataset, nn.CrossEntropy(), optim.SGD(0.1), 4, 0
+    )
+    link = plans.Link(latency=0.25, bandwidth=1e3)
+    how = AllReduce(4, algorithm, straggler=sim.Constant(2.0), runtime=Processes(link=link))
+    times = virtual(case, how).history.series("time")
+    parameters = 5 * 3 + 5 + 2 * 5 + 2
+    each = 2.0 + plans.predicted_seconds(
+        plans.all_reduce(4, algorithm), 8 * parameters, link.latency, link.bandwidth
+    )
+    np.testing.assert_allclose(times, each * np.arange(1, len(times) + 1))
+
+
 def test_asynchronous_learners_learn() -> None:
     train, test = data.digits()
     for rule in (plans.Async(), plans.KSync(4), plans.KBatchAsync(4), plans.Softsync(2)):
@@ -195,6 +215,8 @@ def test_real_workers_sleep_as_the_law_says(make: Any) -> None:
             "computes in full precision",
         ),
         (lambda: sim.Constant(-1.0), "-1"),
+        (lambda: fitted(ParameterServer(2, runtime=LINKED)), "a server's link, which all learners"),
+        (lambda: fitted(AllReduce(2, overlap=True, runtime=LINKED)), "use overlap=False"),
     ],
 )
 def test_bad_input_is_one_clear_error(act: Any, message: str) -> None:

@@ -1,0 +1,66 @@
+"""What a rank carries out beside its program: exchanges launched, one after the other."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from minidl.runtime.requests import Requests
+
+
+class Background:
+    """A thread that performs what was launched, in the order in which it was.
+
+    Only one of program and thread ever performs: the program waits in `settle` before
+    it asks for anything itself. So both use the same channels, without a lock.
+
+    Parameters
+    ----------
+    perform
+        Carries out one request, and returns its answer.
+    """
+
+    def __init__(self, perform: Callable[[Any], Any]) -> None:
+        self._perform = perform
+        self._launched: queue.Queue[Requests] = queue.Queue()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def launch(self, requests: Requests) -> None:
+        """Carry these out after all that was launched before."""
+        self._raise()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self._launched.put(requests)
+
+    def settle(self) -> None:
+        """Wait until everything launched is done; what went wrong there is raised here."""
+        if self._thread is not None:
+            self._launched.join()
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while True:
+            requests = self._launched.get()
+            try:
+                if self._error is None:
+                    self._carry_out(requests)
+            except BaseException as error:  # raised again where it is waited for
+                self._error = error
+            self._launched.task_done()
+
+    def _carry_out(self, requests: Requests) -> None:
+        answer: Any = None
+        while True:
+            try:
+                request = requests.send(answer)
+            except StopIteration:
+                return
+            answer = self._perform(request)

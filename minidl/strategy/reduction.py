@@ -1,0 +1,150 @@
+"""The all-reduce of a phase's gradients, bucket by bucket, beside the backward pass or after it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minidl.nn import Layer, Mode, Parameter
+from minidl.plans import Bucket
+from minidl.runtime.requests import Exchange, Launch, Requests
+from minidl.strategy.replica import Replica
+from minidl.tasks import Phase
+
+Ask = Callable[[Requests], Any]
+"""Carries out requests in the middle of a pass."""
+
+
+class Reduction:
+    """Leaves in a replica's gradients their sums over all ranks.
+
+    Buckets are exchanged in the same order on every rank, each one whole. So it makes no
+    difference to the sums when that happens.
+
+    Parameters
+    ----------
+    replica
+        Holds the gradients.
+    exchange
+        Makes the requests that leave in an array, a place in the gradients, its sum over all
+        ranks.
+    least
+        Numbers in a bucket, at least.
+    """
+
+    def __init__(
+        self, replica: Replica, exchange: Callable[[np.ndarray, slice], Requests], least: float
+    ) -> None:
+        self._replica, self._exchange, self._least = replica, exchange, least
+        self._left: deque[Bucket] = deque()
+        self._complete: set[str] = set()
+        self._ask: Ask | None = None
+        self._watch: Watch | None = None
+
+    def begin(self, phase: Phase) -> None:
+        """Have all buckets of a phase still to come."""
+        self._left = deque(self._replica.job.buckets(phase.path, self._least))
+        self._complete.clear()
+
+    def beside(self, ask: Ask) -> None:
+        """Launch, during the pass that begins now, each bucket as soon as it is filled."""
+        if self._watch is None:
+            self._watch = Watch(self._replica.model, self._filled)
+        self._watch.begin()
+        self._ask = ask
+
+    def finish(self) -> Requests:
+        """Exchange the buckets left when the pass has ended, and wait for those launched."""
+        self._ask = None
+        while self._left:
+            yield from self._exchanged(self._left.popleft())
+        yield Exchange(())
+
+    def _filled(self, name: str) -> None:
+        self._complete.add(name)
+        while self._ask is not None and self._left and self._left[0].names <= self._complete:
+            self._ask(self._launched(self._left.popleft()))
+
+    def _launched(self, bucket: Bucket) -> Requests:
+        yield Launch(self._exchanged(bucket))
+
+    def _exchanged(self, bucket: Bucket) -> Requests:
+        return self._exchange(self._replica.buffer.grads[bucket.place], bucket.place)
+
+
+class Watch:
+    """Tells when a backward pass has completed the gradient of a parameter.
+
+    It has when as many backward passes have gone through the layers that use the parameter
+    as forward passes: a layer may be used twice, and two layers may share a parameter. A layer
+    uses its own parameters, and those of layers below it that it does not call.
+
+    Parameters
+    ----------
+    model
+        Its layers are watched from now on.
+    tell
+        Is given the parameter's name.
+    """
+
+    def __init__(self, model: Layer, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._names = {id(parameter): name for name, parameter in model.parameters().items()}
+        for _, layer in model.walk():
+            below = {self._names[id(each)] for each in layer.parameters().values()}
+            if below:
+                self._follow(layer, below)
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget a pass that was not finished."""
+        self._open: Counter[str] = Counter()
+        self._used: set[str] = set()
+        self._uses: dict[int, list[set[str]]] = defaultdict(list)
+
+    def _follow(self, layer: Layer, below: set[str]) -> None:
+        own = {
+            self._names[id(each)] for each in vars(layer).values() if isinstance(each, Parameter)
+        }
+        plain, inside = layer.forward, False
+
+        def forward(x: np.ndarray, mode: Mode) -> tuple[np.ndarray, Any]:
+            if not mode.training:
+                return plain(x, mode)
+            before, self._used = self._used, set()
+            result = plain(x, mode)
+            uses = own | (below - self._used)
+            self._used |= uses | before
+            self._uses[id(layer)].append(uses)
+            self._open.update(uses)
+            return result
+
+        def counted(gradient: Callable[..., Any]) -> Callable[..., Any]:
+            def backward(dy: np.ndarray, saved: Any) -> Any:
+                nonlocal inside
+                if inside:  # `accumulate` has called `backward`
+                    return gradient(dy, saved)
+                inside = True
+                try:
+                    dx = gradient(dy, saved)
+                finally:
+                    inside = False
+                self._close(self._uses[id(layer)].pop())
+                return dx
+
+            return backward
+
+        vars(layer).update(
+            forward=forward,
+            backward=counted(layer.backward),
+            accumulate=counted(layer.accumulate),
+        )
+
+    def _close(self, uses: set[str]) -> None:
+        self._open.subtract(uses)
+        for name in sorted(uses):
+            if not self._open[name]:
+                self._tell(name)
