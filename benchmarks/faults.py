@@ -41,7 +41,10 @@ from minidl.strategy import AllReduce, EpochDone, ParameterServer, Pipeline, Str
 from minidl.train import History, Trainer
 
 FAULTS = ("raise", "SIGKILL", "SIGSTOP")
-MOMENTS = (*KINDS, "report", "heard", "after a while")
+TIMED = ("after a while", "at its end")
+"""Moments that are no events of the program: some seconds after it began, or has returned."""
+ENDING = 0.004
+"""Seconds, about, that a rank takes to tell its result."""
 DEADLINE = 3.0
 """Seconds that a rank may be silent: a stopped one is found out after these."""
 MARGIN = 20.0
@@ -89,9 +92,9 @@ class Fault:
             meet(kind)
 
         context.trace.add = adding  # type: ignore[method-assign]
+        timer = threading.Timer(self.number, self.strike)
+        timer.daemon = True
         if self.moment == "after a while":
-            timer = threading.Timer(self.number, self.strike)
-            timer.daemon = True
             timer.start()
         running = make(context)
         resume: Callable[[], Any] = partial(next, running)
@@ -99,6 +102,8 @@ class Fault:
             try:
                 request = resume()
             except StopIteration as stop:
+                if self.moment == "at its end":
+                    timer.start()
                 return stop.value
             if isinstance(request, Report):
                 meet("heard" if request.heard else "report")
@@ -150,7 +155,7 @@ class Sabotaged(Processes):
             counts = Counter(KINDS[kind] for kind in spans["kind"]) + self.reports[rank]
             found += [(rank, moment, count) for moment, count in sorted(counts.items())]
             seconds = np.ptp([*spans["start"], *spans["stop"]]) if len(spans) else 0.0
-            found.append((rank, "after a while", float(seconds)))
+            found += [(rank, "after a while", float(seconds)), (rank, "at its end", ENDING)]
         return found
 
 
@@ -254,7 +259,7 @@ class Sweep:
         found = [each for each in self._moments[case.name] if each[0] or not case.continues]
         moment = drawn.choice(sorted({moment for _, moment, _ in found}))
         rank, _, count = drawn.choice([each for each in found if each[1] == moment])
-        if moment == "after a while":
+        if moment in TIMED:
             return Fault(rank, drawn.choice(FAULTS[1:]), moment, drawn.uniform(0, count), flag)
         what = drawn.choices(FAULTS, (2, 2, 1))[0]
         return Fault(rank, what, moment, drawn.randrange(int(count)), flag)
@@ -304,7 +309,7 @@ def _complaint(
     assert history is not None
     if not result.case.continues:
         # A rank that is killed or stopped when it has said its last word harms nobody.
-        harmless = not result.struck or fault.moment == "after a while"
+        harmless = not result.struck or fault.moment in TIMED
         return "" if harmless else "went on, as if nothing had happened"
     lost = [loss.learner for loss in history.lost]
     named = all(loss.why.startswith(f"{name} ") for loss in history.lost)

@@ -18,9 +18,11 @@ from minidl.runtime.communicator import WaitedTooLong
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
 from minidl.runtime.requests import Lost
-from minidl.runtime.status import Status
-from minidl.runtime.worker import GRACE, LOST, Asked, Done, Events
+from minidl.runtime.status import FINISHED, Status
+from minidl.runtime.worker import GRACE, LENGTH, LOST, Asked, Done, Events
 
+PART = 1 << 16
+"""Bytes read at once of what a worker says."""
 LOOK = 0.25
 """Seconds between two looks at the table of what each rank does."""
 
@@ -57,6 +59,7 @@ class Supervisor:
         expendable: Collection[int] = (),
     ) -> None:
         self._workers, self._pipes = workers, pipes
+        self._parts = [bytearray() for _ in pipes]
         self._status, self._bells = status, bells
         self._names, self._listen = names, listen
         self._diagnosis = Diagnosis(status, names, deadline)
@@ -94,11 +97,22 @@ class Supervisor:
         return [self._done[rank] for rank in range(len(self._workers))]
 
     def _read(self, rank: int) -> None:
-        try:
-            packed = self._pipes[rank].recv_bytes()
-        except (EOFError, OSError):
+        """Take in what has come, without waiting for the rest of a message: it may never come."""
+        news = os.read(self._pipes[rank].fileno(), PART)
+        if not news:
             self._lose(rank, self._death(rank))
             return
+        parts = self._parts[rank]
+        parts += news
+        while len(parts) >= LENGTH.size and rank not in self._done:
+            end = LENGTH.size + LENGTH.unpack_from(parts)[0]
+            if len(parts) < end:
+                return
+            packed = bytes(memoryview(parts)[LENGTH.size : end])
+            del parts[:end]
+            self._hear(rank, packed)
+
+    def _hear(self, rank: int, packed: bytes) -> None:
         match message := unpack(packed):
             case Events(events):
                 for event in events:
@@ -110,6 +124,7 @@ class Supervisor:
                 self._answer()
             case Done():
                 self._done[rank] = message
+                self._status.doing(rank, FINISHED)
                 self._answer()
             case Failure():
                 self._lose(rank, message.error(self._names[rank]))

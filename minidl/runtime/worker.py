@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -28,6 +29,8 @@ BEAT = 0.1
 """Seconds between two heartbeats."""
 BATCH = 0.05
 """Seconds for which events are gathered before they are sent to the caller."""
+LENGTH = struct.Struct("!Q")
+"""Comes before every message to the caller."""
 GRACE = 1.0
 """Seconds that a worker told to stop may take."""
 
@@ -165,8 +168,8 @@ def main(job: Job) -> None:
     status.doing(job.rank, COMPUTING)
     try:
         done = _run(job, mail)
-        status.doing(job.rank, FINISHED)
         mail.close(done)
+        status.doing(job.rank, FINISHED)  # only now: if it stops before, that is to be noticed
     except Aborted:
         pass
     except Lost as lost:
@@ -279,8 +282,13 @@ class _Mail:
                 events, self._events = self._events, []
             try:
                 if events:
-                    self._pipe.send_bytes(pack_small(Events(events), "events"))
+                    self._write(pack_small(Events(events), "events"))
                 if last is not None:
-                    self._pipe.send_bytes(last)
+                    self._write(last)
             except (BrokenPipeError, ConnectionResetError):
                 os._exit(1)  # the caller is gone, so nobody is left to tell
+
+    def _write(self, packed: bytes) -> None:
+        rest = memoryview(LENGTH.pack(len(packed)) + packed)
+        while rest:
+            rest = rest[os.write(self._pipe.fileno(), rest) :]
