@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
+
+from minidl.runtime.machine import Machine, cores
+
+__all__ = ["TORCH", "cores", "interleaved", "machine"]
 
 TORCH = importlib.util.find_spec("torch") is not None
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def machine() -> str:
     """The machine, in a line."""
-    name = platform.processor() or platform.machine()
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                break
-    versions = f"Python {platform.python_version()}"
+    line = str(Machine.here())
     if TORCH:
         import torch
 
-        versions += f", PyTorch {torch.__version__}"
-    return f"{name}, {cores()} cores, {platform.system()}, {versions}"
+        line += f"; PyTorch {torch.__version__}"
+    return line
 
 
 PAUSE = 0.04

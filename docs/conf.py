@@ -49,7 +49,16 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-CHAPTERS = ("all_reduce", "collectives", "compression", "parameter_servers", "training")
+CHAPTERS = (
+    "all_reduce",
+    "benchmarking",
+    "collectives",
+    "compression",
+    "parameter_servers",
+    "stale_gradients",
+    "stragglers",
+    "training",
+)
 PAGES = ("index", *CHAPTERS, "coverage", "architecture")
 html_sidebars: dict[str, list[str]] = {page: [] for page in (*PAGES, "experiments/*")}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "

@@ -12,12 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from minidl.runtime import machine
+
 MIB = 1 << 20
 PACKAGES = ("numpy", "numba", "multiprocess", "safetensors")
 SHM = Path("/dev/shm")
 SHM_NEEDED, SHM_COMFORTABLE = 32 * MIB, 256 * MIB
 """Room in bytes without which the demo fails, and with which larger models run too."""
-CGROUPS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
 
 
@@ -130,10 +131,9 @@ def _packages() -> Finding:
 
 
 def _cores() -> Finding:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    usable = usable or 1
+    usable = machine.cores()
     found = f"{usable} of {os.cpu_count()} may be used"
-    limit = _cgroup_cores()
+    limit = machine.container_cores()
     if limit is not None and limit < usable:
         return Finding(
             "cores",
@@ -144,19 +144,6 @@ def _cores() -> Finding:
     if usable == 1:
         return Finding("cores", "warn", found, "Workers will take turns: equal weights, no gain.")
     return Finding("cores", "ok", found)
-
-
-def _cgroup_cores() -> float | None:
-    """How many cores' time the container's limit allows, or None if it sets no limit."""
-    unified, quota = CGROUPS
-    if unified.is_file():
-        allowed, period = unified.read_text().split()
-        return None if allowed == "max" else int(allowed) / int(period)
-    if quota.is_file():
-        microseconds = int(quota.read_text())
-        period_file = quota.with_name("cpu.cfs_period_us")
-        return None if microseconds < 0 else microseconds / int(period_file.read_text())
-    return None
 
 
 def _blas() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The command line: ``minidl train``, ``compare``, ``simulate``, ``summary`` and so on."""
+"""The command line: ``minidl train``, ``compare``, ``simulate``, ``bench`` and so on."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ simulate = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(simulate, name="simulate")
+
+bench = typer.Typer(
+    help="Measurements of this machine, with everything that makes them comparable.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(bench, name="bench")
 
 Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipeline stages.")]
 Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
@@ -76,6 +83,9 @@ def train(
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
     ] = "serial",
     workers: Workers = 2,
+    servers: Annotated[
+        int, typer.Option(help="Servers that hold a part of the parameters each.")
+    ] = 1,
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -126,7 +136,7 @@ def train(
     with _explained():
         command.run(
             Options(
-                task, model, strategy, workers, epochs, batch_size, optimizer, lr, seed,
+                task, model, strategy, workers, servers, epochs, batch_size, optimizer, lr, seed,
                 resume, save, plot, timeline, trace, out, as_json,
             )
         )  # fmt: skip
@@ -204,6 +214,76 @@ def simulate_collectives(
 
     with _explained():
         command.collectives(ranks, latency, bandwidth, size, as_json=as_json)
+
+
+@simulate.command("formulas")
+def simulate_formulas(
+    seed: Annotated[int, typer.Option(help="Decides times and noise.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Every formula of servers, staleness, collectives, pipelines and large batches, held to.
+
+    Exit status 1 says that a measured value is further from its formula than its stated error.
+    """
+    from minidl.cli import formulas as command
+
+    with _explained():
+        agrees = command.run(seed, as_json=as_json)
+    raise typer.Exit(0 if agrees else 1)
+
+
+@bench.command("scaling")
+def bench_scaling(
+    dataset: Annotated[
+        str, typer.Option("--data", help="digits, fashion-mnist-small or fashion-mnist.")
+    ] = "digits",
+    model: Annotated[str, typer.Option("--model", "-m", help="Which network.")] = "digits_cnn",
+    strategy: Annotated[
+        str, typer.Option("--strategy", "-s", help="ring, or server: a parameter server.")
+    ] = "ring",
+    algorithm: Annotated[
+        str | None,
+        typer.Option(help="How workers sum, rather than by a ring: tree, server, full, torus ..."),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option("--workers", "-w", help="Numbers P, with commas between them.")
+    ] = "1,2,4",
+    mode: Annotated[
+        str, typer.Option(help="strong: the global batch stays; weak: each worker's; or both.")
+    ] = "both",
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Of the serial run.")] = 64,
+    target: Annotated[float, typer.Option(help="The test accuracy to which all train.")] = 0.95,
+    epochs: Annotated[int, typer.Option("--epochs", "-e", help="Then a run is given up.")] = 30,
+    repeats: Annotated[int, typer.Option(help="Rounds in which each trains once.")] = 3,
+    optimizer: Annotated[str, typer.Option(help="As in minidl train.")] = "sgd",
+    lr: Annotated[
+        float | None, typer.Option(help="Learning rate.", show_default="the optimizer's usual one")
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Of each process, the serial one too.")] = 1,
+    link: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LATENCY,BANDWIDTH",
+            help="Emulate a network between the workers: seconds, and bytes a second.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the first round; the next has the next.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Save a picture.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Speedup, efficiency, communication and time to accuracy, for P workers.
+
+    [dim]minidl bench scaling --model lenet5 --workers 1,2,4 --plot scaling.png[/dim]
+    """
+    from minidl.cli import bench as command
+
+    with _explained():
+        command.scaling(
+            command.Options(
+                dataset, model, strategy, algorithm, workers, mode, batch_size, target, epochs,
+                repeats, optimizer, lr, threads, link, seed, plot, as_json,
+            )
+        )  # fmt: skip
 
 
 @app.command()

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from minidl.errors import InputError, unknown_name
 from minidl.plans import (
@@ -24,10 +27,14 @@ from minidl.plans import (
 )
 from minidl.sim import Constant, Exponential, Law, ShiftedExponential, simulate_server
 from minidl.sim.formulas import mean_staleness, order_statistic, seconds_per_update, wasted_share
+from minidl.sim.measure import standard_error
+from minidl.sim.server import CANCELLED
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+SPREAD = 5
+"""How many standard errors a mean may be off: more happens once in a million times."""
 MOST_RANKS = 256
 """Proving all plans for so many takes about half a minute; for twice as many, eight times that."""
 
@@ -42,17 +49,31 @@ class Beside:
         The two.
     at_most
         Whether the formula is only known to be a bound from above.
+    error
+        The standard error of what was measured; None where it is exact or unknown.
     """
 
     formula: float | None
     measured: float
     at_most: bool = False
+    error: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the two agree, within `SPREAD` standard errors where there is one."""
+        if self.formula is None:
+            return True
+        room = 1e-9 * abs(self.formula) + SPREAD * (self.error or 0.0)
+        return self.measured <= self.formula + room and (
+            self.at_most or self.measured >= self.formula - room
+        )
 
     def show(self) -> tuple[str, str]:
-        """Both, to four digits."""
+        """Both, to four digits, and the standard error to one."""
         bound = "≤ " if self.at_most else ""
-        known = "–" if self.formula is None else f"{bound}{_digits(self.formula)}"
-        return known, _digits(self.measured)
+        known = "–" if self.formula is None else f"{bound}{digits(self.formula)}"
+        spread = f" ±{self.error:.1g}".replace("0.", ".") if self.error else ""
+        return known, digits(self.measured) + spread
 
 
 @dataclass(frozen=True)
@@ -129,6 +150,8 @@ def server_rows(law: Law, learners: int, k: int, updates: int, seed: int) -> lis
     rows = []
     for name, rule in rules.items():
         run = simulate_server(rule, law, learners, updates, seed=seed)
+        spent = run.work["stop"] - run.work["start"]
+        vain = spent * ((run.work["fate"] == CANCELLED) - run.wasted) / spent.mean()
         seconds = seconds_per_update(rule, law, learners)
         # No law here leaves more of a mini-batch to do than a new one has.
         bound = order_statistic(law, k, learners) if isinstance(rule, KAsync) else None
@@ -138,12 +161,22 @@ def server_rows(law: Law, learners: int, k: int, updates: int, seed: int) -> lis
                 Beside(
                     bound if seconds is None else seconds, run.seconds_per_update,
                     seconds is None and bound is not None,
+                    _error(np.diff(run.times, prepend=0.0)),
                 ),
-                Beside(mean_staleness(rule, learners), float(run.staleness.mean())),
-                Beside(wasted_share(rule, law, learners), run.wasted),
+                Beside(
+                    mean_staleness(rule, learners), float(run.staleness.mean()),
+                    error=_error(run.staleness),
+                ),
+                Beside(wasted_share(rule, law, learners), run.wasted, error=_error(vain)),
             )
         )  # fmt: skip
     return rows
+
+
+def _error(values: np.ndarray) -> float | None:
+    """The standard error of a run's mean, None if the run is too short to tell."""
+    error = standard_error([values])
+    return None if isnan(error) else error
 
 
 def collective_rows(ranks: int, latency: float, bandwidth: float, size: int) -> list[CollectiveRow]:
@@ -184,20 +217,18 @@ def server(
     """Simulate and print; see ``minidl simulate server --help``."""
     rows = server_rows(service_law(law, rate, shift), learners, k, updates, seed)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
-    table = _table(
-        "rule", ("seconds\nper update", "mean\nstaleness", "share\nin vain"), "simulated"
-    )
+    table = _table("rule", ("seconds an\nupdate", "mean\nstale", "share in\nvain"), "simulated")
     for row in rows:
         table.add_row(row.rule, *row.seconds.show(), *row.staleness.show(), *row.cancelled.show())
     after = f" after {shift:g} s" if shift else ""
-    _print(
+    print_table(
         f"{learners} learners, K = {k}, {law} times{after}, rate {rate:g}/s, {updates:,} updates",
         table,
-        "By formula, and simulated. Staleness: how many updates a gradient missed. In vain: of the "
-        "learners' working time, what went into cancelled mini-batches. – where no formula is "
-        "known, ≤ where only a bound is.",
+        "By formula, and simulated ± standard error. Staleness: how many updates a gradient "
+        "missed. In vain: of the learners' working time, what went into cancelled mini-batches. "
+        "– where no formula is known, ≤ where only a bound is.",
     )
 
 
@@ -205,19 +236,19 @@ def collectives(ranks: int, latency: float, bandwidth: float, size: int, *, as_j
     """Prove, count, price and print; see ``minidl simulate collectives --help``."""
     rows = collective_rows(ranks, latency, bandwidth, size)
     if as_json:
-        _print_json(rows)
+        print_json(rows)
         return
     table = _table("all-reduce", ("steps", "messages", "bytes,\nbusiest"), "counted")
     for heading in ("ms", "bus\nMB/s"):
         table.add_column(heading, justify="right", vertical="bottom")
     for row in rows:
-        bus = "–" if row.bus_bandwidth is None else _digits(row.bus_bandwidth / 1e6)
+        bus = "–" if row.bus_bandwidth is None else digits(row.bus_bandwidth / 1e6)
         figures = (row.steps, row.messages, row.sent)
         table.add_row(
             row.algorithm, *(text for each in figures for text in each.show()),
-            _digits(1e3 * row.seconds), bus,
+            digits(1e3 * row.seconds), bus,
         )  # fmt: skip
-    _print(
+    print_table(
         f"{ranks} ranks, {size:,} bytes, latency {1e6 * latency:g} µs, "
         f"bandwidth {bandwidth / 1e6:g} MB/s",
         table,
@@ -240,7 +271,8 @@ def _table(first: str, figures: Sequence[str], measured: str) -> Table:
     return table
 
 
-def _print(title: str, table: Table, notes: str) -> None:
+def print_table(title: str, table: Table, notes: str) -> None:
+    """A table between its title and what is to be said of it."""
     from rich.console import Console
 
     console = Console()
@@ -249,11 +281,12 @@ def _print(title: str, table: Table, notes: str) -> None:
     console.print(f"\n{notes}", style="dim", highlight=False)
 
 
-def _print_json(rows: Sequence[ServerRow] | Sequence[CollectiveRow]) -> None:
+def print_json(rows: Sequence[Any]) -> None:
+    """The rows, each a dataclass, as JSON."""
     print(json.dumps([asdict(row) for row in rows], indent=2))
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Whole numbers as they are, others to four digits."""
     if value == int(value):
         return f"{int(value):,}"

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 from minidl import strategy
 from minidl.cli import recipes
@@ -20,7 +21,7 @@ def run(options: Options) -> None:
     """Train, save what was asked for, and print the result."""
     _require_places(options)
     recipe = recipes.make(options)
-    how = strategy.make(options.strategy, options.workers)
+    how = strategy.make(options.strategy, options.workers, options.servers)
     trainer = Trainer(recipe.model, recipe.loss, recipe.optimizer, seed=options.seed)
     if options.resume is not None:
         trainer.load(options.resume)
@@ -59,17 +60,28 @@ def run(options: Options) -> None:
 
 def _require_places(options: Options) -> None:
     """Refuse, before anything is trained, files that could not be written afterwards."""
-    for path in (options.save, options.plot, options.timeline, options.trace):
-        if path is None:
-            continue
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise InputError(f"{path} cannot be written: a file in a folder of yours is needed")
+    for path in (options.save, options.trace):
+        require_place(path)
+    for path in (options.plot, options.timeline):
+        require_picture(path)
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is no folder for pictures")
-    for path in (options.plot, options.timeline):
-        if path is not None and path.suffix not in _PICTURES:
-            raise InputError(f"{path} must end in one of {', '.join(_PICTURES)}")
+
+
+def require_place(path: Path | None) -> None:
+    """Refuse a file that could not be written."""
+    if path is None:
+        return
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise InputError(f"{path} cannot be written: a file in a folder of yours is needed")
+
+
+def require_picture(path: Path | None) -> None:
+    """Refuse a picture that could not be written."""
+    require_place(path)
+    if path is not None and path.suffix not in _PICTURES:
+        raise InputError(f"{path} must end in one of {', '.join(_PICTURES)}")
 
 
 def _printer(quiet: bool) -> Callable[[str], None]:

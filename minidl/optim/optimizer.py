@@ -50,6 +50,11 @@ class Optimizer:
         """Whether `update` must be told how long the whole gradient is."""
         return False
 
+    @property
+    def needs_distance(self) -> bool:
+        """Whether `weights` must be told how far the weights have moved."""
+        return False
+
     def weights(self, staleness: Sequence[int], distances: Sequence[float]) -> tuple[float, ...]:
         """What a parameter server multiplies the gradients of one update with.
 
@@ -58,7 +63,8 @@ class Optimizer:
         staleness
             For each gradient, how many updates it has missed.
         distances
-            How far the weights have moved since those that it was computed from.
+            How far the weights have moved since those that it was computed from. Told only
+            if `needs_distance`; otherwise NaN.
         """
         return (1.0,) * len(staleness)
 

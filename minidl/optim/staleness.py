@@ -67,6 +67,10 @@ class StalenessAware(Optimizer):
         if self.constant is not None:
             self.require("constant", 0, strict=True)
 
+    @property
+    def needs_distance(self) -> bool:
+        return self.constant is not None
+
     def weights(self, staleness: Sequence[int], distances: Sequence[float]) -> tuple[float, ...]:
         if self.constant is not None:
             return tuple(

@@ -1,6 +1,7 @@
 """Distributed algorithms as plain data: collectives, pipeline schedules, server rules."""
 
-from minidl.plans.buckets import Bucket, buckets
+from minidl.plans.balance import balance
+from minidl.plans.buckets import Bucket, Bucketing, Launches, buckets
 from minidl.plans.check import (
     bytes_sent,
     check_all_reduce,
@@ -71,6 +72,7 @@ __all__ = [
     "Async",
     "Backward",
     "Bucket",
+    "Bucketing",
     "Collective",
     "Cost",
     "Decision",
@@ -83,6 +85,7 @@ __all__ = [
     "KBatchSync",
     "KSync",
     "LastingRule",
+    "Launches",
     "Link",
     "Plan",
     "Program",
@@ -97,6 +100,7 @@ __all__ = [
     "all_gather",
     "all_reduce",
     "all_to_all",
+    "balance",
     "barrier",
     "broadcast",
     "buckets",

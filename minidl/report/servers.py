@@ -1,4 +1,4 @@
-"""Pictures of parameter servers: who works in vain, and how old gradients are."""
+"""Pictures of parameter servers: work in vain, the age of gradients, and error against time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.report import timeline
 from minidl.report.style import SERIES, SPAN_COLOURS, new_figure, save
 from minidl.sim import ServerRun
 from minidl.sim.server import APPLIED, CANCELLED, UNFINISHED
@@ -22,7 +23,7 @@ FATES: Mapping[int, tuple[str, dict[str, Any]]] = {
         "applied",
         {"facecolor": SPAN_COLOURS["forward"], "edgecolor": SPAN_COLOURS["backward"]},
     ),
-    CANCELLED: ("cancelled", {"facecolor": "white", "edgecolor": SERIES[1], "hatch": "////"}),
+    CANCELLED: ("cancelled", {"facecolor": "white", **timeline.CANCELLED}),
     UNFINISHED: ("not used yet", {"facecolor": "white", "edgecolor": "#888888"}),
 }
 """What a mini-batch's bar looks like, by what became of it."""
@@ -150,4 +151,56 @@ def draw_staleness(
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(fontsize=7)
     panels[0].set_ylabel("share of gradients")
+    return save(figure, path)
+
+
+Curve = tuple[Sequence[float], Sequence[float]]
+"""Seconds at which updates were made, and the error at each."""
+
+
+def draw_trade_off(
+    runs: Mapping[str, Mapping[str, Curve]], path: str | Path | None = None, *, points: int = 30
+) -> Figure:
+    """Draw error against run time under several rules, on one clock or on several.
+
+    Parameters
+    ----------
+    runs
+        By clock (a panel each, side by side), and within it by rule, the times and errors
+        of all updates, such as a history's ``series("time")`` and ``losses``.
+    path
+        Where to save the picture, if anywhere.
+    points
+        Of each curve, up to where the first one ends; each is a mean over the time between.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        If there is no curve, or one is empty or has not as many times as errors.
+    """
+    curves = [curve for panel in runs.values() for curve in panel.values()]
+    if not curves or not all(len(times) == len(errors) > 0 for times, errors in curves):
+        raise InputError("each curve has as many times as errors, and at least one")
+    edges = np.linspace(0, min(float(times[-1]) for times, _ in curves), points + 1)
+    figure = new_figure(1 + 4.5 * len(runs), 4)
+    panels = figure.subplots(1, len(runs), squeeze=False, sharex=True, sharey=True)[0]
+    colours: dict[str, str] = {}
+    for axes, (clock, panel) in zip(panels, runs.items(), strict=True):
+        for name, (times, errors) in panel.items():
+            new = name not in colours
+            colour = colours.setdefault(name, SERIES[len(colours) % len(SERIES)])
+            window = np.searchsorted(edges, times)  # from 1 on: a window has its right edge
+            means = [
+                part.mean() if len(part := np.asarray(errors)[window == each]) else np.nan
+                for each in range(1, points + 1)
+            ]
+            middles = (edges[:-1] + edges[1:]) / 2
+            axes.semilogy(middles, means, color=colour, label=name if new else None)
+        axes.set(title=clock, xlabel="seconds", xlim=(0, edges[-1]))
+    panels[0].set_ylabel("error")
+    figure.legend(loc="outside right upper", frameon=False)
     return save(figure, path)

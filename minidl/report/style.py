@@ -22,6 +22,8 @@ SPAN_COLOURS = {
     "reduce": "#CC79A7",
     "update": "#009E73",
     "evaluate": "#999999",
+    "sleep": "#B7DBC9",
+    "cancelled": "#FFFFFF",
 }
 
 

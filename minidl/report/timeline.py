@@ -4,25 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minidl.errors import InputError
-from minidl.report.style import SPAN_COLOURS, new_figure, save
+from minidl.report.style import SERIES, SPAN_COLOURS, new_figure, save
 from minidl.runtime.trace import KINDS, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BUSY = ("load", "forward", "backward", "reduce", "update", "evaluate")
+BUSY = ("load", "forward", "backward", "reduce", "update", "evaluate", "sleep", "cancelled")
+"""What counts as work: also the sleep that stands for it, and what is cancelled later."""
+CANCELLED = {"edgecolor": SERIES[1], "hatch": "////"}
+"""What marks work that comes to nothing, in every timeline."""
 
 
 def draw_timeline(
-    trace: Trace, path: str | Path | None = None, *, steps: tuple[int, int] | None = None
+    trace: Trace,
+    path: str | Path | None = None,
+    *,
+    steps: tuple[int, int] | None = None,
+    seconds: tuple[float, float] | None = None,
 ) -> Figure:
-    """Draw a row of coloured spans for each rank.
+    """Draw a row of coloured spans for each rank; cancelled work is hatched.
 
     Parameters
     ----------
@@ -32,13 +39,16 @@ def draw_timeline(
         Where to save the picture, if anywhere.
     steps
         First and last training step to draw; the last three if None.
+    seconds
+        What to draw instead, from and to so many seconds after the first span. It suits
+        learners that are at different steps: each counts its own mini-batches.
 
     Raises
     ------
     InputError
-        If the trace holds nothing of these steps.
+        If the trace holds nothing of these steps or seconds.
     """
-    return draw_timelines({"": trace}, path, steps=steps)
+    return draw_timelines({"": trace}, path, steps=steps, seconds=seconds)
 
 
 def draw_timelines(
@@ -46,6 +56,7 @@ def draw_timelines(
     path: str | Path | None = None,
     *,
     steps: tuple[int, int] | None = None,
+    seconds: tuple[float, float] | None = None,
 ) -> Figure:
     """As `draw_timeline`, for several runs under each other, by name."""
     from matplotlib.patches import Patch
@@ -55,12 +66,21 @@ def draw_timelines(
     panels = figure.subplots(len(traces), 1, squeeze=False, height_ratios=[n + 0.5 for n in rows])
     seen: set[str] = set()
     for axes, (name, trace) in zip(panels[:, 0], traces.items(), strict=True):
-        seen |= _draw_trace(axes, trace, _last_steps(trace, 3) if steps is None else steps)
+        if seconds is None:
+            first, last = _last_steps(trace, 3) if steps is None else steps
+            part, what = trace.steps(first, last), f"steps {first} to {last}"
+        else:
+            part, what = trace.between(*seconds), f"seconds {seconds[0]} to {seconds[1]}"
+        if not any(len(spans) for spans in part.ranks):
+            raise InputError(f"the trace holds nothing of {what}")
+        zero = part.start if seconds is None else trace.start + seconds[0]
+        seen |= _draw_trace(axes, part, zero)
+        axes.set_xlim(left=0, right=None if seconds is None else 1e3 * (seconds[1] - seconds[0]))
         if name:
             axes.set_title(name, loc="left", fontsize=10)
     panels[-1, 0].set_xlabel("milliseconds")
     handles = [
-        Patch(facecolor=SPAN_COLOURS[kind], edgecolor="#888888", label=kind)
+        Patch(facecolor=SPAN_COLOURS[kind], label=kind, **_edge(kind, "#888888"))
         for kind in KINDS
         if kind in seen
     ]
@@ -74,11 +94,11 @@ def _last_steps(trace: Trace, count: int) -> tuple[int, int]:
     return max(0, last - count), max(0, last - 1)
 
 
-def _draw_trace(axes: Axes, trace: Trace, steps: tuple[int, int]) -> set[str]:
-    part = trace.steps(*steps)
-    if not any(len(spans) for spans in part.ranks):
-        raise InputError(f"the trace holds nothing of steps {steps[0]} to {steps[1]}")
-    zero = part.start
+def _edge(kind: str, plain: str) -> dict[str, Any]:
+    return CANCELLED if kind == "cancelled" else {"edgecolor": plain}
+
+
+def _draw_trace(axes: Axes, part: Trace, zero: float) -> set[str]:
     drawn: set[str] = set()
     for row, spans in enumerate(part.ranks):
         for index, kind in enumerate(KINDS):
@@ -91,9 +111,9 @@ def _draw_trace(axes: Axes, trace: Trace, steps: tuple[int, int]) -> set[str]:
             axes.broken_barh(
                 list(zip(starts, lengths, strict=True)),
                 (row - 0.4, 0.8),
-                facecolors=SPAN_COLOURS[kind],
-                edgecolors="#888888" if kind in ("forward", "backward") else "none",
+                facecolor=SPAN_COLOURS[kind],
                 linewidth=0.4,
+                **_edge(kind, "#888888" if kind in ("forward", "backward") else "none"),
             )
         axes.text(
             1.005, row, f"{busy_share(part, row):.0%} busy", va="center", fontsize=8,
@@ -101,7 +121,6 @@ def _draw_trace(axes: Axes, trace: Trace, steps: tuple[int, int]) -> set[str]:
         )  # fmt: skip
     axes.set_yticks(range(len(part.names)), part.names)
     axes.set_ylim(len(part.names) - 0.4, -0.6)
-    axes.set_xlim(left=0)
     return drawn
 
 

@@ -24,6 +24,7 @@ from minidl.plans import Link
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
 from minidl.runtime.interrupts import uninterrupted
+from minidl.runtime.machine import cores
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
@@ -52,6 +53,8 @@ class Processes:
     context
         How processes are started: ``"forkserver"`` or ``"spawn"``; None takes the
         first where there is one.
+    threads
+        How many the kernels of each rank use; if None, ranks share the cores.
     slots, slot_bytes
         How many slots each channel has, and the bytes that fit into one.
     link
@@ -69,6 +72,7 @@ class Processes:
         deadline: float = 60.0,
         context: str | None = None,
         *,
+        threads: int | None = None,
         slots: int = 4,
         slot_bytes: int = 1 << 18,
         link: Link | None = None,
@@ -77,6 +81,8 @@ class Processes:
             raise InputError("worker processes need Linux or macOS (on Windows: WSL)")
         if not (math.isfinite(deadline) and deadline > 0):
             raise InputError(f"the deadline is a positive number of seconds, not {deadline}")
+        if threads is not None and threads < 1:
+            raise InputError(f"a rank needs at least 1 thread, not {threads}")
         if slots < 1 or slot_bytes < 64 or slot_bytes % 64:
             raise InputError(
                 "a channel needs at least 1 slot of a positive multiple of 64 bytes, "
@@ -87,6 +93,7 @@ class Processes:
             raise InputError(f"context is one of {', '.join(methods)} or None, not {context!r}")
         self.deadline = deadline
         self.method = context or methods[0]
+        self.threads = threads
         self.slots, self.slot_bytes = slots, slot_bytes
         self.link = link
 
@@ -196,9 +203,9 @@ class Processes:
                         wiring=wiring,
                         pipe=writer,
                         environment=_environment(),
-                        threads=max(1, _cores() // size),
+                        threads=self.threads or max(1, cores() // size),
                         deadline=self.deadline,
-                        polls=POLLS if size <= _cores() else POLLS_CROWDED,
+                        polls=POLLS if size <= cores() else POLLS_CROWDED,
                     )
                     worker = context.Process(
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
@@ -225,12 +232,6 @@ def _stop(workers: Sequence[BaseProcess], wiring: Wiring) -> None:
 
 def _available() -> list[str]:
     return list(multiprocess.get_all_start_methods())
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _environment() -> dict[str, str]:

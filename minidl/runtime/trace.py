@@ -14,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-KINDS = ("load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate")
+KINDS = (
+    "load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate",
+    "sleep", "cancelled",
+)  # fmt: skip
 BESIDE = ", exchanges"
 """Follows a rank's name where the spans are those beside its program."""
 SPAN = np.dtype([("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")])
@@ -53,6 +56,16 @@ class Recorder:
         start = self.clock()
         yield
         self.add(kind, start, self.clock(), label)
+
+    def cancel(self, start: float) -> None:
+        """Record that all since `start` came to nothing: its spans, and the time up to now."""
+        for number in range(self._count - 1, max(-1, self._count - 1 - len(self._spans)), -1):
+            span = self._spans[number % len(self._spans)]
+            if span["start"] < start:
+                break
+            span["kind"] = KINDS.index("cancelled")
+        newest = self._spans[(self._count - 1) % len(self._spans)]
+        self.add("cancelled", max(start, float(newest["stop"])), self.clock())
 
     def spans(self) -> np.ndarray:
         """The spans kept, oldest first, as an array of dtype `SPAN`."""
@@ -98,6 +111,13 @@ class Trace:
         """The part of the trace that belongs to steps `first` to `last`, both included."""
         return Trace(
             tuple(s[(s["step"] >= first) & (s["step"] <= last)] for s in self.ranks), self.names
+        )
+
+    def between(self, first: float, last: float) -> Trace:
+        """What lies, at least in part, between two moments, in seconds since the first span."""
+        start, stop = self.start + first, self.start + last
+        return Trace(
+            tuple(s[(s["start"] < stop) & (s["stop"] > start)] for s in self.ranks), self.names
         )
 
     def save_chrome(self, path: str | Path) -> None:

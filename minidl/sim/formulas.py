@@ -101,8 +101,8 @@ def harmonic(n: int) -> float:
 def mean_staleness(rule: Rule, learners: int) -> float | None:
     """How many updates a gradient misses on average; None for a rule not known.
 
-    None is stale in the synchronous rules. In K-async (P - K)/K, where times have no memory;
-    in K-batch-async (P - 1)/K under any law, which for n-softsync is n(P - 1)/P.
+    None is stale in the synchronous rules. In K-async (P - K)/K, in K-batch-async (P - 1)/K,
+    which for n-softsync is n(P - 1)/P, all under any law: so many learners miss an update.
 
     Parameters
     ----------

@@ -27,7 +27,10 @@ BLOCK = 64
 
 @dataclass(frozen=True)
 class Law:
-    """The base of every law; one of your own needs a `quantile` and, if it exists, a `mean`."""
+    """The base of every law; one of your own needs a `quantile` and, if it exists, a `mean`.
+
+    What is drawn that is no time, negative or not finite, is an `InputError` that says when.
+    """
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
         """The times that a share `u`, in [0, 1), of all mini-batches stays below."""
@@ -49,14 +52,27 @@ class Law:
 
     def draw(self, seed: int, learner: int, number: int) -> float:
         """The seconds that a learner takes for its mini-batch of this number, from 0."""
-        return float(self.draws(seed, learner, number, 1)[0])
+        return float(self._times(seed, learner, number, 1)[0])
 
     def stream(self, seed: int, learner: int) -> Iterator[float]:
         """The seconds of a learner's mini-batches, one after the other, without end."""
         first = 0
         while True:
-            yield from self.draws(seed, learner, first, BLOCK).tolist()
+            yield from self._times(seed, learner, first, BLOCK).tolist()
             first += BLOCK
+
+    def check(self, seed: int, learners: int) -> None:
+        """Draw the first times of so many learners, so that a law which gives none fails early."""
+        for learner in range(learners):
+            next(self.stream(seed, learner))
+
+    def _times(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
+        times = self.draws(seed, learner, first, count)
+        wrong = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
+        if len(wrong):
+            name = f"learner {learner}'s time for mini-batch {first + wrong[0]}"
+            _require(self, name, float(times[wrong[0]]))
+        return times
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from minidl.errors import unknown_name
+from minidl.errors import InputError, unknown_name
 from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
 from minidl.strategy.clocked import VirtualServer
@@ -54,14 +55,21 @@ def known() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
-def make(name: str, workers: int) -> Strategy:
-    """The strategy of this name, on so many workers or stages.
+def make(name: str, workers: int, servers: int = 1) -> Strategy:
+    """The strategy of this name, on so many workers or stages, and servers if it has any.
 
     Raises
     ------
     UnknownNameError
         If there is none; the message lists those there are.
+    InputError
+        If it has no servers, and there is not to be 1.
     """
     if name not in _MAKERS:
         raise unknown_name("strategy", name, _MAKERS)
-    return _MAKERS[name](workers)
+    made = _MAKERS[name](workers)
+    if servers == 1:
+        return made
+    if not isinstance(made, ParameterServer):
+        raise InputError(f"the strategy {name!r} has no servers, so there cannot be {servers}")
+    return replace(made, servers=servers)

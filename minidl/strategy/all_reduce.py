@@ -18,7 +18,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn import synchronised
-from minidl.plans import Collective, FullySync, all_reduce, costs, ring_all_reduce
+from minidl.plans import Bucketing, Collective, FullySync, all_reduce, costs, ring_all_reduce
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report, Requests, collective
 from minidl.sim import Constant, Law
@@ -54,6 +54,8 @@ class AllReduce(Strategy):
         Whether a bucket is exchanged as soon as the backward pass has filled it, while that
         goes on with earlier layers; without `bucket_bytes`, in buckets of 256 KiB. The
         weights come out the same, bit for bit, as without overlap of the same buckets.
+    bucketing
+        Cuts buckets, and says when they are launched, in another way.
     straggler
         A law of times: real workers sleep so long before each step, and in virtual time
         each takes so long for it.
@@ -70,6 +72,7 @@ class AllReduce(Strategy):
     plan: Callable[[int], Collective] | None = None
     bucket_bytes: int | None = None
     overlap: bool = False
+    bucketing: Bucketing = field(default_factory=Bucketing)
     straggler: Law | None = None
     compression: Compression | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
@@ -105,7 +108,7 @@ class AllReduce(Strategy):
         return cost is None or len(set(cost.shares)) == 1
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self._plan()
         if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
             raise InputError(
@@ -119,6 +122,7 @@ class AllReduce(Strategy):
             )
 
     def in_virtual_time(self) -> VirtualServer:
+        self._plan()  # one that cannot be made is refused on any clock
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
         if self.overlap and self.runtime.link is not None:
@@ -128,7 +132,8 @@ class AllReduce(Strategy):
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()
-        how = _How(self._bucket_length(job), self.overlap, self.compression, self.straggler)
+        length = self._bucket_length(job)
+        how = _How(length, self.bucketing, self.overlap, self.compression, self.straggler)
         channels = {*plan.channels()}
         if self.compression is not None:
             channels |= self.compression.channels(plan)
@@ -145,7 +150,7 @@ class AllReduce(Strategy):
         itemsize = job.dtype.itemsize
         gradients, means = np.zeros(self.workers), np.zeros(self.workers)
         for path, times in job.exchanges.items():
-            for bucket in job.buckets(path, self._bucket_length(job)):
+            for bucket in job.buckets(path, self.bucketing, self._bucket_length(job)):
                 length = bucket.place.stop - bucket.place.start
                 if bucket.place.start >= job.trainable:
                     means += times * np.array(cost.sent(length * itemsize))
@@ -180,6 +185,7 @@ class _How(NamedTuple):
     """What a worker needs to know of the strategy, beside the plan."""
 
     bucket_length: float
+    bucketing: Bucketing
     overlap: bool
     compression: Compression | None
     straggler: Law | None
@@ -203,13 +209,14 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
             return collective(plan, rank, grads, "gradients")
         return compressor.all_reduce(plan, rank, grads, "gradients", place.start)
 
-    reduction = Reduction(replica, exchange, how.bucket_length)
+    reduction = Reduction(replica, exchange, how.bucketing, how.bucket_length)
     listen = reduction.beside if how.overlap else None
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             if how.straggler is not None:
-                time.sleep(how.straggler.draw(job.seed, rank, step))
+                with context.trace.span("sleep"):
+                    time.sleep(how.straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
                 reduction.begin(phase)
                 sums += yield from replica.gradients_together(phase, batch, step, add_up, listen)

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
+from minidl.sim import Law
 from minidl.strategy.job import Event, Job, Verdict
 
 
@@ -142,13 +143,22 @@ def default_runtime() -> Runtime:
     return Processes()
 
 
-def require_workers(workers: int, job: Job) -> None:
-    """Refuse a batch that cannot give each worker a sample."""
+def require_workers(workers: int, job: Job, straggler: Law | None = None) -> None:
+    """Refuse data that cannot give each worker a sample, and a law that gives it no time."""
     if job.smallest_batch < workers:
         raise InputError(
             f"a batch of {job.smallest_batch} cannot be shared by {workers} workers: "
             f"batch_size must be at least {workers}"
         )
+    if len(job.train) < workers:
+        raise InputError(
+            f"{len(job.train)} samples cannot be shared by {workers} workers: choose at most "
+            f"{len(job.train)} workers"
+        )
+    if straggler is not None:
+        if not isinstance(straggler, Law):
+            raise InputError(f"straggler must be a Law of minidl.sim, not {straggler!r}")
+        straggler.check(job.seed, workers)
 
 
 def positive(what: str, value: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from math import nan
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class VirtualServer(Strategy):
         return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.law)
         self.rule.start(self.workers)
         if not isinstance(job.task, Supervised):
             raise InputError(
@@ -109,7 +110,9 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             sums, samples = Sums(), sum(len(work.batch(push)) for push in update.pushes)
             given = [weights.given(push) for push in update.pushes]
             stale = tuple(update.version - 1 - push.version for push in update.pushes)
-            moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
+            moved = [nan] * len(given)
+            if job.optimizer.needs_distance:
+                moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
             trust = job.optimizer.weights(stale, moved)
             for push, values, weight in zip(update.pushes, given, trust, strict=True):
                 sums += _gradients(replica, values, work.batch(push), push, samples, weight)

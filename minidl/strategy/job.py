@@ -15,7 +15,7 @@ import numpy as np
 from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
 from minidl.optim import MixedPrecision, Optimizer
-from minidl.plans import Bucket, buckets
+from minidl.plans import Bucket, Bucketing
 from minidl.tasks import Sums, Task
 
 
@@ -110,7 +110,7 @@ class Job:
         lengths = {path: _sizes(parts_of(self.index, path)) for path in self.exchanges}
         return sum(times * lengths[path] for path, times in self.exchanges.items())
 
-    def buckets(self, path: str, least: float) -> tuple[Bucket, ...]:
+    def buckets(self, path: str, how: Bucketing, least: float) -> tuple[Bucket, ...]:
         """The gradients of what learns at a path, then its running means, in buckets.
 
         Each but the last of either holds so many numbers, at least.
@@ -118,7 +118,7 @@ class Job:
         here = parts_of(self.index, path)
         learnt = {name: place for name, place in here.items() if place.stop <= self.trainable}
         means = {name: place for name, place in here.items() if name not in learnt}
-        return buckets(learnt, least) + buckets(means, least)
+        return how.buckets(learnt, least) + how.buckets(means, least)
 
     def loader(self, epoch: int) -> Loader:
         """The loader of an epoch's training data."""

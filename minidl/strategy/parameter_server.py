@@ -7,10 +7,12 @@ which does no input or output; this file only carries its decisions out.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -35,11 +37,11 @@ from minidl.strategy import rule_server
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job, StepDone
+from minidl.strategy.jointly import neighbours, norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.shards import Shards
 from minidl.tasks import Sums, Supervised
-
-SERVER = 0
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ParameterServer(Strategy):
     Parameters
     ----------
     workers
-        How many learners share each batch. The server is a further process.
+        How many learners share each batch. Servers are further processes.
     rule
         Decides when the server applies which gradients.
     straggler
@@ -70,6 +72,9 @@ class ParameterServer(Strategy):
         gradient for every sample on average; but the lost learner's share of each global
         batch is left out, and another part of the data is in it in each pass. When too few
         are left for the rule, the error is that of the last learner lost.
+    servers
+        How many servers hold a part of the parameters each, which are cut between, never
+        within, them. In virtual time, where messages take none, there is always one.
     runtime
         What server and learners run on; real processes by default.
     """
@@ -78,12 +83,14 @@ class ParameterServer(Strategy):
     rule: Rule = field(default_factory=FullySync)
     straggler: Law | None = None
     on_failure: Literal["raise", "continue"] = "raise"
+    servers: int = 1
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
         if self.on_failure not in ("raise", "continue"):
             raise InputError(f"on_failure is 'raise' or 'continue', not {self.on_failure!r}")
+        positive("servers", self.servers)
 
     @property
     def name(self) -> str:
@@ -93,7 +100,10 @@ class ParameterServer(Strategy):
     def formula(self) -> str:
         if not self._synchronous:
             return ""  # it depends on who is how fast
-        return "N from each of P−1 learners, N(P−1) from the server"
+        if self.servers == 1:
+            return "N from each of P−1 learners, N(P−1) from the server"
+        s = self.servers
+        return f"N from each of P−{s} learners, some N(P−{s})/{s} from each of {s} servers"
 
     @property
     def _synchronous(self) -> bool:
@@ -103,10 +113,11 @@ class ParameterServer(Strategy):
         return replace(job, pace=Fraction(self.workers, self.rule.gradients(self.workers)))
 
     def check(self, job: Job) -> None:
-        require_workers(self.workers, job)
+        require_workers(self.workers, job, self.straggler)
         self.rule.start(self.workers)
         if self.on_failure == "continue":
             self._check_that_it_can_continue()
+        self._shards(job)
         if self._synchronous:
             return
         name = f"ParameterServer with the rule {type(self.rule).__name__}"
@@ -121,6 +132,11 @@ class ParameterServer(Strategy):
             raise InputError(f"{name} computes in full precision, not in mixed precision")
 
     def _check_that_it_can_continue(self) -> None:
+        if self.servers > 1:
+            raise InputError(
+                f"on_failure='continue' is for 1 server, not for {self.servers}, which would have "
+                "to agree on which of a lost learner's gradients all of them have"
+            )
         if not isinstance(self.rule, LastingRule):
             raise InputError(
                 f"on_failure='continue' needs a rule that says how to go on without a learner, "
@@ -142,32 +158,42 @@ class ParameterServer(Strategy):
         return VirtualServer(self.workers, self.rule, self.straggler or Constant(1.0))
 
     def layout(self, job: Job) -> Layout:
-        light = job.detached()
-        learners = range(1, self.workers + 1)
+        light, shards = job.detached(), self._shards(job)
         arrays: Mapping[str, np.ndarray] = {}
         server, learner = _server, _learner
         if not self._synchronous:
             server, learner = rule_server.server, rule_server.learner
             arrays = rule_server.shared_arrays(self.workers)
+        serve = partial(server, light, self.rule, shards)
+        learn = partial(learner, light, self.straggler, shards)
+        pairs = product(shards.servers, range(1, 1 + self.workers))
         return Layout(
-            [partial(server, light, self.rule)]
-            + [partial(learner, light, self.straggler)] * self.workers,
-            ["server"] + [f"learner {rank}" for rank in learners],
-            [(SERVER, rank) for rank in learners]
-            + [(rank, SERVER) for rank in learners]
+            [serve] + [learn] * self.workers + [serve] * (self.servers - 1),
+            shards.ranks,
+            [channel for a, b in pairs for channel in ((a, b), (b, a))]
+            + neighbours(shards.servers)
             + self._ring(job),
             arrays,
-            learners if self.on_failure == "continue" else (),
+            range(1, 1 + self.workers) if self.on_failure == "continue" else (),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         if not self._synchronous:
             return {}
-        model = job.exchanged * job.dtype.itemsize
-        return {
-            "gradients": (0,) + (model,) * self.workers,
-            "parameters": (model * self.workers,) + (0,) * self.workers,
-        }
+        shards, updates = self._shards(job), job.exchanges
+        learners = dict.fromkeys(range(1, 1 + self.workers), job.exchanged * job.dtype.itemsize)
+        held = Counter[int]()
+        for path, count in updates.items():
+            for rank, part in shards.parts(job.index, path).items():
+                held[rank] += count * (part.stop - part.start) * self.workers * job.dtype.itemsize
+        sent: dict[str, Mapping[int, int]] = {"gradients": learners, "parameters": held}
+        for operation, each in norm_bytes(job, updates.total(), self.servers).items():
+            sent[operation] = dict(zip(shards.servers, each, strict=True))
+        ranks = range(len(shards.ranks))
+        return {name: tuple(each.get(rank, 0) for rank in ranks) for name, each in sent.items()}
+
+    def _shards(self, job: Job) -> Shards:
+        return Shards.of(job.index, self.servers, self.workers)
 
     def _ring(self, job: Job) -> list[tuple[int, int]]:
         """Channels between the learners, for layers that need sums over all of them."""
@@ -176,19 +202,23 @@ class ParameterServer(Strategy):
         return [(1 + a, 1 + b) for a, b in ring_all_reduce(self.workers).channels()]
 
 
-def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
+def _server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
-    replica = Replica(job, context)
-    learners = range(1, context.size)
+    place = shards.servers.index(context.rank)
+    replica = Replica(job, context, names=shards.names[place])
+    learners = range(1, 1 + shards.learners)
     state = rule.start(len(learners))
     fetched = [state.version] * len(learners)
     arrived: dict[str, dict[int, np.ndarray]] = {}
     for epoch in Epochs(job, context):
         for step in epoch:
             for phase in job.task.phases(step):
+                mine = shards.parts(job.index, phase.path)[context.rank]
+                # Every server has the scale of mixed precision, at the end; one sends it.
+                own = slice(mine.stop - mine.start)
                 grads = replica.part(replica.buffer.grads, phase)
                 pushed = arrived.setdefault(
-                    phase.path, {rank: np.empty_like(grads) for rank in learners}
+                    phase.path, {rank: np.empty_like(grads[own]) for rank in learners}
                 )
                 applied = False
                 while not applied:
@@ -196,14 +226,14 @@ def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
                     state, decision = rule.push(state, rank - 1, fetched[rank - 1])
                     for push in decision.apply:
                         with context.trace.span("reduce", push.learner):
-                            grads += pushed[push.learner + 1]
+                            grads[own] += pushed[push.learner + 1]
                     applied = bool(decision.apply)
                     if applied:
                         replica.store(replica.buffer.grads, phase, grads)
-                        replica.update(phase)
+                        yield from update_jointly(replica, phase, shards.servers, place)
                     for learner in decision.release:
                         fetched[learner] = state.version
-                    values = replica.part(replica.buffer.values, phase)
+                    values = replica.part(replica.buffer.values, phase)[own]
                     yield Exchange(
                         tuple(
                             Outgoing(learner + 1, values, "parameters")
@@ -214,10 +244,10 @@ def _server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
         yield epoch.done(Sums())
 
 
-def _learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgram:
+def _learner(job: Job, straggler: Law | None, shards: Shards, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica = Replica(job, context)
-    rank, size = context.rank - 1, context.size - 1
+    rank, size = context.rank - 1, shards.learners
     ring = ring_all_reduce(size)
 
     def add_up(array: np.ndarray) -> Requests:
@@ -227,14 +257,18 @@ def _learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgr
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()
             if straggler is not None:
-                time.sleep(straggler.draw(job.seed, rank, step))
+                with context.trace.span("sleep"):
+                    time.sleep(straggler.draw(job.seed, rank, step))
             for phase in job.task.phases(step):
+                parts = shards.parts(job.index, phase.path).items()
                 sums += yield from replica.gradients_together(phase, batch, step, add_up)
                 grads = replica.part(replica.buffer.grads, phase)
-                yield Exchange((Outgoing(SERVER, grads, "gradients"),))
+                yield Exchange(tuple(Outgoing(to, grads[part], "gradients") for to, part in parts))
                 replica.buffer.grads[...] = 0
                 values = replica.part(replica.buffer.values, phase)
-                yield Exchange((Incoming(SERVER, values, "parameters"),))
+                yield Exchange(
+                    tuple(Incoming(by, values[part], "parameters") for by, part in parts)
+                )
                 replica.store(replica.buffer.values, phase, values)
             yield Report(StepDone(epoch.number, step, batch.size, sums))
         yield epoch.done(evaluate_share(replica, rank, size))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn import Layer, Sequential, Shape
+from minidl.plans import balance
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,10 @@ def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...
         )
     shapes = list(accumulate(layers, lambda shape, layer: layer.build(shape), initial=input_shape))
     work = [_work(layer, shape) for layer, shape in zip(layers, shapes[1:], strict=True)]
-    cuts = _balance(work, stages)
-    parts = tuple(Stage(tuple(layers[a:b]), shapes[a], shapes[b]) for a, b in pairwise([0, *cuts]))
+    parts = tuple(
+        Stage(tuple(layers[run]), shapes[run.start], shapes[run.stop])
+        for run in balance(work, stages)
+    )
     _require_disjoint(parts)
     return parts
 
@@ -75,29 +78,6 @@ def _work(layer: Layer, output_shape: Shape) -> int:
     positions = int(np.prod(output_shape[:-1], dtype=np.int64))
     parameters = sum(parameter.size for parameter in layer.parameters().values())
     return parameters * positions + int(np.prod(output_shape, dtype=np.int64))
-
-
-def _balance(work: list[int], stages: int) -> list[int]:
-    """Where each stage ends, so that the heaviest is as light as possible.
-
-    ``best[k][n]`` is the least possible weight of the heaviest of `k` stages
-    that hold the first `n` layers.
-    """
-    count = len(work)
-    sums = [0, *accumulate(work)]
-    best = [[float("inf")] * (count + 1) for _ in range(stages + 1)]
-    last_cut = [[0] * (count + 1) for _ in range(stages + 1)]
-    best[0][0] = 0
-    for k in range(1, stages + 1):
-        for n in range(k, count + 1):
-            for cut in range(k - 1, n):
-                heaviest = max(best[k - 1][cut], sums[n] - sums[cut])
-                if heaviest < best[k][n]:
-                    best[k][n], last_cut[k][n] = heaviest, cut
-    cuts = [count]
-    for k in range(stages, 1, -1):
-        cuts.append(last_cut[k][cuts[-1]])
-    return cuts[::-1]
 
 
 def _require_disjoint(stages: tuple[Stage, ...]) -> None:

@@ -39,6 +39,7 @@ from minidl.runtime.requests import (
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive
 from minidl.strategy.job import Job, StepDone
+from minidl.strategy.jointly import norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.replica import Replica
@@ -102,12 +103,11 @@ class Pipeline(Strategy):
             samples * int(np.prod(stage.output_shape, dtype=np.int64))
             for stage in self._parts(job)[:-1]
         ]
-        sent = {"activations": (*borders, 0), "gradients": (0, *borders)}
-        if needs_squares(job):
-            sums = job.steps * np.dtype(np.float64).itemsize
-            neighbours = [(rank > 0) + (rank < self.stages - 1) for rank in range(self.stages)]
-            sent["gradient norm"] = tuple(sums * count for count in neighbours)
-        return sent
+        sent: dict[str, tuple[float, ...]] = {
+            "activations": (*borders, 0),
+            "gradients": (0, *borders),
+        }
+        return sent | norm_bytes(job, job.steps, self.stages)
 
     def plan(self) -> Plan:
         """The schedule for these stages and micro-batches."""
@@ -132,10 +132,7 @@ def _program(
                 transfers = flow.carry_out(together)
                 if transfers:
                     yield Exchange(transfers)
-            squares = None
-            if needs_squares(job):
-                squares = yield from _sum_over_stages(replica.squares(phase), rank, last)
-            replica.update(phase, squares)
+            yield from update_jointly(replica, phase, range(context.size), rank)
             yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
         replica.commit()
         sums = yield from _evaluate(replica, stage, rank, last)
@@ -150,11 +147,6 @@ def _supervised(job: Job) -> Supervised:
             "choose Serial, RingAllReduce or ParameterServer"
         )
     return job.task
-
-
-def needs_squares(job: Job) -> bool:
-    """Whether stages must know how long the whole gradient is, or that it has overflowed."""
-    return job.optimizer.needs_norm or job.precision is not None
 
 
 class _Flow:
@@ -237,22 +229,6 @@ class _Flow:
 
 
 _OPERATIONS = {Activation: "activations", Gradient: "gradients"}
-
-
-def _sum_over_stages(own: float, rank: int, last: int) -> Any:
-    """The sum of one number of each stage: added up on the way to the last, then sent back."""
-    operation, total = "gradient norm", np.array([own])
-    if rank > 0:
-        before = np.empty(1)
-        yield Exchange((Incoming(rank - 1, before, operation),))
-        total += before
-    if rank < last:
-        yield Exchange((Outgoing(rank + 1, total, operation),))
-        total = np.empty(1)
-        yield Exchange((Incoming(rank + 1, total, operation),))
-    if rank > 0:
-        yield Exchange((Outgoing(rank - 1, total, operation),))
-    return float(total[0])
 
 
 def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from minidl.errors import PlanError
 from minidl.nn import Layer, Mode, Parameter
-from minidl.plans import Bucket
+from minidl.plans import Bucketing
 from minidl.runtime.requests import Exchange, Launch, Requests
 from minidl.strategy.replica import Replica
 from minidl.tasks import Phase
@@ -31,23 +32,27 @@ class Reduction:
     exchange
         Makes the requests that leave in an array, a place in the gradients, its sum over all
         ranks.
-    least
-        Numbers in a bucket, at least.
+    how, least
+        How gradients are put into buckets, and how many numbers into each, at least.
     """
 
     def __init__(
-        self, replica: Replica, exchange: Callable[[np.ndarray, slice], Requests], least: float
+        self,
+        replica: Replica,
+        exchange: Callable[[np.ndarray, slice], Requests],
+        how: Bucketing,
+        least: float,
     ) -> None:
-        self._replica, self._exchange, self._least = replica, exchange, least
-        self._left: deque[Bucket] = deque()
-        self._complete: set[str] = set()
+        self._replica, self._exchange = replica, exchange
+        self._how, self._least = how, least
         self._ask: Ask | None = None
         self._watch: Watch | None = None
 
     def begin(self, phase: Phase) -> None:
         """Have all buckets of a phase still to come."""
-        self._left = deque(self._replica.job.buckets(phase.path, self._least))
-        self._complete.clear()
+        buckets = self._replica.job.buckets(phase.path, self._how, self._least)
+        self._left = dict(enumerate(buckets))
+        self._launches = self._how.launches([bucket.names for bucket in buckets])
 
     def beside(self, ask: Ask) -> None:
         """Launch, during the pass that begins now, each bucket as soon as it is filled."""
@@ -59,19 +64,22 @@ class Reduction:
     def finish(self) -> Requests:
         """Exchange the buckets left when the pass has ended, and wait for those launched."""
         self._ask = None
-        while self._left:
-            yield from self._exchanged(self._left.popleft())
+        for number in [*self._left]:
+            yield from self._exchanged(number)
         yield Exchange(())
 
     def _filled(self, name: str) -> None:
-        self._complete.add(name)
-        while self._ask is not None and self._left and self._left[0].names <= self._complete:
-            self._ask(self._launched(self._left.popleft()))
+        if self._ask is not None:
+            for number in self._launches.filled(name):
+                self._ask(self._launched(number))
 
-    def _launched(self, bucket: Bucket) -> Requests:
-        yield Launch(self._exchanged(bucket))
+    def _launched(self, number: int) -> Requests:
+        yield Launch(self._exchanged(number))
 
-    def _exchanged(self, bucket: Bucket) -> Requests:
+    def _exchanged(self, number: int) -> Requests:
+        bucket = self._left.pop(number, None)
+        if bucket is None:
+            raise PlanError(f"bucket {number} is not, or not any more, to be launched")
         return self._exchange(self._replica.buffer.grads[bucket.place], bucket.place)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -33,14 +33,28 @@ class Replica:
         The rank. Its shared array ``"state"`` holds the state that training starts from.
     model
         The part of the job's model that lives on this rank; all of it if None.
+    names
+        Which of its parameters live here; all if None. The others are then seen as they were
+        when the ranks that hold them last committed.
     """
 
-    def __init__(self, job: Job, context: RankContext, model: Layer | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        context: RankContext,
+        model: Layer | None = None,
+        names: Sequence[str] | None = None,
+    ) -> None:
         self.job = job
         self.trace = context.trace
         self.model = job.model if model is None else model
         self.loss_scale = None if job.precision is None else LossScale(job.precision)
+        self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
         parameters = self.model.parameters()
+        if names is not None:
+            for name, parameter in parameters.items():
+                parameter.value = self._shared[0, job.index[name]].reshape(parameter.shape)
+            parameters = {name: parameters[name] for name in names if name in parameters}
         if self.loss_scale is not None:
             parameters = with_loss_scale(parameters, self.loss_scale)
         self.home: Any = kernels.home_of(job.device)
@@ -48,7 +62,6 @@ class Replica:
         self.slots = {
             name: self.home.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
-        self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
         self._optimizer = job.optimizer, 1.0
         for row, mine, theirs in self._places():
             row[mine] = self.home.asarray(self._shared[theirs])

@@ -6,6 +6,10 @@ mini-batch comes to nothing: its learner finds that out between two layers, and 
 instead of pushing. So server and learner speak in turns, whatever became of the mini-batch,
 and neither ever sends what the other does not wait for. A learner that is lost is struck
 from the server's books, with the mini-batch it was at.
+
+Several servers hold a part of the parameters each. The first hears the learners and tells the
+others, one after the other, who has spoken. As a rule is a pure function, all then decide alike,
+each for its own part: a replicated state machine (Schneider 1990).
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -35,8 +40,10 @@ from minidl.runtime.requests import (
 from minidl.sim import Law
 from minidl.strategy.clocked import GivenWeights, MiniBatches
 from minidl.strategy.job import Job, LearnerLost, StepDone
+from minidl.strategy.jointly import neighbours_of, sum_along, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.shards import Shards
 from minidl.tasks import WHOLE, Phase, Sums
 
 SERVER = 0
@@ -69,16 +76,17 @@ class Cancelled(Exception):
     """The mini-batch is no longer wanted."""
 
 
-def learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgram:
+def learner(job: Job, straggler: Law | None, shards: Shards, context: RankContext) -> RankProgram:
     """Computes and pushes gradients of one mini-batch after the other, until it is told to stop."""
     job = job.attached(context.shared)
-    replica, work = Replica(job, context), MiniBatches(job, context.size - 1)
+    replica, work = Replica(job, context), MiniBatches(job, shards.learners)
     rank, names = context.rank - 1, _figures(replica)
     cancelled, last = context.shared["cancelled"], context.shared["last"]
     values, grads = replica.buffer.values, replica.buffer.grads
     slip = np.zeros(2 + len(names))  # the global batch's size, 0 if no gradient follows; sums
-    said, released = Outgoing(SERVER, slip, "push"), Incoming(SERVER, values, "parameters")
-    pushed = Outgoing(SERVER, grads, "gradients")
+    said, parts = Outgoing(SERVER, slip, "push"), shards.parts(job.index, WHOLE).items()
+    released = [Incoming(server, values[part], "parameters") for server, part in parts]
+    pushed = [Outgoing(server, grads[part], "gradients") for server, part in parts]
 
     def compute(number: int) -> None:
         def pause() -> None:
@@ -88,38 +96,47 @@ def learner(job: Job, straggler: Law | None, context: RankContext) -> RankProgra
         step = context.trace.step = job.first_step + number
         pause()
         if straggler is not None:
-            _sleep(straggler.draw(job.seed, rank, step), pause)
+            with context.trace.span("sleep"):
+                _sleep(straggler.draw(job.seed, rank, step), pause)
         batch = work.batch(Push(rank, 0, number))
         sums = replica.gradients(Phase(WHOLE, step), batch, step, pause)
         pause()
         slip[:2] = batch.size, len(batch)
         slip[2:] = [sums.totals[name].value for name in names] if len(batch) else 0
 
-    yield Exchange((released,))
+    yield Exchange((*released,))
     for number in count():
+        began = context.trace.clock()
         try:
             compute(number)
-            yield Exchange((said, pushed, released))
+            yield Exchange((said, *pushed, *released))
         except Cancelled:
+            context.trace.cancel(began)
             slip[...] = 0
-            yield Exchange((said, released))
+            yield Exchange((said, *released))
         grads[...] = 0
         if number == last[rank]:
             return
 
 
-def server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
+def server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
     """Does with the gradients that arrive what the rule decides; returns their `Fates`."""
     job = job.attached(context.shared)
-    desk = _Desk(job, rule, context)
-    yield from desk.release(range(context.size - 1))
+    desk = _Desk(job, rule, shards, context)
+    yield from desk.release(range(shards.learners))
     for epoch in Epochs(job, context):
         for step in epoch:
             desk.at = epoch.number, step
             decision, sums = yield from desk.update(step)
-            yield Report(StepDone(*desk.at, sums.samples, sums, desk.seconds, decision.staleness))
+            if desk.leads:
+                yield Report(
+                    StepDone(*desk.at, sums.samples, sums, desk.seconds, decision.staleness)
+                )
         desk.replica.commit()
-        yield epoch.done(evaluate_share(desk.replica, 0, 1), alone=True)
+        yield from desk.meet()
+        if desk.leads:
+            yield epoch.done(evaluate_share(desk.replica, 0, 1), alone=True)
+        yield from desk.meet()
     yield from desk.close()
     return desk.fates
 
@@ -128,28 +145,35 @@ def server(job: Job, rule: Rule, context: RankContext) -> RankProgram:
 class _Gradient:
     """A gradient at the server: the mean over a global batch of `size`, of its learner's part.
 
-    `given` holds the weights that the learner started from; None if it was cancelled.
+    `given` holds the weights that the learner started from, if the optimizer asks for them.
     """
 
     array: np.ndarray
     size: int
     sums: Sums
     given: np.ndarray | None
+    cancelled: bool
 
 
 class _Desk:
     """The server's books: the weights, who works on what, and which gradients wait."""
 
-    def __init__(self, job: Job, rule: Rule, context: RankContext) -> None:
-        self.replica = Replica(job, context)
+    def __init__(self, job: Job, rule: Rule, shards: Shards, context: RankContext) -> None:
+        self._servers, self._place = shards.servers, shards.servers.index(context.rank)
+        self.leads = self._place == 0
+        self.replica = Replica(job, context, names=shards.names[self._place])
         self.rule, self.trace = rule, context.trace
         self.fates = Fates()
         self.at = 0, 0  # epoch and step
         self._began = context.trace.clock()
-        self._weights, self._names = GivenWeights(self.replica), _figures(self.replica)
-        learners = range(context.size - 1)
+        self._weights = GivenWeights(self.replica)
+        self._names = _figures(self.replica) if self.leads else ()
+        self._asks = job.optimizer.needs_distance
+        learners = range(shards.learners)
         self._state = rule.start(len(learners))
         self._cancelled, self._last = context.shared["cancelled"], context.shared["last"]
+        if not self.leads:  # learners look at what the first server writes
+            self._cancelled, self._last = self._cancelled.copy(), self._last.copy()
         self._slips = {1 + learner: np.zeros(2 + len(self._names)) for learner in learners}
         self._numbers = [0 for _ in learners]
         self._busy: dict[int, Push] = {}  # whose slip is still to come
@@ -171,7 +195,8 @@ class _Desk:
                 push = Push(learner, self._state.version, self._numbers[learner])
                 self._numbers[learner] += 1
                 self._busy[learner] = push
-                self._weights.give(push)
+                if self._asks:
+                    self._weights.give(push)
                 now.append(learner)
             elif learner in self._stopped:
                 self._owed.add(learner)
@@ -189,7 +214,6 @@ class _Desk:
             self._owed.remove(learner)
         elif learner in self._busy and learner not in self._stopped:
             push = self._busy[learner]
-            self._weights.given(push)
             self._cancelled[learner] = push.number
             self._stopped.add(learner)
             self.fates.cancelled += 1
@@ -210,7 +234,9 @@ class _Desk:
                 for dropped in decision.drop:
                     self._free.append(self._waiting.pop(dropped).array)
                     self.fates.dropped += 1
-                sums = self._apply(decision, step) if decision.apply else Sums()
+                sums = Sums()
+                if decision.apply:
+                    sums = yield from self._apply(decision, step)
                 for each in decision.cancel:
                     self._cancel(each)
                 yield from self.release(decision.release)
@@ -225,7 +251,7 @@ class _Desk:
 
     def _receive(self) -> Generator[Request, Any, tuple[int, Push | None]]:
         """Hear a learner. The gradient that it pushed, if it was not stopped before, now waits."""
-        rank = yield ReceiveAny(self._slips, "push")
+        rank = yield from self._hear()
         learner = rank - 1
         size, samples, *values = self._slips[rank].tolist()
         array = None
@@ -233,13 +259,14 @@ class _Desk:
             array = self._free.pop() if self._free else np.empty_like(self.replica.buffer.grads)
             yield Exchange((Incoming(rank, array, "gradients"),))
         push = self._busy.pop(learner)
-        given = None if learner in self._stopped else self._weights.given(push)
+        given = self._weights.given(push) if self._asks else None
+        cancelled = learner in self._stopped
         self._stopped.discard(learner)
         if array is None:
             return learner, None
         totals = dict(zip(self._names, values, strict=True))
         sums = Sums.over(int(samples), totals) if samples else Sums()
-        self._waiting[push] = _Gradient(array, int(size), sums, given)
+        self._waiting[push] = _Gradient(array, int(size), sums, given, cancelled)
         return learner, push
 
     def _strike_off(self, lost: Lost) -> Generator[Request, Any, None]:
@@ -247,9 +274,10 @@ class _Desk:
         learner = lost.rank - 1
         del self._slips[lost.rank]
         push = self._busy.pop(learner, None)
-        if push is not None and learner not in self._stopped:
-            self._weights.given(push)
-            self.fates.lost += 1
+        if push is not None:
+            self.fates.lost += learner not in self._stopped
+            if self._asks:
+                self._weights.given(push)
         self._stopped.discard(learner)
         self._owed.discard(learner)
         yield Report(LearnerLost(f"learner {lost.rank}", lost.why, *self.at, self.seconds))
@@ -262,13 +290,35 @@ class _Desk:
             lost.add_note(f"It was the last learner that could be lost: {error}")
             raise lost from error
 
-    def _apply(self, decision: Decision, step: int) -> Sums:
+    def _hear(self) -> Generator[Request, Any, int]:
+        """The rank of a learner that has spoken; what it said is now on its slip."""
+        before, after = neighbours_of(self._servers, self._place)
+        said = np.zeros(3)
+        rank = 0
+        if not before:
+            rank = yield ReceiveAny(self._slips, "push")
+            said[:] = rank, *self._slips[rank][:2]
+        for server in before:
+            yield Exchange((Incoming(server, said, "arrival"),))
+            rank = int(said[0])
+            self._slips[rank][:] = said[1:]
+        for server in after:
+            yield Exchange((Outgoing(server, said, "arrival"),))
+        return rank
+
+    def meet(self) -> Generator[Request, Any, None]:
+        """Wait until all servers have come so far."""
+        yield from sum_along(np.zeros(1), self._servers, self._place, "epoch")
+
+    def _apply(self, decision: Decision, step: int) -> Generator[Request, Any, Sums]:
         """Update with the mean over the samples of these gradients, some of less weight."""
         replica, pushes = self.replica, decision.apply
         gradients = [self._waiting.pop(push) for push in pushes]
         sums = sum((gradient.sums for gradient in gradients), Sums())
-        moved = [self._moved(push, each) for push, each in zip(pushes, gradients, strict=True)]
-        trust = replica.job.optimizer.weights(decision.staleness, moved)
+        moved = np.array([self._moved(*each) for each in zip(pushes, gradients, strict=True)])
+        if self._asks:
+            yield from sum_along(moved, self._servers, self._place, "distances")
+        trust = replica.job.optimizer.weights(decision.staleness, np.sqrt(moved).tolist())
         for push, gradient, weight in zip(pushes, gradients, trust, strict=True):
             if sums.samples:  # the loss was a mean over the global batch
                 weight *= gradient.size / sums.samples
@@ -277,17 +327,17 @@ class _Desk:
                     gradient.array *= gradient.array.dtype.type(weight)
                 replica.buffer.grads += gradient.array
             self._free.append(gradient.array)
-        replica.update(Phase(WHOLE, step))
+        yield from update_jointly(replica, Phase(WHOLE, step), self._servers, self._place)
         self.fates.applied += len(pushes)
         return sums
 
     def _moved(self, push: Push, gradient: _Gradient) -> float:
-        """How far the weights are from those that a gradient was computed from."""
-        if gradient.given is None:
+        """How far, squared, the weights held here are from those of a gradient; NaN if unasked."""
+        if gradient.cancelled:
             raise PlanError(f"the rule applies {push}, which it has cancelled")
-        if push.version == self._state.version - 1:
-            return 0.0
-        return float(np.linalg.norm(self.replica.buffer.values - gradient.given))
+        if gradient.given is None:
+            return nan
+        return float(np.sum((self.replica.buffer.values - gradient.given) ** 2))
 
     def close(self) -> Generator[Request, Any, None]:
         """Stop all learners, each of which may still push what it has, and is released."""

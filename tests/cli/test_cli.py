@@ -52,7 +52,7 @@ def refused(*words: str | Path) -> str:
     ("words", "said"),
     [
         ([], ["train", "compare", "simulate", "summary", "grade", "doctor"]),
-        (["train"], ["--strategy", "--workers", "--resume", "--save", "--json", "digits"]),
+        (["train"], ["--strategy", "--servers", "--resume", "--save", "--json", "digits"]),
         (["compare"], ["--plan", "--workers", "--epochs", "--json", "Exit status 1"]),
         (["summary"], ["--input", "--batch", "--classes", "--plot", "--json", "resnet50", "all"]),
         (["grade"], ["--directory", "--results", "hw_ring"]),
@@ -89,6 +89,8 @@ def test_nothing_asked_for_shows_the_help() -> None:
         (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),
         (["train", "digits", "-s", "ring", "-w", "9", "-b", "8"], "8 cannot be shared by 9 work"),
         (["train", "digits", "-s", "pipeline", "-w", "50"], "50 stages need as many layers"),
+        (["train", "digits", "-s", "ring", "--servers", "2"], "'ring' has no servers, so there"),
+        (["train", "digits", "-s", "server", "--servers", "0"], "servers must be a whole number"),
         (["train", "digits", "-e", "0"], "epochs must be a whole number of at least 1, not 0"),
         (["train", "digits", "--lr", "0"], "lr must be greater than 0"),
         (["train", "digits", "--seed", "-1"], "seed must be a whole number of at least 0"),
@@ -138,6 +140,13 @@ def test_train_writes_what_it_is_asked_for(strategy: str, tmp_path: Path) -> Non
     assert set(found["train"]) == set(found["validation"]) == {"loss", "accuracy"}
     assert len(found["bytes_sent"]) == (2 if strategy == "ring" else 1)
     assert found["total_seconds"] > 0
+
+
+def test_parameters_can_lie_on_several_servers() -> None:
+    found = train("-s", "server", "-w", "1", "--servers", "2", "-e", "1")
+    one, learner, other = found["bytes_sent"]
+    assert one > 0 and other > 0
+    assert one + other == learner
 
 
 def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from minidl.cli import doctor
+from minidl.runtime import machine
 
 
 def test_this_machine_can_run_minidl(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,8 +66,8 @@ def test_a_containers_limit_is_read(
     content: str, cores: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cpu.max").write_text(content)
-    monkeypatch.setattr(doctor, "CGROUPS", (tmp_path / "cpu.max", tmp_path / "none"))
-    assert doctor._cgroup_cores() == cores
+    monkeypatch.setattr(machine, "CGROUPS", (tmp_path / "cpu.max", tmp_path / "none"))
+    assert machine.container_cores() == cores
 
 
 @pytest.mark.parametrize(("quota", "cores"), [(-1, None), (200000, 2.0)])
@@ -75,15 +76,15 @@ def test_an_older_containers_limit_is_read(
 ) -> None:
     (tmp_path / "cpu.cfs_quota_us").write_text(f"{quota}\n")
     (tmp_path / "cpu.cfs_period_us").write_text("100000\n")
-    monkeypatch.setattr(doctor, "CGROUPS", (tmp_path / "none", tmp_path / "cpu.cfs_quota_us"))
-    assert doctor._cgroup_cores() == cores
+    monkeypatch.setattr(machine, "CGROUPS", (tmp_path / "none", tmp_path / "cpu.cfs_quota_us"))
+    assert machine.container_cores() == cores
 
 
 def test_a_limit_below_the_cores_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    monkeypatch.setattr(doctor, "_cgroup_cores", lambda: 2.0)
+    monkeypatch.setattr(machine, "container_cores", lambda: 2.0)
     assert doctor._cores().status == "warn"
-    monkeypatch.setattr(doctor, "_cgroup_cores", lambda: 8.0)
+    monkeypatch.setattr(machine, "container_cores", lambda: 8.0)
     assert doctor._cores().status == "ok"
 
 

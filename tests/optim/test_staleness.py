@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from minidl import data, nn, optim, plans, sim
 from minidl.errors import InputError
 from minidl.optim import SGD, StalenessAware
+from minidl.runtime import Virtual
 from minidl.sim.formulas import stability_edge
 from minidl.strategy import ParameterServer
 from minidl.train import Trainer
@@ -37,6 +40,40 @@ def test_by_distance_is_the_variable_rate_up_to_the_largest(
     found = rule.weights([0] * len(distances), distances)
     wanted = [min(1.0, constant / d**2) if d * d > 0 else 1.0 for d in distances]
     assert found == pytest.approx(wanted)
+
+
+@dataclass(frozen=True)
+class Asks(optim.SGD):
+    """Writes down, on the class, what it is told of distances."""
+
+    needs: bool = False
+    told: ClassVar[list[float]] = []
+
+    @property
+    def needs_distance(self) -> bool:
+        return self.needs
+
+    def weights(self, staleness: Sequence[int], distances: Sequence[float]) -> tuple[float, ...]:
+        self.told.extend(distances)
+        return super().weights(staleness, distances)
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+@pytest.mark.parametrize("needs", [False, True])
+def test_distances_are_told_to_those_who_ask(clock: str, needs: bool) -> None:
+    Asks.told.clear()
+    train = data.Dataset(np.ones((8, 1)), np.ones((8, 1)))
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), Asks(0.1, needs=needs))
+    how = ParameterServer(2, plans.Async(), runtime=Virtual())
+    trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock=clock)
+    assert len(Asks.told) == 4
+    assert np.isfinite(Asks.told).all() if needs else np.isnan(Asks.told).all()
+    rules = [StalenessAware(SGD(0.1)), StalenessAware(SGD(0.1), "distance", 1.0)]
+    assert [SGD(0.1).needs_distance, *(rule.needs_distance for rule in rules)] == [
+        False,
+        False,
+        True,
+    ]
 
 
 def final_size(optimizer: optim.Optimizer, learners: int) -> float:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from minidl.errors import InputError
 from minidl.plans import Async, FullySync, KAsync, KBatchSync, KSync, Rule
-from minidl.report.servers import FATES, draw_server_runs, draw_staleness
+from minidl.report.servers import FATES, draw_server_runs, draw_staleness, draw_trade_off
 from minidl.sim import Constant, Exponential, SlowWorkers, simulate_server
 from minidl.sim.formulas import staleness_law
 from minidl.sim.server import CANCELLED, ServerRun
@@ -99,3 +99,49 @@ def test_nothing_cannot_be_drawn() -> None:
     still: dict[str, ServerRun] = {"a": simulate_server(Async(), Constant(0), 2, 3)}
     with pytest.raises(InputError, match="lasts longer than 0.0 s"):
         draw_server_runs(still)
+
+
+@given(
+    gaps=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=30), min_size=2, max_size=4),
+    points=st.integers(1, 7),
+)
+def test_error_against_time_keeps_every_update_in_its_window(
+    gaps: list[list[int]], points: int
+) -> None:
+    curves = {
+        f"rule {i}": (np.cumsum(each) / 7, np.linspace(1, 2, len(each)))
+        for i, each in enumerate(gaps)
+    }
+    names = list(curves)
+    runs = {"real": curves, "virtual": {names[1]: curves[names[1]]}}
+    figure = draw_trade_off(runs, points=points)
+    end = min(times[-1] for times, _ in curves.values())
+    assert [axes.get_title() for axes in figure.axes] == ["real", "virtual"]
+    for axes, panel in zip(figure.axes, runs.values(), strict=True):
+        assert axes.get_xlim() == (0, pytest.approx(end))
+        for line, (times, errors) in zip(axes.lines, panel.values(), strict=True):
+            middles, means = line.get_data()
+            half = end / points / 2
+            np.testing.assert_allclose(middles, half * (2 * np.arange(points) + 1))
+            for middle, mean in zip(middles, means, strict=True):
+                slack = 1e-9  # a time on an edge may be counted on either side
+                sure = (times > middle - half + slack) & (times < middle + half - slack)
+                may = (times > middle - half - slack) & (times < middle + half + slack)
+                if sure.any() and (sure == may).all():
+                    assert mean == pytest.approx(errors[sure].mean())
+                elif not may.any():
+                    assert np.isnan(mean)
+    first, second = figure.axes
+    assert first.lines[1].get_color() == second.lines[0].get_color()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+
+
+@pytest.mark.parametrize(
+    "runs", [{}, {"real": {}}, {"real": {"a": ([], [])}}, {"real": {"a": ([1.0, 2.0], [1.0])}}]
+)
+def test_no_curve_is_no_picture(
+    runs: dict[str, dict[str, tuple[list[float], list[float]]]],
+) -> None:
+    with pytest.raises(InputError, match="as many times as errors, and at least one"):
+        draw_trade_off(runs)

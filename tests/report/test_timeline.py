@@ -136,6 +136,38 @@ def test_an_empty_trace_is_refused() -> None:
         draw_timeline(Trace((spans(),), ("alone",)))
 
 
+def test_work_that_was_cancelled_is_hatched_and_nothing_else_is() -> None:
+    trace = Trace((spans(("forward", 0, 1, 0), ("cancelled", 1, 3, 0), ("wait", 3, 4, 0)),), ("a",))
+    figure = draw_timeline(trace, steps=(0, 0))
+    (axes,), (legend,) = figure.axes, figure.legends
+    hatched = {to_hex(c.get_facecolor()[0]).upper() for c in axes.collections if c.get_hatch()}
+    assert hatched == {SPAN_COLOURS["cancelled"]}
+    marks = {
+        text.get_text(): bool(patch.get_hatch())
+        for text, patch in zip(legend.get_texts(), legend.get_patches(), strict=True)
+    }
+    assert marks == {"forward": False, "wait": False, "cancelled": True}
+
+
+@given(trace=traces(), first=st.floats(0, 0.02), length=st.floats(1e-4, 0.02))
+def test_seconds_show_what_lies_between_them(trace: Trace, first: float, length: float) -> None:
+    last, zero = first + length, trace.start
+    expected = [
+        (rank, (s["start"] - zero - first) * 1e3, (s["stop"] - zero - first) * 1e3)
+        for rank, spans in enumerate(trace.ranks)
+        for s in spans
+        if s["start"] < zero + last and s["stop"] > zero + first
+    ]
+    if not expected:
+        with pytest.raises(InputError, match="nothing of seconds"):
+            draw_timeline(trace, seconds=(first, last))
+        return
+    (axes,) = draw_timeline(trace, seconds=(first, last)).axes
+    found = [bar[:3] for bar in drawn(axes)]
+    np.testing.assert_allclose(sorted(found), sorted(expected), atol=1e-6)
+    assert axes.get_xlim() == (0, pytest.approx(1e3 * length))
+
+
 def test_every_kind_has_a_colour_of_its_own() -> None:
     assert set(SPAN_COLOURS) == set(KINDS)
     assert len(set(SPAN_COLOURS.values())) == len(KINDS)

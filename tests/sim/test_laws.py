@@ -23,6 +23,7 @@ from minidl.sim import (
     SlowWorkers,
     TruncatedNormal,
 )
+from minidl.sim.laws import BLOCK
 
 positive = st.floats(0.01, 100)
 plain = st.one_of(
@@ -153,3 +154,24 @@ def test_negative_times_and_factors_are_refused() -> None:
         Recorded((1.0, -2.0))
     with pytest.raises(InputError, match="factor of learner 3 .* not -1"):
         SlowWorkers(Constant(1), {3: -1})
+
+
+@pytest.mark.parametrize("wrong", [-1e-9, nan, inf, -inf])
+@given(number=st.integers(0, 200), learner=learners)
+def test_a_law_of_ones_own_that_draws_no_time_is_told_when(
+    wrong: float, number: int, learner: int
+) -> None:
+    class Own(Constant):
+        def draws(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
+            return np.where(np.arange(first, first + count) == number, wrong, 1.0)
+
+    law = Own(1.0)
+    message = f"Own: learner {learner}'s time for mini-batch {number} is a finite .* not {wrong}"
+    with pytest.raises(InputError, match=message):
+        law.draw(0, learner, number)
+    with pytest.raises(InputError, match=message):
+        list(islice(law.stream(0, learner), number + 1))
+    if number < BLOCK:
+        with pytest.raises(InputError, match=f"Own: learner 0's time for mini-batch {number} "):
+            law.check(0, 1)
+    law.check(0, 0)

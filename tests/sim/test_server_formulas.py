@@ -26,9 +26,7 @@ from minidl.plans import (
     Softsync,
     State,
 )
-from minidl.rng import stream
 from minidl.sim import (
-    Apply,
     Constant,
     Exponential,
     Law,
@@ -36,9 +34,7 @@ from minidl.sim import (
     ServerRun,
     ShiftedExponential,
     SlowWorkers,
-    Start,
     TruncatedNormal,
-    server_events,
     simulate_server,
 )
 from minidl.sim.formulas import (
@@ -51,18 +47,11 @@ from minidl.sim.formulas import (
     staleness_law,
     wasted_share,
 )
+from minidl.sim.measure import descend, settled_mean
 
-BATCHES, SEEDS = 10, 4
+SEEDS = 4
 EXP, SHIFTED, NORMAL = Exponential(), ShiftedExponential(1.0), TruncatedNormal(1.0, 0.25)
 SLOW = SlowWorkers(Exponential(), {0: 4.0, 1: 2.0})
-
-
-def measured(runs: list[np.ndarray]) -> tuple[float, float]:
-    """The mean and its standard error, once a tenth is left out in which each run settles."""
-    settled = [run[len(run) // 10 :] for run in runs]
-    means = [part.mean() for run in settled for part in np.array_split(run, BATCHES)]
-    error = np.std(means, ddof=1) / sqrt(len(means))
-    return float(np.concatenate(settled).mean()), float(error)
 
 
 def simulate(rule: Rule, law: Law, learners: int = 8, mini_batches: int = 4000) -> list[ServerRun]:
@@ -75,7 +64,7 @@ def time_per_update(
     rule: Rule, law: Law, learners: int = 8, mini_batches: int = 4000
 ) -> tuple[float, float]:
     runs = simulate(rule, law, learners, mini_batches)
-    return measured([np.diff(run.times, prepend=0.0) for run in runs])
+    return settled_mean([np.diff(run.times, prepend=0.0) for run in runs])
 
 
 def close(found: tuple[float, float], expected: float) -> bool:
@@ -198,7 +187,7 @@ def test_mean_staleness(rule: Rule, law: Law, learners: int, expected: float) ->
     assert mean_staleness(rule, learners) == pytest.approx(expected)
     mini_batches = 4000
     runs = simulate(rule, law, learners, mini_batches)
-    mean, error = measured([run.staleness for run in runs])
+    mean, error = settled_mean([run.staleness for run in runs])
     assert error < 0.03 * max(1, expected)
     # What the learners hold when a run ends is not counted: of so many mini-batches, P.
     assert abs(mean - expected) <= 4 * error + learners * (1 + expected) / mini_batches
@@ -266,30 +255,12 @@ def test_formulas_say_when_they_know_nothing() -> None:
     assert seconds_per_update(Async(), Constant(0), 4) == 0
 
 
-def descend(
-    rule: Rule, law: Law, learners: int, updates: int, *, lr: float, noise: float
-) -> np.ndarray:
-    """SGD on w²/2 from w = 1, at the moments of a simulated server: w after each update."""
-    draws = iter(stream(5, "noise").normal(0, noise, 70_000))
-    w, held, path = 1.0, {}, []
-    for event in server_events(rule, law, learners, seed=3):
-        match event:
-            case Start(push=push):
-                held[push] = w
-            case Apply(pushes=pushes):
-                w -= lr * sum(held.pop(push) + next(draws) for push in pushes) / len(pushes)
-                path.append(w)
-                if len(path) == updates:
-                    return np.array(path)
-    raise AssertionError
-
-
 @pytest.mark.parametrize("lr", [0.1, 0.5, 1.2])
 def test_the_error_floor_on_a_quadratic(lr: float) -> None:
     """For c = 1, and K = 3 mini-batches of noise 0.7 each."""
     k, noise = 3, 0.7
     w = descend(KSync(k), EXP, 5, 8000, lr=lr, noise=noise)
-    mean, error = measured([w**2 / 2])
+    mean, error = settled_mean([w**2 / 2])
     assert error < 0.1 * mean
     assert abs(mean - error_floor(lr, 1.0, noise**2 / k)) <= 4 * error
 

@@ -175,6 +175,12 @@ def test_where_nobody_can_be_spared_it_is_refused(workers: int, rule: Any, messa
         trainer(workers, {}).fit(samples(), epochs=1, batch_size=12, strategy=how)
 
 
+def test_several_servers_refuse_it() -> None:
+    how = ParameterServer(3, plans.Async(), on_failure="continue", servers=2)
+    with pytest.raises(InputError, match="on_failure='continue' is for 1 server, not for 2"):
+        trainer(3, {}).fit(samples(), epochs=1, batch_size=12, strategy=how)
+
+
 def test_where_nobody_is_lost_it_changes_nothing() -> None:
     weights = []
     for on_failure in ("raise", "continue"):

@@ -23,6 +23,7 @@ from minidl.optim import MixedPrecision
 from minidl.plans import Decision, Push, State
 from minidl.runtime import Outcome, Processes, Runtime, Virtual
 from minidl.runtime.requests import RankContext
+from minidl.runtime.trace import KINDS
 from minidl.strategy import ParameterServer, Serial
 from minidl.strategy.rule_server import Fates
 from minidl.tasks import Adversarial
@@ -281,12 +282,18 @@ def test_cancelled_work_stops(by: str) -> None:
     watched = Watched(Processes(deadline=20))
     how = ParameterServer(2, plans.KSync(1), straggler=law, runtime=watched)
     began = time.monotonic()
-    trainer.fit(train, epochs=4, batch_size=10, strategy=how)
+    history = trainer.fit(train, epochs=4, batch_size=10, strategy=how)
     assert time.monotonic() - began < 9
     fates = watched.fates
     assert (fates.applied, fates.dropped, fates.unfinished) == (32, 0, 0)
     assert fates.cancelled >= 2
-    assert watched.messages("gradients") == 32
+    assert history.trace is not None
+    spans = history.trace.ranks[2]  # of the slow learner
+    lost = np.unique(spans["step"][spans["kind"] == KINDS.index("cancelled")])
+    assert len(lost) >= 2
+    beside = {KINDS[kind] for kind in spans["kind"][np.isin(spans["step"], lost)]}
+    assert beside <= {"cancelled", "send", "receive", "wait"}  # nothing of them seems to count
+    assert KINDS.index("sleep") in history.trace.ranks[1]["kind"]
 
 
 def test_stragglers_cost_k_sync_less() -> None:

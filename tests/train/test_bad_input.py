@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from cases import DISTRIBUTED, MAKERS, State, network, samples, strategy, trainer
 
-from minidl import data, models, nn, optim
+from minidl import data, models, nn, optim, plans, sim
 from minidl import strategy as strategies
 from minidl.errors import (
     DeadlockError,
@@ -26,7 +26,14 @@ from minidl.errors import (
 from minidl.nn import Array, Layer, Mode
 from minidl.plans import Collective, ring_all_reduce
 from minidl.runtime import Processes, Virtual
-from minidl.strategy import ParameterServer, Pipeline, RingAllReduce, Serial, Strategy
+from minidl.strategy import (
+    AllReduce,
+    ParameterServer,
+    Pipeline,
+    RingAllReduce,
+    Serial,
+    Strategy,
+)
 from minidl.train import Trainer
 
 X, Y = samples().inputs, samples().targets
@@ -205,6 +212,55 @@ def test_regression_targets_of_another_shape() -> None:
 def test_wrong_settings_of_a_fit(settings: dict[str, Any], message: str) -> None:
     given = {"epochs": 1, "batch_size": 8} | settings
     refused(InputError, message, lambda t: t.fit(samples(), **given))
+
+
+class Early(sim.Law):
+    """A law of one's own, by which one mini-batch in a hundred ends before it begins."""
+
+    def quantile(self, u: np.ndarray) -> np.ndarray:
+        return u - 0.01
+
+
+class Never(sim.SlowWorkers):
+    """A law of one's own, by which the second learner's third mini-batch takes no known time."""
+
+    def draws(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
+        numbers = np.arange(first, first + count)
+        return np.where((numbers == 2) & (learner == 1), np.nan, 1.0)
+
+
+UP_TO_P = "is a whole number from 1 to the 4 learners, not"
+NO_TIME = "time for mini-batch {} is a finite number of at least 0, not {}"
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(({"rule": rule(k)}, f"{rule.__name__}: k {UP_TO_P} {k}")
+          for rule in (plans.KSync, plans.KAsync) for k in (0, 5, -1, 1.0)),
+        *(({"rule": rule(0)}, f"{rule.__name__}: k .* of at least 1, not 0")
+          for rule in (plans.KBatchSync, plans.KBatchAsync)),
+        *(({"rule": plans.Softsync(n)}, f"Softsync: n {UP_TO_P} {n}") for n in (0, 5)),
+        *(({"algorithm": "torus", "options": {"shape": shape}}, f"product is 4.*{shape[0]}, ")
+          for shape in ((2, 3), (0, 4), (-2, -2))),
+        ({"algorithm": "star"}, "there is no all-reduce 'star'; there are 'ring', "),
+        *(({"workers": 23} | more, "22 samples cannot be shared by 23 workers: choose at most 22")
+          for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
+        *(({"straggler": Early()} | more, r"Early: learner \d's " + NO_TIME.format(r"\d+", "-0.0"))
+          for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
+        ({"rule": plans.KAsync(2), "straggler": Never(sim.Constant(1.0), {})},
+         "Never: learner 1's " + NO_TIME.format(2, "nan")),
+        ({"rule": plans.Async(), "straggler": 0.1}, "straggler must be a Law of minidl.sim, not 0"),
+    ],
+)  # fmt: skip
+def test_what_data_parallelism_refuses(settings: dict[str, Any], message: str, clock: Any) -> None:
+    make = ParameterServer if "rule" in settings else AllReduce
+    how = make(**{"workers": 4} | settings)
+    with pytest.raises(InputError, match=message) as caught:
+        trainer().fit(samples(), epochs=1, batch_size=32, strategy=how, clock=clock)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("no_process")

@@ -25,6 +25,7 @@ class Options:
     model: str | None
     strategy: str
     workers: int
+    servers: int
     epochs: int | None
     batch_size: int | None
     optimizer: str | None

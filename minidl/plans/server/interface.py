@@ -104,6 +104,9 @@ class Rule(Protocol):
     `waiting` may hold several gradients of one learner. Every gradient that is pushed
     is found once in some decision, in `apply` or in `drop`, or is still `waiting`.
 
+    Each of several servers drives a copy of its own and is told the same. So what a rule says
+    may depend on nothing else.
+
     A cancelled learner may have pushed already when it hears of it. Its gradient is then
     dropped, and that it was released stands.
     """

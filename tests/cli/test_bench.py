@@ -1,0 +1,112 @@
+"""``minidl bench scaling``: a small run for real, and bad input in one message."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from minidl import data
+from minidl.cli.main import app
+from minidl.train.benchmark import LEAST_EPOCHS
+
+
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    train, test = data.digits()
+    few = train.take(slice(0, 200)), test.take(slice(0, 60))
+    monkeypatch.setitem(data._MAKERS, "digits", lambda: few)
+    monkeypatch.chdir(tmp_path)
+
+
+def bench(*words: str) -> Any:
+    return CliRunner().invoke(app, ["bench", "scaling", "-m", "mlp", *words])
+
+
+@pytest.mark.timeout(60)
+def test_a_small_run(tmp_path: Path) -> None:
+    result = bench("-w", "1,2", "--repeats", "1", "--mode", "strong", "-b", "50", "-e", "12",
+                   "--target", "0.7", "--json", "--plot", "scaling.png")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    serial, alone, two = found["rows"]
+    assert (serial["strategy"], alone["strategy"], two["strategy"]) == ("serial", "ring", "ring")
+    assert [row["workers"] for row in found["rows"]] == [1, 1, 2]
+    assert serial["communication"]["median"] == alone["communication"]["median"] == 0
+    assert 0 < two["communication"]["median"] < 1
+    assert two["efficiency"]["median"] * 2 == pytest.approx(two["speedup"]["median"])
+    epochs = [row["epochs"]["median"] for row in found["rows"]]
+    assert epochs[0] == epochs[1] and abs(epochs[2] - epochs[0]) <= 1  # but for rounding, the same
+    assert all(row["seconds"]["median"] > 0 for row in found["rows"])
+    assert found["settings"]["model"] == "mlp" and found["settings"]["plot"] == "scaling.png"
+    assert (found["target"], found["train"], found["test"]) == (0.7, 200, 60)
+    machine = found["machine"]
+    assert machine["cores"] >= machine["usable"] > 0 and machine["memory"] > 1 << 28
+    assert set(machine["versions"]) == {"Python", "NumPy", "numba"} and machine["processor"]
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+@pytest.mark.timeout(60)
+def test_the_table_says_what_was_not_reached_and_that_processes_take_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setattr("minidl.runtime.machine.container_cores", lambda: 1.0)
+    result = bench("-s", "server", "-w", "2", "--mode", "weak", "--repeats", "1", "--target", "1",
+                   "-e", str(LEAST_EPOCHS), "-b", "20", "--lr", "1e-6",
+                   "--link", "1e-3,1e9")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.stdout.split())
+    assert "until 100.0% of the 60 test samples were right" in said
+    assert said.count("not reached") == 6  # of three rows, epochs and seconds
+    assert "server, weak 2 40" in said and "emulated link: 1e-3,1e9" in said
+    for text in (said, " ".join(result.stderr.split())):
+        assert "warning: P = 2: 3 processes share 1 cores and take turns" in text
+    assert "warm-up: server, P = 2, batches of 40" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--data", "digit"], "unknown data set 'digit'"),
+        (["-m", "lenet"], "unknown model 'lenet'"),
+        (["-s", "mesh"], "unknown strategy 'mesh'; known: ring, server"),
+        (["-s", "server", "--algorithm", "tree"], "--algorithm says how workers all-reduce"),
+        (["--algorithm", "stairs"], "there is no all-reduce 'stairs'"),
+        (["-w", "1,two"], "takes numbers with commas between them, not 1,two"),
+        (["-w", "0"], "workers must be a whole number of at least 1"),
+        (["--link", "fast"], "--link takes seconds and bytes a second with a comma between"),
+        (["--link", "0,-1"], "bandwidth must be above 0 bytes a second"),
+        (["--mode", "fast"], "unknown mode 'fast'; known: both, strong, weak"),
+        (["--target", "95"], "above 0 and at most 1, not 95"),
+        (["--threads", "0"], "a rank needs at least 1 thread, not 0"),
+        (["-b", "150"], "weak scaling to 2 workers needs batches of 300"),
+        (["--plot", "scaling.xyz"], "must end in one of .png"),
+        (["--optimizer", "lion"], "unknown optimizer 'lion'"),
+    ],
+)
+def test_bad_input_is_one_message_and_status_2(words: list[str], message: str) -> None:
+    result = bench(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == "" and "Traceback" not in result.output
+    assert message in " ".join(result.stderr.split())
+    assert "round" not in result.stderr and "warm-up" not in result.stderr
+
+
+def test_help_says_what_there_is() -> None:
+    for flag in ("--help", "-h"):
+        result = CliRunner().invoke(app, ["bench", "scaling", flag])
+        assert result.exit_code == 0
+        for word in (
+            "--link",
+            "--workers",
+            "--algorithm",
+            "--mode",
+            "--target",
+            "--repeats",
+            "--plot",
+        ):
+            assert word in result.stdout
