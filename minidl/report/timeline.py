@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.report.style import SERIES, SPAN_COLOURS, new_figure, save
-from minidl.runtime.trace import KINDS, Trace
+from minidl.runtime.trace import BESIDE, KINDS, Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,6 +123,28 @@ def _draw_trace(axes: Axes, part: Trace, zero: float) -> set[str]:
     axes.set_yticks(range(len(part.names)), part.names)
     axes.set_ylim(len(part.names) - 0.4, -0.6)
     return drawn
+
+
+def hidden_share(trace: Trace) -> float:
+    """The share of exchanges beside the programs for which no program waited: 1 hides them all.
+
+    Parameters
+    ----------
+    trace
+        Of a run with overlap; NaN if nothing was exchanged beside a program.
+    """
+    rows = dict(zip(trace.names, trace.ranks, strict=True))
+    whole = exposed = 0.0
+    for name, beside in rows.items():
+        own = rows.get(name.removesuffix(BESIDE))
+        if own is None or not name.endswith(BESIDE):
+            continue
+        waits = own[own["kind"] == KINDS.index("wait")]
+        starts = np.maximum(waits["start"][:, None], beside["start"])
+        stops = np.minimum(waits["stop"][:, None], beside["stop"])
+        exposed += float(np.maximum(stops - starts, 0).sum())
+        whole += float((beside["stop"] - beside["start"]).sum())
+    return 1 - exposed / whole if whole else math.nan
 
 
 def busy_share(trace: Trace, rank: int) -> float:

@@ -36,11 +36,12 @@ class Background:
             self._thread.start()
         self._launched.put(requests)
 
-    def settle(self) -> None:
-        """Wait until everything launched is done; what went wrong there is raised here."""
-        if self._thread is not None:
-            self._launched.join()
-            self._raise()
+    def settle(self) -> bool:
+        """Wait until everything launched is done, and raise what went wrong; whether it was not."""
+        waits = self._launched.unfinished_tasks > 0
+        self._launched.join()
+        self._raise()
+        return waits
 
     def _raise(self) -> None:
         if self._error is not None:

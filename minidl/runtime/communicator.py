@@ -101,6 +101,7 @@ class Communicator:
         self.beside = Recorder(clock=trace.clock)
         twin = copy.copy(self)
         twin._trace = self.beside
+        twin._polls = 0  # which would take time from the program
         self.background = Background(twin.perform)
 
     def run(
@@ -131,17 +132,23 @@ class Communicator:
                         case Report(event, heard, alone):
                             report(event)
                             if heard:
-                                self.background.settle()
+                                self._settle()
                                 self._be_heard(partial(ask, alone))
                         case _:
-                            self.background.settle()
+                            self._settle()
                             answer = self.perform(request)
                     go_on = partial(program.send, answer)
                 except Lost as lost:
                     go_on = partial(program.throw, lost)
         except StopIteration as stop:
-            self.background.settle()
+            self._settle()
             return stop.value
+
+    def _settle(self) -> None:
+        """Let what was launched come to its end."""
+        start = self._trace.clock()
+        if self.background.settle():
+            self._trace.add("wait", start, self._trace.clock())
 
     def _be_heard(self, ask: Callable[[], object]) -> None:
         """Wait for the caller; if it dies, so does this process, so there is no deadline."""
