@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("kernels", "steps", "throughput", "communicator", "overlap", "pipeline_bubble")
+ALL = ("kernels", "steps", "throughput", "communicator", "overlap", "pipeline_bubble", "faults")
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

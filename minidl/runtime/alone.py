@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,8 +32,9 @@ class Alone:
         channels: Sequence[tuple[int, int]],
         listen: Callable[[int, Any], None],
         names: Sequence[str] | None = None,
+        expendable: Collection[int] = (),
     ) -> Outcome:
-        """Run the program until it returns; see `Runtime.launch`.
+        """Run the program until it returns; see `Runtime.launch`; it cannot get lost.
 
         Raises
         ------

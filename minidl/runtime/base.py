@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -66,6 +66,7 @@ class Runtime(Protocol):
         channels: Sequence[tuple[int, int]],
         listen: Callable[[int, Any], None],
         names: Sequence[str] | None = None,
+        expendable: Collection[int] = (),
     ) -> Outcome:
         """Run ``programs[rank]`` on each rank until all have returned.
 
@@ -81,6 +82,10 @@ class Runtime(Protocol):
             Called in the caller's process with (rank, event) for every `Report`.
         names
             What the ranks are called in errors and pictures; ``"rank 0"`` and so on if None.
+        expendable
+            Ranks without which the run goes on, where they can get lost: those who want to
+            hear of them are told so by `Lost`, what is sent to them vanishes, and they
+            leave no result, traffic or spans.
 
         Raises
         ------

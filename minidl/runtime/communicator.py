@@ -24,6 +24,7 @@ from minidl.runtime.requests import (
     Exchange,
     Incoming,
     Launch,
+    Lost,
     Outgoing,
     RankProgram,
     ReceiveAny,
@@ -65,6 +66,9 @@ class Communicator:
         Seconds that a wait may last.
     polls
         How often a rank looks for news before it goes to sleep.
+    complain
+        Tells the caller that a wait exceeds the deadline. The caller then ends all ranks, or
+        whoever is to blame, and lets this one go on. Without it, `WaitedTooLong` is raised.
 
     Attributes
     ----------
@@ -84,13 +88,14 @@ class Communicator:
         trace: Recorder,
         deadline: float,
         polls: int = 0,
+        complain: Callable[[WaitedTooLong], object] | None = None,
     ) -> None:
         self.rank, self.size = rank, size
         self._outgoing, self._incoming = outgoing, incoming
         self._pairs = {(rank, peer) for peer in outgoing} | {(peer, rank) for peer in incoming}
         self._bells, self._bell = bells, bells[rank]
         self._status, self._trace = status, trace
-        self._deadline, self._polls = deadline, polls
+        self._deadline, self._polls, self._complain = deadline, polls, complain
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
         self.beside = Recorder(clock=trace.clock)
@@ -114,23 +119,27 @@ class Communicator:
             Asks the caller to count up this rank's `heard` when it has heard all ranks; given
             True, when it has heard this one.
         """
-        answer: Any = None
+        go_on: Callable[[], Any] = partial(program.send, None)
         try:
             while True:
-                request = program.send(answer)
+                request = go_on()
                 answer = None
-                match request:
-                    case Launch(requests):
-                        self.beside.step = self._trace.step
-                        self.background.launch(requests)
-                    case Report(event, heard, alone):
-                        report(event)
-                        if heard:
+                try:
+                    match request:
+                        case Launch(requests):
+                            self.beside.step = self._trace.step
+                            self.background.launch(requests)
+                        case Report(event, heard, alone):
+                            report(event)
+                            if heard:
+                                self._settle()
+                                self._be_heard(partial(ask, alone))
+                        case _:
                             self._settle()
-                            self._be_heard(partial(ask, alone))
-                    case _:
-                        self._settle()
-                        answer = self.perform(request)
+                            answer = self.perform(request)
+                    go_on = partial(program.send, answer)
+                except Lost as lost:
+                    go_on = partial(program.throw, lost)
         except StopIteration as stop:
             self._settle()
             return stop.value
@@ -144,13 +153,16 @@ class Communicator:
     def _be_heard(self, ask: Callable[[], object]) -> None:
         """Wait for the caller; if it dies, so does this process, so there is no deadline."""
         start = self._trace.clock()
+        self._until_let_go_on(ask)
+        self._trace.add("wait", start, self._trace.clock())
+
+    def _until_let_go_on(self, ask: Callable[[], object]) -> None:
         before = self._status.rows["heard"][self.rank]
         ask()
         while self._status.rows["heard"][self.rank] == before:
             self._bell.acquire(True, NAP)
             if self._status.aborted:
                 raise Aborted
-        self._trace.add("wait", start, self._trace.clock())
 
     def perform(self, request: Exchange | ReceiveAny) -> int | None:
         """Carry out a request; the peer's rank for `ReceiveAny`, None for `Exchange`.
@@ -161,6 +173,8 @@ class Communicator:
             If a message is not the one expected.
         PlanError, InputError
             If the request names a rank without a channel, or an unfit array.
+        Lost
+            If what was to be received was not sent before its sender was lost.
         """
         if self._status.aborted:
             raise Aborted
@@ -219,6 +233,10 @@ class Communicator:
         due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
         return min(filter(None, due), default=0.0)
 
+    def _silent(self, lost: list[int]) -> list[int]:
+        """Those of these lost ranks from which nothing is on its way any more."""
+        return [peer for peer in lost if not self.on_its_way([peer])]
+
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
             incoming = isinstance(wish, Incoming)
@@ -246,8 +264,8 @@ class Communicator:
         counts[1] += 1
 
     def _complete(self, pending: list[Sending | Receiving]) -> None:
-        """Advance all until all are done."""
-        wait = None
+        """Advance all until all are done; raises Lost if something will never come."""
+        wait, lost, gone = None, list[int](), list[int]()
         while pending:
             moved = False
             for transfer in pending:
@@ -255,10 +273,18 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
+            elif wait is not None and (gone := self._silent(gone)):
+                wait.over()
+                missing = [each for each in pending if each.peer in gone]
+                lost += [each.peer for each in missing if isinstance(each, Receiving)]
+                pending = [each for each in pending if each.peer not in gone]
+                wait, gone = None, []
             else:
                 if wait is None:
                     wait = _Wait(self, pending[0].operation)
-                wait.sleep([transfer.peer for transfer in pending])
+                gone = wait.sleep([transfer.peer for transfer in pending])
+        if lost:
+            raise Lost(lost[0], self._status.why(lost[0]))
 
     def _advance(self, transfer: Sending | Receiving, wait: _Wait | None) -> bool:
         start = self._trace.clock()
@@ -277,7 +303,7 @@ class Communicator:
             check_channel(peer, self.rank, self._pairs)
         # Whoever was served last comes last, so that no peer is starved.
         peers = sorted(arrays, key=lambda peer: (peer - self._last_chosen - 1) % self.size)
-        wait = None
+        wait, gone = None, list[int]()
         while True:
             for peer in peers:
                 if self._incoming[peer].has_piece():
@@ -287,9 +313,12 @@ class Communicator:
                     wish = Incoming(peer, arrays[peer], operation)
                     self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
+            if wait is not None and (gone := self._silent(gone)):
+                wait.over()
+                raise Lost(gone[0], self._status.why(gone[0]))
             if wait is None:
                 wait = _Wait(self, operation)
-            wait.sleep(peers)
+            gone = wait.sleep(peers)
 
 
 class _Wait:
@@ -305,21 +334,26 @@ class _Wait:
         self._peer = -1
         self._ended = False
 
-    def sleep(self, peers: list[int]) -> None:
+    def sleep(self, peers: list[int]) -> list[int]:
         """Until the bell rings, which it does after everything that any peer does.
+
+        Returns
+        -------
+        list of int
+            Those of the peers that are lost. What they had sent before is in its channel by now.
 
         Raises
         ------
         Aborted
             If this rank shall stop.
         WaitedTooLong
-            After the deadline.
+            After the deadline, if there is no caller to complain to.
         """
         of = self._of
         if self._polls:
             self._polls -= 1
             _let_others_run()
-            return
+            return of._status.lost(peers)
         row = of._status.rows[of.rank]
         if not self._slept:
             self._slept = True
@@ -335,7 +369,13 @@ class _Wait:
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.
         self._waited += min(time.monotonic() - slept, 2 * NAP)
         if self._waited > of._deadline:
-            raise WaitedTooLong(f"rank {of.rank} waited {self._waited:.1f} s")
+            error = WaitedTooLong(f"rank {of.rank} waited {self._waited:.1f} s")
+            if of._complain is None:
+                raise error
+            # Meanwhile its row in the table goes on saying what it waits for.
+            of._until_let_go_on(partial(of._complain, error))
+            self._waited = 0.0
+        return of._status.lost(peers)
 
     def over(self, now: float | None = None) -> None:
         """Something has come."""

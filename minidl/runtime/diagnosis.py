@@ -24,6 +24,11 @@ STATES = {
 """What the letters in /proc mean."""
 
 
+NOBODY = -1
+Verdict = tuple[int, MinidlError | None]
+"""Which rank is to blame, or `NOBODY`, and the error to raise, if something is wrong."""
+
+
 class CircularWaitError(WorkerError, DeadlockError):
     """Worker processes wait for each other in a circle."""
 
@@ -50,8 +55,8 @@ class Diagnosis:
         self._looked = time.monotonic()
         self._suspected: tuple[np.ndarray, np.ndarray] | None = None
 
-    def look(self) -> MinidlError | None:
-        """The error to raise, if something is wrong; to be called a few times a second."""
+    def look(self) -> Verdict:
+        """What is wrong, if anything; to be called a few times a second."""
         now = time.monotonic()
         # A pause of the whole run (Ctrl-Z) is not its workers' silence.
         passed = min(now - self._looked, 0.5)
@@ -65,19 +70,20 @@ class Diagnosis:
             return self.explain(late[0])
         if self._deadlocked(unfinished):
             return self.explain(int(unfinished[0]))
-        return None
+        return NOBODY, None
 
-    def explain(self, rank: int) -> MinidlError:
+    def explain(self, rank: int) -> Verdict:
         """Why `rank`, which has waited too long or is silent, does not go on."""
         met = self._waited_for(rank)
         culprits = [r for r in met if self._frozen(r)]
         culprits += [r for r in met if self._state(r) in (STARTING, COMPUTING)]
-        culprits += [r for r in met if self._state(r) == FINISHED]
+        lost = self._status.lost(met)
+        culprits += [r for r in met if self._state(r) == FINISHED and r not in lost]
         chain = "; ".join(self._wait(r) for r in met if self._state(r) == WAITING)
         if culprits:
             cause = self._doing(culprits[0])
-            return WorkerError(f"{cause}; {chain}" if chain else cause)
-        return CircularWaitError(f"deadlock: {chain}")
+            return culprits[0], WorkerError(f"{cause}; {chain}" if chain else cause)
+        return NOBODY, CircularWaitError(f"deadlock: {chain}")
 
     def _unfinished(self) -> np.ndarray:
         return np.flatnonzero(self._status.rows["state"] != FINISHED)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,7 @@ class Processes:
         channels: Sequence[tuple[int, int]],
         listen: Callable[[int, Any], None],
         names: Sequence[str] | None = None,
+        expendable: Collection[int] = (),
     ) -> Outcome:
         """Run ``programs[rank]`` on each rank until all have returned; see `Runtime.launch`.
 
@@ -142,9 +143,12 @@ class Processes:
         if not shared.open if isinstance(shared, SharedArrays) else shared:
             raise InputError("`shared` is what this runtime's share() gave, inside its with block")
         packed = [pack(p, f"the program of {n}") for p, n in zip(programs, names, strict=True)]
-        done = self._run(packed, shared if len(shared) else {}, pairs, listen, names)
+        done = self._run(packed, shared if len(shared) else {}, pairs, listen, names, expendable)
         for sender, receiver in pairs:
-            sent, received = done[sender].messages[0][receiver], done[receiver].messages[1][sender]
+            ends = done[sender], done[receiver]
+            if any(end.lost for end in ends):
+                continue
+            sent, received = ends[0].messages[0][receiver], ends[1].messages[1][sender]
             if sent != received:
                 raise never_received(sender, receiver, sent, received)
         return Outcome(
@@ -160,6 +164,7 @@ class Processes:
         pairs: tuple[tuple[int, int], ...],
         listen: Callable[[int, Any], None],
         names: tuple[str, ...],
+        expendable: Collection[int],
     ) -> list[Done]:
         size = len(programs)
         context = multiprocess.get_context(self.method)
@@ -216,6 +221,7 @@ class Processes:
                 names=names,
                 listen=listen,
                 deadline=self.deadline,
+                expendable=expendable,
             ).watch()
 
 

@@ -69,6 +69,25 @@ class Report:
     alone: bool = False
 
 
+class Lost(Exception):
+    """Thrown into a program instead of an answer: a rank that it wanted to hear of is gone.
+
+    What else it asked for has been done. A program that does not catch this ends, and the run
+    with it, by the error that names the lost rank.
+
+    Parameters
+    ----------
+    rank
+        Who is lost; only a rank that the launch calls expendable can be.
+    why
+        What became of it, in a line that names it.
+    """
+
+    def __init__(self, rank: int, why: str) -> None:
+        super().__init__(rank, why)
+        self.rank, self.why = rank, why
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """Carry out these requests beside the program, after all that was launched before.

@@ -18,6 +18,7 @@ COMPUTING: Final = 1
 WAITING: Final = 2
 FINISHED: Final = 3
 OPERATION_BYTES: Final = 96
+WHY_BYTES: Final = 256
 ROW: Final = np.dtype(
     [
         ("beat", "i8"),
@@ -28,6 +29,8 @@ ROW: Final = np.dtype(
         ("arrived", "i8"),
         ("heard", "i8"),
         ("operation", f"S{OPERATION_BYTES}"),
+        ("lost", "i8"),
+        ("why", f"S{WHY_BYTES}"),
     ]
 )
 """A rank's row.
@@ -42,6 +45,8 @@ arrived
     How many barriers it has reached.
 heard
     How often the caller, who alone writes this, has let the rank go on that waited to be heard.
+lost, why
+    Whether the caller, who alone writes these, has given the rank up, and why.
 """
 
 
@@ -56,14 +61,15 @@ class Status:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.segment = Segment(size * ROW.itemsize + size * size + 8)
+        self.segment = Segment(size * ROW.itemsize + size * size + 16)
         self._place()
 
     def _place(self) -> None:
         size = self.size
         self.rows = self.segment.array(ROW, (size,), 0)
         self.flag = self.segment.array(np.int64, (1,), size * ROW.itemsize)
-        self.waits = self.segment.array(np.bool_, (size, size), size * ROW.itemsize + 8)
+        self.losses = self.segment.array(np.int64, (1,), size * ROW.itemsize + 8)
+        self.waits = self.segment.array(np.bool_, (size, size), size * ROW.itemsize + 16)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"size": self.size, "segment": self.segment}
@@ -91,6 +97,24 @@ class Status:
         row["checks"] = 0
         row["since"] = time.monotonic_ns()
         row["state"] = WAITING
+
+    def lose(self, rank: int, why: str) -> None:
+        """Say that `rank`, whose process has ended, is lost."""
+        row = self.rows[rank]
+        row["why"] = why.encode()[:WHY_BYTES]
+        row["state"] = FINISHED
+        row["lost"] = 1
+        self.losses[0] += 1  # last: who sees this sees the rest
+
+    def lost(self, ranks: Iterable[int]) -> list[int]:
+        """Those of these ranks that are lost."""
+        if not self.losses[0]:
+            return []
+        return [rank for rank in ranks if self.rows["lost"][rank]]
+
+    def why(self, rank: int) -> str:
+        """What became of a lost rank."""
+        return bytes(self.rows[rank]["why"]).decode(errors="replace")
 
     def doing(self, rank: int, state: int) -> None:
         """Say what else `rank` has begun to do."""

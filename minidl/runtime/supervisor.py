@@ -5,21 +5,24 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import Any
 
 from multiprocess.connection import Connection, wait
 from multiprocess.process import BaseProcess
 
-from minidl.errors import WorkerError
+from minidl.errors import MinidlError, WorkerError
 from minidl.runtime.channel import Semaphore
 from minidl.runtime.communicator import WaitedTooLong
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
-from minidl.runtime.status import Status
-from minidl.runtime.worker import GRACE, Asked, Done, Events
+from minidl.runtime.requests import Lost
+from minidl.runtime.status import FINISHED, Status
+from minidl.runtime.worker import GRACE, LENGTH, LOST, Asked, Done, Events
 
+PART = 1 << 16
+"""Bytes read at once of what a worker says."""
 LOOK = 0.25
 """Seconds between two looks at the table of what each rank does."""
 
@@ -39,6 +42,8 @@ class Supervisor:
         Called with (rank, event) for every event.
     deadline
         Seconds that a rank may be silent, or be waited for.
+    expendable
+        Ranks without which the run goes on.
     """
 
     def __init__(
@@ -51,11 +56,17 @@ class Supervisor:
         names: Sequence[str],
         listen: Callable[[int, Any], None],
         deadline: float,
+        expendable: Collection[int] = (),
     ) -> None:
         self._workers, self._pipes = workers, pipes
+        self._parts = [bytearray() for _ in pipes]
         self._status, self._bells = status, bells
         self._names, self._listen = names, listen
         self._diagnosis = Diagnosis(status, names, deadline)
+        self._expendable = expendable
+        self._losses: dict[int, MinidlError] = {}
+        # Others may have waited as long as whoever found the last loss, and now go on.
+        self._deadline, self._patient_until = deadline, 0.0
         self._done: dict[int, Done] = {}
         self._asking: set[int] = set()
 
@@ -79,19 +90,29 @@ class Supervisor:
                 if self._pipes[rank] in ready:
                     self._read(rank)
                 elif self._workers[rank].sentinel in ready and not self._pipes[rank].poll():
-                    raise self._death(rank)
+                    self._lose(rank, self._death(rank))
             if time.monotonic() - looked > LOOK:
                 looked = time.monotonic()
-                error = self._diagnosis.look()
-                if error is not None:
-                    raise error
+                self._lose(*self._diagnosis.look())
         return [self._done[rank] for rank in range(len(self._workers))]
 
     def _read(self, rank: int) -> None:
-        try:
-            packed = self._pipes[rank].recv_bytes()
-        except (EOFError, OSError):
-            raise self._death(rank) from None
+        """Take in what has come, without waiting for the rest of a message: it may never come."""
+        news = os.read(self._pipes[rank].fileno(), PART)
+        if not news:
+            self._lose(rank, self._death(rank))
+            return
+        parts = self._parts[rank]
+        parts += news
+        while len(parts) >= LENGTH.size and rank not in self._done:
+            end = LENGTH.size + LENGTH.unpack_from(parts)[0]
+            if len(parts) < end:
+                return
+            packed = bytes(memoryview(parts)[LENGTH.size : end])
+            del parts[:end]
+            self._hear(rank, packed)
+
+    def _hear(self, rank: int, packed: bytes) -> None:
         match message := unpack(packed):
             case Events(events):
                 for event in events:
@@ -103,11 +124,39 @@ class Supervisor:
                 self._answer()
             case Done():
                 self._done[rank] = message
+                self._status.doing(rank, FINISHED)
                 self._answer()
             case Failure():
-                raise message.error(self._names[rank])
+                self._lose(rank, message.error(self._names[rank]))
+            case Lost():
+                for note in getattr(message, "__notes__", ()):
+                    self._losses[message.rank].add_note(note)
+                raise self._losses.pop(message.rank)
             case WaitedTooLong():
-                raise self._diagnosis.explain(rank)
+                if time.monotonic() > self._patient_until:
+                    self._lose(*self._diagnosis.explain(rank))
+                self._let_go_on(rank)
+
+    def _lose(self, rank: int, error: MinidlError | None) -> None:
+        """Go on without a rank, which is ended if it has not ended, or raise the error if any."""
+        if error is None or rank in self._losses:
+            return
+        if rank not in self._expendable:
+            try:
+                raise error
+            finally:
+                del error  # or it and this frame, which has all pipes, would keep each other alive
+        self._workers[rank].kill()
+        self._workers[rank].join(GRACE)
+        self._losses[rank] = error
+        first, *_, last = 2 * str(error).splitlines()
+        self._status.lose(rank, first if first == last else f"{first.partition(';')[0]}: {last}")
+        for bell in self._bells:
+            bell.release()
+        self._done[rank] = LOST
+        self._patient_until = time.monotonic() + self._deadline
+        self._asking.discard(rank)
+        self._answer()
 
     def _answer(self) -> None:
         """Let all ranks go on that wait to be heard, once all that still run do."""

@@ -7,7 +7,7 @@ free of deadlock however small the real buffers are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -55,8 +55,11 @@ class Virtual:
         channels: Sequence[tuple[int, int]],
         listen: Callable[[int, Any], None],
         names: Sequence[str] | None = None,
+        expendable: Collection[int] = (),
     ) -> Outcome:
         """Run ``programs[rank]`` on each rank until all have returned; see `Runtime.launch`.
+
+        No rank gets lost here: one that raises ends the run, expendable or not.
 
         Raises
         ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 import threading
 import time
@@ -20,13 +21,16 @@ from minidl.runtime.channel import HEADER, Channel, Semaphore, Uplink
 from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
 from minidl.runtime.memory import Segment
 from minidl.runtime.programs import Failure, make_program, pack, pack_small
-from minidl.runtime.requests import RankContext
+from minidl.runtime.requests import Lost, RankContext
 from minidl.runtime.status import COMPUTING, FINISHED, Status
+from minidl.runtime.trace import SPAN
 
 BEAT = 0.1
 """Seconds between two heartbeats."""
 BATCH = 0.05
 """Seconds for which events are gathered before they are sent to the caller."""
+LENGTH = struct.Struct("!Q")
+"""Comes before every message to the caller."""
 GRACE = 1.0
 """Seconds that a worker told to stop may take."""
 
@@ -128,6 +132,13 @@ class Done:
     spans: np.ndarray
     beside: np.ndarray
     messages: tuple[dict[int, int], dict[int, int]]
+    lost: bool = False
+
+
+LOST = Done(
+    pack_small(None, "nothing"), {}, np.zeros(0, SPAN), np.zeros(0, SPAN), ({}, {}), lost=True
+)
+"""Stands for what a lost worker would have said."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +168,12 @@ def main(job: Job) -> None:
     status.doing(job.rank, COMPUTING)
     try:
         done = _run(job, mail)
-        status.doing(job.rank, FINISHED)
         mail.close(done)
+        status.doing(job.rank, FINISHED)  # only now: if it stops before, that is to be noticed
     except Aborted:
         pass
-    except WaitedTooLong as error:
-        mail.close(error)
-        # Its row in the table must go on saying what it waits for until all are told to stop.
-        while not status.aborted:
-            time.sleep(BEAT)
+    except Lost as lost:
+        mail.close(lost)
     except (Exception, SystemExit) as error:
         mail.close(Failure.of(error))
 
@@ -183,6 +191,7 @@ def _run(job: Job, mail: _Mail) -> Done:
         trace=context.trace,
         deadline=job.deadline,
         polls=job.polls,
+        complain=mail.close,
     )
     _set_threads(job.threads)
     program = make_program(job.program, context)
@@ -256,7 +265,7 @@ class _Mail:
         """Send all events at once, and ask to be told when they have been heard."""
         self._send_events(pack_small(Asked(alone), "a question"))
 
-    def close(self, last: Done | Failure | WaitedTooLong) -> None:
+    def close(self, last: Done | Failure | Lost | WaitedTooLong) -> None:
         """Send all events, then this."""
         self._send_events(pack_small(last, "a worker's last message"))
 
@@ -273,8 +282,13 @@ class _Mail:
                 events, self._events = self._events, []
             try:
                 if events:
-                    self._pipe.send_bytes(pack_small(Events(events), "events"))
+                    self._write(pack_small(Events(events), "events"))
                 if last is not None:
-                    self._pipe.send_bytes(last)
+                    self._write(last)
             except (BrokenPipeError, ConnectionResetError):
                 os._exit(1)  # the caller is gone, so nobody is left to tell
+
+    def _write(self, packed: bytes) -> None:
+        rest = memoryview(LENGTH.pack(len(packed)) + packed)
+        while rest:
+            rest = rest[os.write(self._pipe.fileno(), rest) :]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -29,12 +29,15 @@ class Layout:
         The (sender, receiver) pairs that talk.
     arrays
         What the ranks share beside the state and the data, by name.
+    expendable
+        Ranks without which the others go on.
     """
 
     programs: Sequence[MakeProgram]
     names: Sequence[str]
     channels: Sequence[tuple[int, int]] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    expendable: Collection[int] = ()
 
 
 class Strategy(ABC):
@@ -117,6 +120,7 @@ class Strategy(ABC):
                 channels=layout.channels,
                 listen=hear,
                 names=layout.names,
+                expendable=layout.expendable,
             )
 
 

@@ -210,7 +210,30 @@ class EpochDone:
     validation: Sums
 
 
-Event = StepDone | EpochDone
+@dataclass(frozen=True)
+class LearnerLost:
+    """A run goes on without one of its learners.
+
+    Parameters
+    ----------
+    learner
+        What it is called, e.g. ``"learner 2"``.
+    why
+        What became of it, in a line.
+    epoch, step
+        Which the server was at when it found out.
+    time
+        Seconds since the fit began.
+    """
+
+    learner: str
+    why: str
+    epoch: int
+    step: int
+    time: float
+
+
+Event = StepDone | EpochDone | LearnerLost
 
 
 class Verdict(NamedTuple):

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from itertools import product
+from typing import Literal
 
 import numpy as np
 
-from minidl.errors import InputError
+from minidl.errors import InputError, PlanError
 from minidl.nn import synchronised
-from minidl.plans import FullySync, Rule, ring_all_reduce
+from minidl.plans import FullySync, LastingRule, Rule, ring_all_reduce
 from minidl.runtime import Runtime
 from minidl.runtime.requests import (
     Exchange,
@@ -63,6 +64,14 @@ class ParameterServer(Strategy):
     straggler
         A law of times: real learners sleep so long before each mini-batch, and in virtual
         time each takes so long for it.
+    on_failure
+        What becomes of the run when a learner's process raises, dies or stops answering.
+        ``"raise"``: it ends with an error. ``"continue"``: the others go on, if the rule can
+        do without some of the learners, and the history has who was lost. Updates are made
+        of as many gradients as before, and an epoch of as many updates, so it still applies a
+        gradient for every sample on average; but the lost learner's share of each global
+        batch is left out, and another part of the data is in it in each pass. When too few
+        are left for the rule, the error is that of the last learner lost.
     servers
         How many servers hold a part of the parameters each, which are cut between, never
         within, them. In virtual time, where messages take none, there is always one.
@@ -73,11 +82,14 @@ class ParameterServer(Strategy):
     workers: int
     rule: Rule = field(default_factory=FullySync)
     straggler: Law | None = None
+    on_failure: Literal["raise", "continue"] = "raise"
     servers: int = 1
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
+        if self.on_failure not in ("raise", "continue"):
+            raise InputError(f"on_failure is 'raise' or 'continue', not {self.on_failure!r}")
         positive("servers", self.servers)
 
     @property
@@ -103,6 +115,8 @@ class ParameterServer(Strategy):
     def check(self, job: Job) -> None:
         require_workers(self.workers, job, self.straggler)
         self.rule.start(self.workers)
+        if self.on_failure == "continue":
+            self._check_that_it_can_continue()
         self._shards(job)
         if self._synchronous:
             return
@@ -116,6 +130,24 @@ class ParameterServer(Strategy):
             )
         if job.precision is not None:
             raise InputError(f"{name} computes in full precision, not in mixed precision")
+
+    def _check_that_it_can_continue(self) -> None:
+        if self.servers > 1:
+            raise InputError(
+                f"on_failure='continue' is for 1 server, not for {self.servers}, which would have "
+                "to agree on which of a lost learner's gradients all of them have"
+            )
+        if not isinstance(self.rule, LastingRule):
+            raise InputError(
+                f"on_failure='continue' needs a rule that says how to go on without a learner, "
+                f"by a method `lose`; {type(self.rule).__name__} has none"
+            )
+        try:
+            self.rule.lose(self.rule.start(self.workers), 0)
+        except PlanError as error:
+            raise InputError(
+                f"with on_failure='continue' no learner can be lost: {error}"
+            ) from None
 
     def in_virtual_time(self) -> VirtualServer:
         if self.runtime.link is not None:
@@ -142,6 +174,7 @@ class ParameterServer(Strategy):
             + neighbours(shards.servers)
             + self._ring(job),
             arrays,
+            range(1, 1 + self.workers) if self.on_failure == "continue" else (),
         )
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:

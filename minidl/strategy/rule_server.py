@@ -4,7 +4,8 @@ A learner computes the gradient of its mini-batch, pushes it, and waits to be re
 is one message with parameters. A rule of `minidl.plans` says when that comes, and whose
 mini-batch comes to nothing: its learner finds that out between two layers, and says so
 instead of pushing. So server and learner speak in turns, whatever became of the mini-batch,
-and neither ever sends what the other does not wait for.
+and neither ever sends what the other does not wait for. A learner that is lost is struck
+from the server's books, with the mini-batch it was at.
 
 Several servers hold a part of the parameters each. The first hears the learners and tells the
 others, one after the other, who has spoken. As a rule is a pure function, all then decide alike,
@@ -24,10 +25,11 @@ import numpy as np
 
 from minidl.data import in_order
 from minidl.errors import PlanError
-from minidl.plans import Decision, Push, Rule
+from minidl.plans import Decision, LastingRule, Push, Rule
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
+    Lost,
     Outgoing,
     RankContext,
     RankProgram,
@@ -37,7 +39,7 @@ from minidl.runtime.requests import (
 )
 from minidl.sim import Law
 from minidl.strategy.clocked import GivenWeights, MiniBatches
-from minidl.strategy.job import Job, StepDone
+from minidl.strategy.job import Job, LearnerLost, StepDone
 from minidl.strategy.jointly import neighbours_of, sum_along, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -61,12 +63,13 @@ def shared_arrays(learners: int) -> Mapping[str, np.ndarray]:
 
 @dataclass
 class Fates:
-    """What became of gradients that were pushed, and how many mini-batches were cancelled."""
+    """What became of gradients that were pushed, and of mini-batches that never were pushed."""
 
     applied: int = 0
     dropped: int = 0
     unfinished: int = 0
     cancelled: int = 0
+    lost: int = 0
 
 
 class Cancelled(Exception):
@@ -119,15 +122,15 @@ def learner(job: Job, straggler: Law | None, shards: Shards, context: RankContex
 def server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
     """Does with the gradients that arrive what the rule decides; returns their `Fates`."""
     job = job.attached(context.shared)
-    desk, began = _Desk(job, rule, shards, context), context.trace.clock()
+    desk = _Desk(job, rule, shards, context)
     yield from desk.release(range(shards.learners))
     for epoch in Epochs(job, context):
         for step in epoch:
+            desk.at = epoch.number, step
             decision, sums = yield from desk.update(step)
-            seconds = context.trace.clock() - began
             if desk.leads:
                 yield Report(
-                    StepDone(epoch.number, step, sums.samples, sums, seconds, decision.staleness)
+                    StepDone(*desk.at, sums.samples, sums, desk.seconds, decision.staleness)
                 )
         desk.replica.commit()
         yield from desk.meet()
@@ -161,6 +164,8 @@ class _Desk:
         self.replica = Replica(job, context, names=shards.names[self._place])
         self.rule, self.trace = rule, context.trace
         self.fates = Fates()
+        self.at = 0, 0  # epoch and step
+        self._began = context.trace.clock()
         self._weights = GivenWeights(self.replica)
         self._names = _figures(self.replica) if self.leads else ()
         self._asks = job.optimizer.needs_distance
@@ -176,6 +181,11 @@ class _Desk:
         self._owed: set[int] = set()  # those of them to release as soon as their slip comes
         self._waiting: dict[Push, _Gradient] = {}
         self._free: list[np.ndarray] = []
+
+    @property
+    def seconds(self) -> float:
+        """Since the fit began."""
+        return self.trace.clock() - self._began
 
     def release(self, learners: Iterable[int]) -> Generator[Request, Any, None]:
         """Let these learners go on from the newest weights: at once if they wait for them."""
@@ -213,7 +223,12 @@ class _Desk:
     def update(self, step: int) -> Generator[Request, Any, tuple[Decision, Sums]]:
         """Take in gradients until the rule makes an update of them; that decision, and sums."""
         while self._busy:
-            learner, push = yield from self._receive()
+            try:
+                learner, push = yield from self._receive()
+            except Lost as lost:
+                yield from self._strike_off(lost)
+                self._go_on_without(lost)
+                continue
             if push is not None:
                 self._state, decision = self.rule.push(self._state, *push)
                 for dropped in decision.drop:
@@ -239,18 +254,41 @@ class _Desk:
         rank = yield from self._hear()
         learner = rank - 1
         size, samples, *values = self._slips[rank].tolist()
+        array = None
+        if size:
+            array = self._free.pop() if self._free else np.empty_like(self.replica.buffer.grads)
+            yield Exchange((Incoming(rank, array, "gradients"),))
         push = self._busy.pop(learner)
         given = self._weights.given(push) if self._asks else None
         cancelled = learner in self._stopped
         self._stopped.discard(learner)
-        if not size:
+        if array is None:
             return learner, None
-        array = self._free.pop() if self._free else np.empty_like(self.replica.buffer.grads)
-        yield Exchange((Incoming(rank, array, "gradients"),))
         totals = dict(zip(self._names, values, strict=True))
         sums = Sums.over(int(samples), totals) if samples else Sums()
         self._waiting[push] = _Gradient(array, int(size), sums, given, cancelled)
         return learner, push
+
+    def _strike_off(self, lost: Lost) -> Generator[Request, Any, None]:
+        """Forget what a lost learner was at, but not what it has pushed."""
+        learner = lost.rank - 1
+        del self._slips[lost.rank]
+        push = self._busy.pop(learner, None)
+        if push is not None:
+            self.fates.lost += learner not in self._stopped
+            if self._asks:
+                self._weights.given(push)
+        self._stopped.discard(learner)
+        self._owed.discard(learner)
+        yield Report(LearnerLost(f"learner {lost.rank}", lost.why, *self.at, self.seconds))
+
+    def _go_on_without(self, lost: Lost) -> None:
+        assert isinstance(self.rule, LastingRule)  # or no learner could be lost
+        try:
+            self._state = self.rule.lose(self._state, lost.rank - 1)
+        except PlanError as error:
+            lost.add_note(f"It was the last learner that could be lost: {error}")
+            raise lost from error
 
     def _hear(self) -> Generator[Request, Any, int]:
         """The rank of a learner that has spoken; what it said is now on its slip."""
@@ -308,7 +346,11 @@ class _Desk:
         yield self._send(each for each in range(len(self._numbers)) if each not in self._busy)
         while self._busy:
             late = self._stopped.copy()
-            learner, push = yield from self._receive()
+            try:
+                learner, push = yield from self._receive()
+            except Lost as lost:
+                yield from self._strike_off(lost)
+                continue
             if learner in late and push is not None:
                 del self._waiting[push]
                 self.fates.dropped += 1

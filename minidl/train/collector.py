@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minidl.strategy import EpochDone, Event, Job, StepDone, Verdict
+from minidl.strategy import EpochDone, Event, Job, LearnerLost, StepDone, Verdict
 from minidl.tasks import Sums
 from minidl.train.history import EpochRecord
 from minidl.train.progress import Progress
@@ -44,6 +44,8 @@ class Collector:
         The mean losses and metrics of each complete step.
     staleness
         Of the gradients applied in a step, where that is known.
+    lost
+        Learners without which the run went on.
     records
         The record of each complete epoch.
     kept
@@ -61,6 +63,7 @@ class Collector:
         self.job, self.strategy, self.shown, self.decide = job, strategy, shown, decide
         self.steps: dict[int, dict[str, float]] = {}
         self.staleness: dict[int, tuple[int, ...]] = {}
+        self.lost: list[LearnerLost] = []
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
         self._parts: dict[int, Sums] = defaultdict(Sums)
@@ -71,6 +74,10 @@ class Collector:
         match event:
             case StepDone():
                 self._add_step(event)
+                return 0
+            case LearnerLost():
+                self.lost.append(event)
+                self.shown.note(f"{event.why}; the others go on")
                 return 0
             case EpochDone():
                 return self._add_epoch(event)

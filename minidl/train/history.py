@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minidl.errors import InputError, unknown_name
 from minidl.runtime.base import Traffic
 from minidl.runtime.trace import Trace
+from minidl.strategy import LearnerLost
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -62,6 +63,8 @@ class History:
     staleness
         For each step, of every gradient applied how many updates it had missed; empty
         where all gradients are of the newest weights by construction.
+    lost
+        Learners without which a fit went on, see `ParameterServer`.
     traffic
         Of the last fit: ``traffic[rank][operation]``, what the rank sent.
     trace
@@ -75,6 +78,7 @@ class History:
     epochs: list[EpochRecord] = field(default_factory=list)
     steps: list[dict[str, float]] = field(default_factory=list)
     staleness: list[tuple[int, ...]] = field(default_factory=list)
+    lost: list[LearnerLost] = field(default_factory=list)
     traffic: Sequence[Mapping[str, Traffic]] = ()
     trace: Trace | None = None
     seconds: float = 0.0
@@ -103,9 +107,11 @@ class History:
         self.epochs += later.epochs
         self.steps += later.steps
         self.staleness += later.staleness
+        self.lost += later.lost
 
     def __add__(self, later: History) -> History:
-        whole = History(list(self.epochs), list(self.steps), list(self.staleness))
+        whole = History()
+        whole.extend(self)
         whole.extend(later)
         return whole
 
@@ -173,6 +179,7 @@ class History:
             "epochs": [asdict(record) for record in self.epochs],
             "steps": self.steps,
             "staleness": self.staleness,
+            "lost": [asdict(loss) for loss in self.lost],
         }
 
     @classmethod
@@ -182,4 +189,5 @@ class History:
             [EpochRecord(**record) for record in data["epochs"]],
             [dict(step) for step in data["steps"]],
             [tuple(step) for step in data["staleness"]],
+            [LearnerLost(**loss) for loss in data.get("lost", ())],
         )

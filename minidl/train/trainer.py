@@ -402,6 +402,7 @@ class Trainer:
                 collector.records[:epochs],
                 [collector.steps[step] for step in kept],
                 [collector.staleness.get(step, ()) for step in kept],
+                [loss for loss in collector.lost if loss.step < job.first_step + steps],
             ),
         )
 

@@ -1,4 +1,5 @@
-"""Server rules, whatever the order of arrival: no gradient is lost, and no learner is stuck."""
+"""Server rules, whatever the order of arrival: no gradient is lost, and no learner is stuck,
+even if other learners are lost."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from minidl.plans import (
     KBatchAsync,
     KBatchSync,
     KSync,
+    LastingRule,
     Push,
     Rule,
     Softsync,
@@ -45,7 +47,7 @@ def needed(rule: Rule, learners: int) -> int:
 
 
 class Machine(RuleBasedStateMachine):
-    """Learners that push in any order, and hear late that they were cancelled, or in time."""
+    """Learners that push in any order, hear late that they were cancelled, or in time, and die."""
 
     kind: ClassVar[type]
 
@@ -63,6 +65,8 @@ class Machine(RuleBasedStateMachine):
         self.applied: list[Push] = []
         self.dropped: list[Push] = []
         self.stopped: list[Push] = []
+        self.gone: list[Push] = []
+        self.left = set(range(learners))
 
     def deliver(self, push: Push) -> Decision:
         self.pushed.append(push)
@@ -100,7 +104,7 @@ class Machine(RuleBasedStateMachine):
         if isinstance(self.rule, WAIT):
             assert len({push.learner for push in decision.apply}) == count
         if isinstance(self.rule, CANCEL):
-            assert decision.release == tuple(range(self.learners))
+            assert decision.release == tuple(sorted(self.left))
             assert set(decision.cancel) == set(working) - {learner}
         else:
             assert decision.cancel == ()
@@ -113,15 +117,37 @@ class Machine(RuleBasedStateMachine):
         assert self.deliver(late) == Decision(before.version, drop=(late,))
         assert self.state == before
 
+    @rule(data=st.data())
+    def a_learner_is_lost(self, data: st.DataObject) -> None:
+        """At work, while it waits, or while its gradient is on the way, which goes with it."""
+        learner = data.draw(st.sampled_from(sorted(self.left)))
+        least = needed(self.rule, self.learners) if isinstance(self.rule, WAIT) else 1
+        if len(self.left) - 1 < least:
+            message = f"needs {least} of the {self.learners} learners .* without learner {learner}"
+            with pytest.raises(PlanError, match=message):
+                self.rule.lose(self.state, learner)
+            return
+        before, self.state = self.state, self.rule.lose(self.state, learner)
+        assert (self.state.version, self.state.waiting) == (before.version, before.waiting)
+        self.left.remove(learner)
+        gone = [push for push in self.on_their_way if push.learner == learner]
+        self.on_their_way = [push for push in self.on_their_way if push.learner != learner]
+        self.gone += gone + ([self.working.pop(learner)] if learner in self.working else [])
+
     @rule(data=st.data(), beyond=st.integers(0, 3))
     def pushes_that_no_rule_allows(self, data: st.DataObject, beyond: int) -> None:
         version = self.state.version
-        for learner in set(range(self.learners)) - set(self.working):
+        for learner in set(range(self.learners)) - self.left:
+            with pytest.raises(PlanError, match=f"from learner {learner}, which is lost"):
+                self.rule.push(self.state, learner, version)
+            with pytest.raises(PlanError, match=f"learner {learner} was lost, but there are only"):
+                self.rule.lose(self.state, learner)
+        for learner in self.left - set(self.working):
             with pytest.raises(PlanError, match=f"learner {learner} pushed a second gradient"):
                 self.rule.push(self.state, learner, version)
         for never in (-1, version + 1 + beyond):
             with pytest.raises(PlanError, match=f"of version {never}"):
-                self.rule.push(self.state, 0, never)
+                self.rule.push(self.state, min(self.left), never)
         for stranger in (-1, self.learners + beyond):
             with pytest.raises(PlanError, match=f"came from learner {stranger}"):
                 self.rule.push(self.state, stranger, version)
@@ -131,7 +157,7 @@ class Machine(RuleBasedStateMachine):
         kept = [*self.applied, *self.dropped, *self.state.waiting]
         assert sorted(kept) == sorted(self.pushed)
         # Every mini-batch that was ever begun is somewhere, and at one place only.
-        at_work = [*self.working.values(), *self.on_their_way, *self.stopped]
+        at_work = [*self.working.values(), *self.on_their_way, *self.stopped, *self.gone]
         numbers = [push.number for push in [*kept, *at_work]]
         assert len(set(numbers)) == len(numbers)
         assert max(numbers) + 1 == len(numbers)
@@ -142,7 +168,8 @@ class Machine(RuleBasedStateMachine):
         """Any k - waiting further pushes make an update, after which all are at work."""
         missing = needed(self.rule, self.learners) - len(self.state.waiting)
         assert missing >= 1
-        idle = set(range(self.learners)) - set(self.working)
+        idle = self.left - set(self.working)
+        assert set(self.working) <= self.left
         assert idle <= {push.learner for push in self.state.waiting}
         if isinstance(self.rule, WAIT):
             assert missing <= len(self.working)
@@ -223,6 +250,15 @@ def test_rules_that_are_the_same_where_all_must_push(data: st.DataObject, learne
             states = [state for state, _ in answers]
             decision = answers[0][1]
             fetched |= dict.fromkeys(decision.release, decision.version)
+
+
+@pytest.mark.parametrize("rule", [KSync(2), KAsync(2)])
+def test_what_a_lost_learner_has_pushed_still_counts(rule: LastingRule) -> None:
+    state, _ = rule.push(rule.start(3), 1, 0)
+    state, decision = rule.push(rule.lose(state, 1), 2, 0)
+    assert decision.apply == (Push(1, 0), Push(2, 0))
+    assert decision.release == ((0, 2) if isinstance(rule, KSync) else (2,))
+    assert decision.cancel == ((0,) if isinstance(rule, KSync) else ())
 
 
 def test_one_round_of_two_learners() -> None:

@@ -104,6 +104,27 @@ def test_a_stopped_worker_for_which_nobody_waits_is_named_too() -> None:
         launch(Processes(deadline=1), endless, listen=signalling(0, signal.SIGSTOP))
 
 
+@pytest.mark.parametrize("told", [0, 100_000])
+def test_a_worker_that_stops_while_it_tells_its_result_is_named(told: int) -> None:
+    """Of which the caller may have a part; it does not wait for the rest."""
+
+    def large(context: RankContext) -> Program:
+        write = os.write
+
+        def stopping(file: int, data: bytes) -> int:
+            if told:
+                write(file, data[:told])
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return told
+
+        os.write = stopping
+        return np.zeros(1 << 17)
+        yield
+
+    with pytest.raises(WorkerError, match=r"rank 1 .*no heartbeat.*stopped by a signal"):
+        launch(Processes(deadline=1), empty, large)
+
+
 def test_the_cause_is_named_behind_a_chain_of_waits() -> None:
     def slow(context: RankContext) -> Program:
         if context.rank == 2:

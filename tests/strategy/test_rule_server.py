@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import re
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +17,7 @@ from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases, token_cases
 
 from minidl import data, models, nn, optim, plans, rng, sim
-from minidl.errors import InputError, PlanError, WorkerError
+from minidl.errors import InputError, PlanError
 from minidl.nn import Array, Layer, Mode
 from minidl.optim import MixedPrecision
 from minidl.plans import Decision, Push, State
@@ -313,43 +310,6 @@ def test_stragglers_cost_k_sync_less() -> None:
         seconds[type(rule).__name__] = sum(r.seconds for r in history.epochs) / steps
     assert watched.fates.cancelled > 0
     print({name: f"{1000 * each:.1f} ms an update" for name, each in seconds.items()})
-
-
-@dataclass
-class Struck(Layer):
-    """The identity, but that the second learner's fifth mini-batch is its process's end."""
-
-    kind: str
-
-    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        if mode.training and mode.first and mode.step >= 4:
-            if self.kind == "raise":
-                raise ZeroDivisionError("one over nothing")
-            os.kill(os.getpid(), signal.SIGKILL)
-        return x, None
-
-    def backward(self, dy: Array, saved: Any) -> Array:
-        return dy
-
-
-@pytest.mark.parametrize(
-    ("kind", "rule", "message"),
-    [
-        ("raise", plans.KAsync(1), r"learner 2 raised an exception(.|\n)*one over nothing"),
-        ("kill", plans.Async(), r"learner 2 \(process \d+\) was killed by SIGKILL"),
-        ("kill", plans.KBatchSync(3), r"learner 2 \(process \d+\) was killed by SIGKILL"),
-    ],
-)
-def test_a_struck_learner_is_named(kind: str, rule: Any, message: str) -> None:
-    train = data.Dataset(np.ones((12, 1)), np.ones((12, 1)))
-    trainer = Trainer(nn.Sequential(nn.Linear(1), Struck(kind)), nn.MSE(), optim.SGD(0.01))
-    how = ParameterServer(
-        2, rule, straggler=sim.Constant(0.002), runtime=Processes(deadline=5)
-    )  # fmt: skip
-    with pytest.raises(WorkerError) as caught:
-        trainer.fit(train, epochs=10**6, batch_size=4, strategy=how)
-    assert re.match(message, str(caught.value))
-    assert len(trainer.history.epochs) == trainer.epoch
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A parameter server's rules, as state machines that do nothing themselves."""
 
-from minidl.plans.server.interface import Decision, Push, Rule, State, require_push
+from minidl.plans.server.interface import Decision, LastingRule, Push, Rule, State, require_push
 from minidl.plans.server.rules import (
     Async,
     FullySync,
@@ -20,6 +20,7 @@ __all__ = [
     "KBatchAsync",
     "KBatchSync",
     "KSync",
+    "LastingRule",
     "Push",
     "Rule",
     "Softsync",

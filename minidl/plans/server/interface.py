@@ -8,7 +8,7 @@ drive the same object.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from minidl.errors import PlanError
 
@@ -80,12 +80,20 @@ class State:
         Gradients kept for a later update, in the order of arrival.
     idle
         Learners that pushed and wait for the update.
+    lost
+        Learners that are gone for good.
     """
 
     learners: int
     version: int = 0
     waiting: tuple[Push, ...] = ()
     idle: frozenset[int] = frozenset()
+    lost: frozenset[int] = frozenset()
+
+    @property
+    def remaining(self) -> tuple[int, ...]:
+        """The learners that are not lost."""
+        return tuple(each for each in range(self.learners) if each not in self.lost)
 
 
 class Rule(Protocol):
@@ -118,16 +126,32 @@ class Rule(Protocol):
         ...
 
 
+@runtime_checkable
+class LastingRule(Rule, Protocol):
+    """A rule that knows how to go on when a learner is lost.
+
+    A lost learner never pushes again, and is in no further `Decision.cancel` or
+    `Decision.release`. A gradient is a gradient: what it had pushed and still waits is
+    applied or dropped like any other. Only the mini-batch that it was at comes to nothing.
+    """
+
+    def lose(self, state: State, learner: int) -> State:
+        """The state without this learner; PlanError if too few remain to ever make an update."""
+        ...
+
+
 def require_push(state: State, push: Push) -> None:
     """Refuse what no rule allows.
 
     Raises
     ------
     PlanError
-        If there is no such learner, or no such version of the weights yet.
+        If there is no such learner or it is lost, or no such version of the weights yet.
     """
     if not 0 <= push.learner < state.learners:
         raise PlanError(f"a gradient came from learner {push.learner} of {state.learners} (from 0)")
+    if push.learner in state.lost:
+        raise PlanError(f"a gradient came from learner {push.learner}, which is lost")
     if not 0 <= push.version <= state.version:
         raise PlanError(
             f"learner {push.learner} pushed a gradient of version {push.version}, but the weights "

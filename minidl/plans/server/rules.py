@@ -19,7 +19,7 @@ arXiv 1803.01113.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from minidl.errors import InputError, PlanError
@@ -84,17 +84,39 @@ class Threshold:
         waiting = (*state.waiting, push)
         if len(waiting) < self.gradients(state.learners):
             if self.waits:
-                return State(state.learners, state.version, waiting, idle), Decision(state.version)
-            kept = State(state.learners, state.version, waiting)
+                return replace(state, waiting=waiting, idle=idle), Decision(state.version)
+            kept = replace(state, waiting=waiting)
             return kept, Decision(state.version, release=(learner,))
-        everyone = range(state.learners)
+        everyone = state.remaining
         decision = Decision(
             state.version + 1,
             apply=tuple(sorted(waiting)),
             cancel=tuple(each for each in everyone if each not in idle) if self.cancels else (),
-            release=tuple(everyone if self.cancels else sorted(idle)),
+            release=everyone if self.cancels else tuple(sorted(idle)),
         )
-        return State(state.learners, decision.version), decision
+        return State(state.learners, decision.version, lost=state.lost), decision
+
+    def lose(self, state: State, learner: int) -> State:
+        """Go on without a learner: an update is still made of as many gradients as before.
+
+        Raises
+        ------
+        PlanError
+            If there is no such learner any more, or too few are left for an update: fewer
+            than its gradients where everybody gives one of them, and otherwise none.
+        """
+        if learner not in state.remaining:
+            raise PlanError(
+                f"learner {learner} was lost, but there are only {list(state.remaining)}"
+            )
+        after = replace(state, idle=state.idle - {learner}, lost=state.lost | {learner})
+        needed, left = self.gradients(state.learners) if self.waits else 1, len(after.remaining)
+        if left < needed:
+            raise PlanError(
+                f"{self} needs {needed} of the {state.learners} learners for an update, "
+                f"and without learner {learner} {left} would be left"
+            )
+        return after
 
 
 @dataclass(frozen=True)
@@ -210,7 +232,7 @@ class Async(Threshold):
 
 @dataclass(frozen=True)
 class Softsync(Threshold):
-    """Update after ⌊P/n⌋ gradients of any of the P learners; nobody ever waits.
+    """Update after ⌊P/n⌋ gradients of any of the P learners, lost ones counted; nobody waits.
 
     Gradients then miss n updates, nearly. Gupta et al., arXiv 1509.04210, and Zhang et
     al., arXiv 1511.05950, who call it n-softsync.

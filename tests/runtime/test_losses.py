@@ -1,0 +1,267 @@
+"""An expendable rank that is lost: whoever wants to hear of it is told, and all others go on."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minidl.errors import DeadlockError, WorkerError
+from minidl.runtime import (
+    Exchange,
+    Incoming,
+    Lost,
+    Outcome,
+    Outgoing,
+    Processes,
+    RankContext,
+    ReceiveAny,
+    Report,
+)
+from minidl.runtime.requests import Request
+
+Program = Generator[Request, Any, Any]
+pytestmark = pytest.mark.timeout(30)
+
+
+def launch(
+    *programs: Callable[[RankContext], Program], deadline: float = 20.0, expendable: Any = None
+) -> Outcome:
+    """The first rank is the one that all others are to be expendable for."""
+    size = len(programs)
+    return Processes(deadline, slots=2, slot_bytes=64).launch(
+        programs,
+        shared={},
+        channels=[(a, b) for a in range(size) for b in range(size) if a != b],
+        listen=lambda rank, event: None,
+        names=["server", *(f"learner {rank}" for rank in range(1, size))],
+        expendable=range(1, size) if expendable is None else expendable,
+    )
+
+
+def stop(kind: str) -> None:
+    """End this process, or let it stand still."""
+    match kind:
+        case "raise":
+            raise ZeroDivisionError("one over nothing")
+        case "exit":
+            os._exit(3)
+        case "leave":
+            sys.exit(4)
+        case "compute":
+            while True:
+                time.sleep(0.01)
+    os.kill(os.getpid(), getattr(signal, kind))
+    time.sleep(60)
+
+
+WHY = {
+    "raise": "learner 1 raised an exception: ZeroDivisionError: one over nothing",
+    "exit": r"learner 1 \(process \d+\) ended with exit code 3 without a result",
+    "leave": "learner 1 raised an exception: SystemExit: 4",
+    "SIGKILL": r"learner 1 \(process \d+\) was killed by SIGKILL",
+    "SIGSTOP": r"learner 1 \(process \d+\) does not answer: .*stopped by a signal",
+    "compute": r"learner 1 \(process \d+\) has been computing for .* longer than the deadline",
+}
+
+
+def gather(messages: int, length: int) -> Callable[[RankContext], Program]:
+    """Receives so many messages of every peer, from whom any comes; says who is lost, and why."""
+
+    def program(context: RankContext) -> Program:
+        arrays = {peer: np.zeros(length) for peer in range(1, context.size)}
+        counts, lost = dict.fromkeys(arrays, 0), {}
+        while any(counts[peer] < messages for peer in arrays):
+            try:
+                peer = yield ReceiveAny(arrays, "number")
+                assert (arrays[peer] == counts[peer]).all()
+                counts[peer] += 1
+            except Lost as loss:
+                lost[loss.rank] = loss.why
+                # Nothing more can come from it: its process has ended.
+                pid = re.search(r"process (\d+)", loss.why)
+                stat = Path(f"/proc/{pid and pid[1]}/stat")
+                assert not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+                del arrays[loss.rank]
+        for peer in counts:
+            yield Exchange((Outgoing(peer, np.zeros(5 * length), "thanks"),))
+        return counts, lost
+
+    return program
+
+
+def give(
+    messages: int, length: int, end: Callable[[RankContext, int], None] = lambda context, sent: None
+) -> Callable[[RankContext], Program]:
+    """Sends numbered messages, then receives one; `end` may put an end to it before each."""
+
+    def program(context: RankContext) -> Program:
+        for number in range(messages):
+            end(context, number)
+            yield Exchange((Outgoing(0, np.full(length, number, float), "number"),))
+        yield Exchange((Incoming(0, np.zeros(5 * length), "thanks"),))
+
+    return program
+
+
+@pytest.mark.parametrize("kind", WHY)
+def test_the_others_go_on_and_are_told(kind: str) -> None:
+    """What was sent before is received; what is sent after vanishes; nothing is left to check."""
+
+    def end(context: RankContext, sent: int) -> None:
+        if context.rank == 1 and sent == 2:
+            stop(kind)
+
+    began = time.monotonic()
+    outcome = launch(gather(3, 20), give(3, 20, end), give(3, 20, end), deadline=1.5)
+    counts, lost = outcome.results[0]
+    assert counts == {1: 2, 2: 3}
+    assert list(lost) == [1]
+    assert re.match(WHY[kind], lost[1])
+    assert outcome.results[1:] == (None, None)
+    assert outcome.traffic[1] == {} and not len(outcome.trace.ranks[1])
+    assert outcome.traffic[2]["number"].messages == 3
+    assert time.monotonic() - began < 8
+
+
+@settings(max_examples=6)
+@given(pieces=st.integers(1, 12), struck=st.integers(0, 14), reduce=st.booleans())
+def test_a_message_of_which_a_part_arrived_never_comes(
+    pieces: int, struck: int, reduce: bool
+) -> None:
+    """Each piece is 8 numbers; the sender dies after so many sends, some of several pieces."""
+    length = 8 * pieces
+
+    def sender(context: RankContext) -> Program:
+        add, spans = context.trace.add, iter(range(10**6))
+
+        def strike(kind: str, *place: Any) -> None:
+            add(kind, *place)
+            if kind == "send" and next(spans) == struck:
+                stop("SIGKILL")
+
+        context.trace.add = strike  # type: ignore[method-assign]
+        while True:
+            yield Exchange((Outgoing(0, np.ones(length), "gradient"),))
+
+    def receiver(context: RankContext) -> Program:
+        whole = 0
+        try:
+            while True:
+                found = np.zeros(length)
+                yield Exchange((Incoming(1, found, "gradient", reduce),))
+                assert (found == 1).all()
+                whole += 1
+        except Lost as lost:
+            # It stays lost; what else is in an exchange with it is done.
+            try:
+                other = np.zeros(length)
+                yield Exchange(
+                    (
+                        Incoming(1, np.zeros(length), "gradient"),
+                        Incoming(2, other, "gradient"),
+                        Outgoing(1, np.zeros(99 * length), "gradient"),
+                    )
+                )
+            except Lost as again:
+                return lost.rank, again.rank, other.tolist(), whole
+        return None
+
+    def other(context: RankContext) -> Program:
+        yield Exchange((Outgoing(0, np.full(length, 7.0), "gradient"),))
+
+    *who, numbers, whole = launch(receiver, sender, other).results[0]
+    assert who == [1, 1] and numbers == [7.0] * length
+    assert whole <= struck + 1
+
+
+@pytest.mark.parametrize("kind", ["raise", "SIGKILL"])
+@pytest.mark.parametrize("expendable", [(), (1, 2)])
+def test_who_does_not_go_on_ends_the_run_by_the_error_of_the_lost(
+    kind: str, expendable: tuple[int, ...]
+) -> None:
+    """As if nobody were expendable, but for what the program adds."""
+
+    def hopeless(context: RankContext) -> Program:
+        try:
+            yield ReceiveAny({1: np.zeros(1), 2: np.zeros(1)}, "number")
+        except Lost as lost:
+            lost.add_note("what now?")
+            raise
+
+    def end(context: RankContext, sent: int) -> None:
+        stop(kind)
+
+    with pytest.raises(WorkerError) as caught:
+        launch(hopeless, give(1, 1, end), give(0, 1), expendable=expendable)
+    text = "raised an exception; its traceback" if kind == "raise" else "(process"
+    assert str(caught.value).startswith(f"learner 1 {text}")
+    notes = getattr(caught.value, "__notes__", [])
+    assert ("what now?" in notes) == bool(expendable)
+
+
+def test_a_rank_that_is_not_expendable_still_ends_the_run() -> None:
+    def killed(context: RankContext) -> Program:
+        stop("SIGKILL")
+        yield
+
+    with pytest.raises(WorkerError, match=r"^server \(process \d+\) was killed by SIGKILL"):
+        launch(killed, give(1, 1), give(1, 1))
+
+
+def test_a_chain_of_waits_ends_with_the_one_to_blame() -> None:
+    """The server waits for learner 2 alone, who is still; learner 1 for the server, in time."""
+
+    def server(context: RankContext) -> Program:
+        try:
+            yield Exchange((Incoming(2, np.zeros(1), "number"),))
+        except Lost as lost:
+            yield Exchange((Outgoing(1, np.ones(1), "number"),))
+            return lost.rank
+        return None
+
+    def learner(context: RankContext) -> Program:
+        yield Exchange((Incoming(0, np.zeros(1), "number"),))
+        return "heard"
+
+    def still(context: RankContext) -> Program:
+        stop("compute")
+        yield
+
+    assert launch(server, learner, still, deadline=1.0).results == (2, "heard", None)
+
+
+def test_a_deadlock_of_those_who_are_left_is_one() -> None:
+    def server(context: RankContext) -> Program:
+        yield Exchange((Incoming(1, np.zeros(1), "number"), Incoming(2, np.zeros(1), "number")))
+
+    def killed(context: RankContext) -> Program:
+        stop("SIGKILL")
+        yield
+
+    def waits(context: RankContext) -> Program:
+        yield Exchange((Incoming(0, np.zeros(1), "number"),))
+
+    with pytest.raises(DeadlockError, match="^deadlock: server has waited .* for learner 2 in"):
+        launch(server, killed, waits)
+
+
+def test_nobody_waits_to_be_heard_with_a_lost_rank() -> None:
+    def heard(context: RankContext) -> Program:
+        if context.rank == 1:
+            time.sleep(0.2)
+            stop("SIGKILL")
+        yield Report(None, heard=True)
+        return "heard"
+
+    assert launch(heard, heard, heard).results == ("heard", None, "heard")
