@@ -35,14 +35,31 @@ from minidl import nn, optim, plans, rng
 from minidl.errors import MinidlError
 from minidl.runtime import Outcome, Processes, Runtime
 from minidl.runtime.base import MakeProgram
-from minidl.runtime.requests import Lost, RankContext, RankProgram, Report
+from minidl.runtime.requests import (
+    Launch,
+    Lost,
+    RankContext,
+    RankProgram,
+    Report,
+    Requests,
+)
+from minidl.runtime.trace import BESIDE as EXCHANGES
 from minidl.runtime.trace import KINDS
-from minidl.strategy import AllReduce, EpochDone, ParameterServer, Pipeline, Strategy
+from minidl.strategy import (
+    AllReduce,
+    EpochDone,
+    Float16,
+    ParameterServer,
+    Pipeline,
+    Strategy,
+    TopK,
+)
 from minidl.train import History, Trainer
 
 FAULTS = ("raise", "SIGKILL", "SIGSTOP")
 TIMED = ("after a while", "at its end")
 """Moments that are no events of the program: some seconds after it began, or has returned."""
+BESIDE = "beside the program"
 ENDING = 0.004
 """Seconds, about, that a rank takes to tell its result."""
 DEADLINE = 3.0
@@ -58,6 +75,14 @@ RULES = (
     plans.KBatchAsync(2),
     plans.Softsync(2),
 )
+
+
+BESIDE_BACKWARD = {
+    "exact": {"overlap": True, "bucket_bytes": 64},
+    "float16": {"overlap": True, "bucket_bytes": 64, "compression": Float16()},
+    "largest": {"overlap": True, "bucket_bytes": 64, "compression": TopK(0.5)},
+}
+SHARDED = (plans.FullySync(), plans.KBatchSync(3), plans.KAsync(2))
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,11 @@ class Fault:
             add(kind, start, stop, label)
             meet(kind)
 
+        def meeting(launched: Requests) -> Requests:
+            for exchange in launched:
+                meet(BESIDE)
+                yield exchange
+
         context.trace.add = adding  # type: ignore[method-assign]
         timer = threading.Timer(self.number, self.strike)
         timer.daemon = True
@@ -105,6 +135,8 @@ class Fault:
                 if self.moment == "at its end":
                     timer.start()
                 return stop.value
+            if isinstance(request, Launch):
+                request = Launch(meeting(request.requests))
             if isinstance(request, Report):
                 meet("heard" if request.heard else "report")
             try:
@@ -151,8 +183,12 @@ class Sabotaged(Processes):
         found: list[tuple[int, str, float]] = []
         trace = self.outcome.trace
         rows = dict(zip(trace.names, trace.ranks, strict=True))
-        for rank, spans in enumerate(rows[name] for name in self.names):
+        for rank, name in enumerate(self.names):
+            spans, beside = rows[name], rows.get(f"{name}{EXCHANGES}", [])
             counts = Counter(KINDS[kind] for kind in spans["kind"]) + self.reports[rank]
+            # Each exchange of a ring has one small message.
+            launched = sum(KINDS[kind] == "send" for kind in beside["kind"]) if len(beside) else 0
+            counts += Counter({BESIDE: launched})
             found += [(rank, moment, count) for moment, count in sorted(counts.items())]
             seconds = np.ptp([*spans["start"], *spans["stop"]]) if len(spans) else 0.0
             found += [(rank, "after a while", float(seconds)), (rank, "at its end", ENDING)]
@@ -185,17 +221,22 @@ def cases() -> dict[str, Case]:
             found.append(Case(f"continue {name}", make, rule, continues=True))
     for algorithm in plans.ALL_REDUCES:
         found.append(Case(f"all-reduce {algorithm}", partial(_all_reduce, algorithm)))
+    for name, settings in BESIDE_BACKWARD.items():
+        found.append(Case(f"overlap {name}", partial(_all_reduce, "ring", **settings)))
+    for rule in SHARDED:
+        name = f"sharded {type(rule).__name__}"
+        found.append(Case(name, partial(_server, rule, "raise", servers=2), rule))
     for schedule in plans.SCHEDULES:
         found.append(Case(f"pipeline {schedule}", partial(_pipeline, schedule)))
     return {case.name: case for case in found}
 
 
-def _server(rule: plans.Rule, on_failure: Any, runtime: Runtime) -> Strategy:
-    return ParameterServer(3, rule, on_failure=on_failure, runtime=runtime)
+def _server(rule: plans.Rule, on_failure: Any, runtime: Runtime, servers: int = 1) -> Strategy:
+    return ParameterServer(3, rule, on_failure=on_failure, servers=servers, runtime=runtime)
 
 
-def _all_reduce(algorithm: str, runtime: Runtime) -> Strategy:
-    return AllReduce(4, algorithm, runtime=runtime)
+def _all_reduce(algorithm: str, runtime: Runtime, **settings: Any) -> Strategy:
+    return AllReduce(4, algorithm, **settings, runtime=runtime)
 
 
 def _pipeline(schedule: Any, runtime: Runtime) -> Strategy:

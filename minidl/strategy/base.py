@@ -152,8 +152,8 @@ def require_workers(workers: int, job: Job, straggler: Law | None = None) -> Non
         )
     if len(job.train) < workers:
         raise InputError(
-            f"{len(job.train)} samples cannot be shared by {workers} workers: choose at most "
-            f"{len(job.train)} workers"
+            f"a data set of {len(job.train)} cannot be shared by {workers} workers: "
+            "it needs a sample for each"
         )
     if straggler is not None:
         if not isinstance(straggler, Law):

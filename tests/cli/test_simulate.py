@@ -134,8 +134,8 @@ def test_tables_and_json_show_the_same_rows(command: str) -> None:
         ("collectives --ranks 0", "from 1 to 256 ranks, not 0"),
         ("collectives --ranks 257", "from 1 to 256 ranks, not 257"),
         ("collectives --latency -1", "latency must be at least 0 seconds, not -1.0"),
-        ("collectives --bandwidth 0", "bandwidth must be above 0, not 0.0"),
-        ("collectives --bytes -1", "size must be at least 0, not -1"),
+        ("collectives --bandwidth 0", "bandwidth must be above 0 bytes a second, not 0.0"),
+        ("collectives --bytes -1", "size must be at least 0 bytes, not -1"),
     ],
 )
 def test_bad_input_is_one_clear_message(words: str, message: str) -> None:

@@ -246,7 +246,7 @@ NO_TIME = "time for mini-batch {} is a finite number of at least 0, not {}"
         *(({"algorithm": "torus", "options": {"shape": shape}}, f"product is 4.*{shape[0]}, ")
           for shape in ((2, 3), (0, 4), (-2, -2))),
         ({"algorithm": "star"}, "there is no all-reduce 'star'; there are 'ring', "),
-        *(({"workers": 23} | more, "22 samples cannot be shared by 23 workers: choose at most 22")
+        *(({"workers": 23} | more, "a data set of 22 cannot be shared by 23 workers")
           for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
         *(({"straggler": Early()} | more, r"Early: learner \d's " + NO_TIME.format(r"\d+", "-0.0"))
           for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
