@@ -50,6 +50,7 @@ class Options:
     lr: float | None
     threads: int
     link: str | None
+    overlap: bool
     seed: int
     plot: Path | None
     as_json: bool
@@ -71,7 +72,8 @@ def scaling(options: Options) -> None:
     def of_workers(count: int) -> strategy.Strategy:
         if options.strategy == "server":
             return strategy.ParameterServer(count, runtime=runtime)
-        return strategy.AllReduce(count, options.algorithm or "ring", runtime=runtime)
+        algorithm = options.algorithm or "ring"
+        return strategy.AllReduce(count, algorithm, overlap=options.overlap, runtime=runtime)
 
     trainer(0)  # a wrong name is refused now
     with _progress(options.as_json) as (shown, say):
@@ -108,9 +110,9 @@ def _check(options: Options, counts: list[int]) -> None:
         raise unknown_name("strategy", options.strategy, known)
     if options.mode not in MODES:
         raise unknown_name("mode", options.mode, MODES)
+    if options.strategy != "ring" and (options.algorithm is not None or options.overlap):
+        raise InputError("--algorithm and --overlap are for all-reduces: leave --strategy out")
     if options.algorithm is not None:
-        if options.strategy != "ring":
-            raise InputError("--algorithm says how workers all-reduce: leave --strategy out")
         for count in counts:
             plans.all_reduce(count, options.algorithm)
     require_picture(options.plot)

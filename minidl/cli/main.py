@@ -267,6 +267,9 @@ def bench_scaling(
             help="Emulate a network between the workers: seconds, and bytes a second.",
         ),
     ] = None,
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Sum gradients beside the backward pass.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the first round; the next has the next.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Save a picture.")] = None,
     as_json: Json = False,
@@ -281,7 +284,7 @@ def bench_scaling(
         command.scaling(
             command.Options(
                 dataset, model, strategy, algorithm, workers, mode, batch_size, target, epochs,
-                repeats, optimizer, lr, threads, link, seed, plot, as_json,
+                repeats, optimizer, lr, threads, link, overlap, seed, plot, as_json,
             )
         )  # fmt: skip
 

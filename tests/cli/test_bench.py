@@ -28,7 +28,7 @@ def bench(*words: str) -> Any:
 
 @pytest.mark.timeout(60)
 def test_a_small_run(tmp_path: Path) -> None:
-    result = bench("-w", "1,2", "--repeats", "1", "--mode", "strong", "-b", "50", "-e", "12",
+    result = bench("-w", "1,2", "--overlap", "--repeats", "1", "--mode", "strong", "-b", "50", "-e", "12",
                    "--target", "0.7", "--json", "--plot", "scaling.png")  # fmt: skip
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
@@ -74,7 +74,8 @@ def test_the_table_says_what_was_not_reached_and_that_processes_take_turns(
         (["--data", "digit"], "unknown data set 'digit'"),
         (["-m", "lenet"], "unknown model 'lenet'"),
         (["-s", "mesh"], "unknown strategy 'mesh'; known: ring, server"),
-        (["-s", "server", "--algorithm", "tree"], "--algorithm says how workers all-reduce"),
+        (["-s", "server", "--algorithm", "tree"], "--algorithm and --overlap are for all-reduces"),
+        (["-s", "server", "--overlap"], "--algorithm and --overlap are for all-reduces"),
         (["--algorithm", "stairs"], "there is no all-reduce 'stairs'"),
         (["-w", "1,two"], "takes numbers with commas between them, not 1,two"),
         (["-w", "0"], "workers must be a whole number of at least 1"),
