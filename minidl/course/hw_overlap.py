@@ -71,11 +71,14 @@ CutLaw = Callable[[Cut, dict[str, int], float], tuple[str, str] | None]
 """What is wrong with a cut, and a hint; None if nothing is."""
 
 
+NONE_AT_ALL = ("there should be one at least", "the last bucket may hold less than `least`")
+
+
 def _of_cut(law: CutLaw) -> Callable[..., None]:
     def prove(student: Student, sizes: list[int], least: float) -> None:
         found = student.ask("cut", sizes, least, call=CUT)
         named = dict(zip(LETTERS, sizes, strict=False))
-        wrong = law(found, named, least)
+        wrong = law(found, named, least) if found or not sizes else NONE_AT_ALL
         if wrong:
             raise _wrong(f"sizes = {named}, least = {least}, the buckets are {found}", *wrong)
 
@@ -149,7 +152,8 @@ def _complete(student: Student, held: list[int], order: list[str]) -> None:
             missing = sorted({*buckets[number]} - {*names[: call + 1]})
             if missing:
                 what = f"bucket {number} is launched, but {missing[0]} is not complete"
-                raise _wrong(when, what, "what is sent now lacks what is still to be added")
+                hint = "what is sent now lacks what is still to be added. Each pass begins anew"
+                raise _wrong(when, what, hint)
             if number in launched:
                 hint = "name a bucket when it is to be launched now, not again"
                 raise _wrong(when, f"bucket {number} is launched once more", hint)

@@ -402,11 +402,27 @@ MISTAKES = {
         90,
         ("sizes = [0], least = 1", "a is in 0 buckets", "a parameter without numbers is one too"),
     ),
+    "no-buckets": Mistake(
+        "hw_overlap",
+        {"return found": "return []"},
+        55,
+        ("sizes = [0], least = 1", "the buckets are []", "there should be one at least"),
+    ),
     "launched-with-the-first-gradient": Mistake(
         "hw_overlap",
         EARLY,
         80,
         ("held = [2]", "bucket 0 is launched, but e is not complete", "still to be added"),
+    ),
+    "remembered-from-pass-to-pass": Mistake(
+        "hw_overlap",
+        {
+            "    def __init__": "    done = set()\n\n    def __init__",
+            "names.discard(name)": "self.done.add(name)",
+            "not self.missing[self.next]": "self.missing[self.next] <= self.done",
+        },
+        80,
+        ("held = [2]", "but e is not complete", "Each pass begins anew"),
     ),
     "each-when-it-is-filled": Mistake(
         "hw_overlap",
