@@ -78,7 +78,7 @@ def _of_cut(law: CutLaw) -> Callable[..., None]:
     def prove(student: Student, sizes: list[int], least: float) -> None:
         found = student.ask("cut", sizes, least, call=CUT)
         named = dict(zip(LETTERS, sizes, strict=False))
-        wrong = law(found, named, least) if found or not sizes else NONE_AT_ALL
+        wrong = law(found, named, least) if found or not any(sizes) else NONE_AT_ALL
         if wrong:
             raise _wrong(f"sizes = {named}, least = {least}, the buckets are {found}", *wrong)
 

@@ -406,7 +406,7 @@ MISTAKES = {
         "hw_overlap",
         {"return found": "return []"},
         55,
-        ("sizes = [0], least = 1", "the buckets are []", "there should be one at least"),
+        ("sizes = [1], least = 1", "the buckets are []", "there should be one at least"),
     ),
     "launched-with-the-first-gradient": Mistake(
         "hw_overlap",
