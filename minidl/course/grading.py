@@ -16,6 +16,7 @@ EXERCISES = (
     "hw_gan",
     "hw_lstm",
     "hw_momentum",
+    "hw_overlap",
     "hw_receptive_field",
     "hw_ring",
     "hw_server",

@@ -27,6 +27,11 @@ class Mistake:
     words: tuple[str, ...]
 
 
+EARLY = {
+    "self.next = 0": "self.next, self.whole = 0, [max(1, len(names)) for names in buckets]",
+    "not self.missing[self.next]": "len(self.missing[self.next]) < self.whole[self.next]",
+}
+"""Launches a bucket with the first of its gradients."""
 MISTAKES = {
     "rows-for-columns": Mistake(
         "hw_batch_norm",
@@ -357,5 +362,95 @@ MISTAKES = {
         {"(1 / max(1.0, mean),) * len(staleness)": "1 / max(1.0, mean)"},
         35,
         ("should return a tuple of numbers, not 1.0",),
+    ),
+    "the-first-layers-first": Mistake(
+        "hw_overlap",
+        {"reversed(sizes.items())": "sizes.items()"},
+        65,
+        ("sizes = [0, 1], least = 1", "b is in a later bucket than a", "the last parameters first"),
+    ),
+    "only-what-fits": Mistake(
+        "hw_overlap",
+        {"if held >= least": "if not found or held + size > least"},
+        75,
+        ("bucket 0 is not the last one and holds only", "even if the next one is large"),
+    ),
+    "full-but-open": Mistake(
+        "hw_overlap",
+        {"if held >= least": "if not found or held > least"},
+        75,
+        ("sizes = [0, 1], least = 1", "bucket 0 holds 1 and is full without a", "be it exactly"),
+    ),
+    "the-next-bucket-begun-too-early": Mistake(
+        "hw_overlap",
+        {
+            "list[list[str]] = []": "list[list[str]] = [[]]",
+            "held = least": "held = 0",
+            "        if held >= least:\n            found.append([])\n            held = 0\n": "",
+            "held += size": "held += size\n        if held >= least:\n"
+            "            found.append([])\n            held = 0",
+        },
+        90,
+        ("smallest case found: sizes = [], least = 1", "one of them is empty"),
+    ),
+    "nothing-to-send-of-it": Mistake(
+        "hw_overlap",
+        {
+            "        if held >= least": "        if size == 0:\n            continue\n"
+            "        if held >= least"
+        },
+        90,
+        ("sizes = [0], least = 1", "a is in 0 buckets", "a parameter without numbers is one too"),
+    ),
+    "no-buckets": Mistake(
+        "hw_overlap",
+        {"return found": "return []"},
+        55,
+        ("sizes = [1], least = 1", "the buckets are []", "there should be one at least"),
+    ),
+    "launched-with-the-first-gradient": Mistake(
+        "hw_overlap",
+        EARLY,
+        80,
+        ("held = [2]", "bucket 0 is launched, but e is not complete", "still to be added"),
+    ),
+    "remembered-from-pass-to-pass": Mistake(
+        "hw_overlap",
+        {
+            "    def __init__": "    done = set()\n\n    def __init__",
+            "names.discard(name)": "self.done.add(name)",
+            "not self.missing[self.next]": "self.missing[self.next] <= self.done",
+        },
+        80,
+        ("held = [2]", "but e is not complete", "Each pass begins anew"),
+    ),
+    "each-when-it-is-filled": Mistake(
+        "hw_overlap",
+        {
+            "names.discard(name)": "names.discard(name)\n"
+            "        ready = [n for n, names in enumerate(self.missing) if not names]\n"
+            "        for n in ready:\n            self.missing[n] = {'launched'}\n"
+            "        return ready"
+        },
+        80,
+        ("held = [1, 1]", "rank 1 launches [1, 0]", "in the order e, f", "waits for those before"),
+    ),
+    "one-at-a-time": Mistake(
+        "hw_overlap",
+        {"while self.next": "if self.next"},
+        45,
+        ("bucket 1 is not launched, though", "one call may launch several"),
+    ),
+    "said-again": Mistake(
+        "hw_overlap",
+        {"range(first, self.next)": "range(self.next)"},
+        60,
+        ("held = [1, 1]", "bucket 0 is launched once more", "not again"),
+    ),
+    "never-launched": Mistake(
+        "hw_overlap",
+        {"return range(first, self.next)": "return ()"},
+        45,
+        ("held = [1]", "bucket 0 has never been launched", "each has its turn"),
     ),
 }

@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import math
 import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mistakes import MISTAKES, Mistake
+from mistakes import EARLY, MISTAKES, Mistake
 from rich.console import Console
 
 from minidl import nn, optim, plans, strategy
@@ -34,9 +36,10 @@ def solution(exercise: str) -> Path:
     return path
 
 
-def load(exercise: str) -> ModuleType:
-    """The solution, as what a student's file is when it is run."""
-    spec = importlib.util.spec_from_file_location(f"solution_{exercise}", solution(exercise))
+def load(exercise: str, path: Path | None = None) -> ModuleType:
+    """The solution, or another file, as what a student's file is when it is run."""
+    path = path or solution(exercise)
+    spec = importlib.util.spec_from_file_location(f"solution_{exercise}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
@@ -234,6 +237,57 @@ def test_weights_for_staleness_rescue_a_run_as_minidls_do() -> None:
         found = module.train(own(lr))
         assert found[-1] < 1e-6
         assert found == module.train(optim.StalenessAware(optim.SGD(lr), by))
+
+
+@given(
+    st.dictionaries(st.integers(0, 99).map(str), st.integers(0, 9)),
+    st.integers(1, 20) | st.floats(0.1, 9) | st.just(math.inf),
+    st.data(),
+)
+def test_buckets_and_launches_are_minidls(sizes: dict[str, int], least: float, draw: Any) -> None:
+    module = load("hw_overlap")
+    cut = plans.buckets(sizes, least)
+    assert module.buckets(sizes, least) == cut
+    ours, theirs = plans.Launches(cut), module.Launches(cut)
+    for name in draw.draw(st.permutations([*sizes])):
+        assert [*ours.filled(name)] == [*theirs.filled(name)]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_buckets_train_the_same_to_the_last_bit_unless_sent_too_early(
+    early: bool, tmp_path: Path
+) -> None:
+    source = solution("hw_overlap").read_text()
+    for right, wrong in EARLY.items() if early else ():
+        source = source.replace(right, wrong)
+    (tmp_path / "overlap.py").write_text(source)
+    module = load("hw_overlap", tmp_path / "overlap.py")
+    own = plans.Bucketing(module.buckets, module.Launches)
+    _, plain = module.train(plans.Bucketing(), False, Virtual(), epochs=1)
+    _, beside = module.train(own, True, Virtual("unlimited"), epochs=1)
+    assert all(np.array_equal(plain[name], beside[name]) for name in plain) != early
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("return found", "return None"), "a list of lists of names, not None: is a return missin"),
+        (("return found", "return ['ab']"), "should return a list of lists of names, not 'ab'"),
+        (("return found", "return [['z']]"), "list of lists of names; 'z' is none of []"),
+        (("return range(first, self.next)", "return None"), "a list of numbers, not None: is a"),
+        (("return range(first, self.next)", "return {0}"), "return a list of numbers, not {0}"),
+        (("return range(first, self.next)", "return [9]"), "bucket 9 is launched, which is none"),
+        (("return range(first, self.next)", "return ['a']"), "TypeError: 'str' object cannot be"),
+    ],
+)
+def test_what_is_no_bucket_and_no_number(
+    change: tuple[str, str], words: str, tmp_path: Path
+) -> None:
+    source = solution("hw_overlap").read_text()
+    assert change[0] in source
+    report = graded("hw_overlap", source.replace(*change), tmp_path)
+    assert report.score < 100
+    assert words in text(report)
 
 
 def batch_norm_with(line: str) -> str:

@@ -1,0 +1,217 @@
+"""The checks of exercise hw_overlap.
+
+Buckets are held to the laws that make them, launches to those of one and of two ranks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from math import inf
+from operator import index
+from types import ModuleType
+from typing import Any
+
+from hypothesis import strategies as st
+
+from minidl.course.checks import Check, judge
+from minidl.course.report import Result
+from minidl.course.student import Student
+from minidl.errors import ExerciseError
+
+FILE, NAMES = "overlap.py", ("buckets", "Launches")
+CUT, LAUNCHES = NAMES
+LETTERS = "abcdef"
+"""Names of parameters, in the order of definition."""
+Cut = list[list[str]]
+
+
+def cut(module: ModuleType, sizes: Sequence[int], least: float) -> list[Any]:
+    """A probe: the buckets for parameters of these sizes, which are named a, b, c, ..."""
+    found = module.buckets(dict(zip(LETTERS, sizes, strict=False)), least)
+    wanted = "should return a list of lists of names"
+    for names in _listed(found, wanted):
+        _listed(names, wanted)
+    for name in (name for names in found for name in names):
+        if name not in [*LETTERS[: len(sizes)]]:
+            raise ExerciseError(f"{wanted}; {name!r} is none of {[*LETTERS[: len(sizes)]]}")
+    return [[*names] for names in found]
+
+
+def launches(
+    module: ModuleType, buckets: Sequence[Sequence[str]], orders: Sequence[Sequence[str]]
+) -> list[Any]:
+    """A probe: what ranks launch, call by call, each of which completes gradients in its order."""
+    ranks = [module.Launches([tuple(names) for names in buckets]) for _ in orders]
+    told: list[list[Any]] = [[] for _ in orders]
+    for names in zip(*orders, strict=True):
+        for rank, name, found in zip(ranks, names, told, strict=True):
+            numbers = _listed(rank.filled(name), "filled should return a list of numbers")
+            found.append([index(number) for number in numbers])
+    return told
+
+
+def _listed(value: Any, wanted: str) -> Sequence[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        found = "None: is a return missing?" if value is None else repr(value)[:200]
+        raise ExerciseError(f"{wanted}, not {found}")
+    return value
+
+
+def grade(student: Student) -> tuple[Result, ...]:
+    """Judge a student's buckets and launches."""
+    return judge(student, CHECKS)
+
+
+def _wrong(given: str, what: str, hint: str) -> ExerciseError:
+    return ExerciseError(f"given {given}\n{what}\n\nHint: {hint}")
+
+
+CutLaw = Callable[[Cut, dict[str, int], float], tuple[str, str] | None]
+"""What is wrong with a cut, and a hint; None if nothing is."""
+
+
+NONE_AT_ALL = ("there should be one at least", "the last bucket may hold less than `least`")
+
+
+def _of_cut(law: CutLaw) -> Callable[..., None]:
+    def prove(student: Student, sizes: list[int], least: float) -> None:
+        found = student.ask("cut", sizes, least, call=CUT)
+        named = dict(zip(LETTERS, sizes, strict=False))
+        wrong = law(found, named, least) if found or not any(sizes) else NONE_AT_ALL
+        if wrong:
+            raise _wrong(f"sizes = {named}, least = {least}, the buckets are {found}", *wrong)
+
+    return prove
+
+
+def _exactly_once(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, str] | None:
+    times = Counter(name for names in found for name in names)
+    for name in sizes:
+        if times[name] != 1:
+            hint = "a parameter without numbers is one too, and the last bucket need not be full"
+            return f"{name} is in {times[name]} buckets and should be in exactly one", hint
+    for names in found:
+        if not names:
+            hint = "begin a bucket when there is something to put into it"
+            return "one of them is empty", hint
+        if "".join(sorted(names)) not in LETTERS:
+            hint = "a bucket is one piece of the vector of all gradients"
+            return f"{names} are not neighbours", hint
+    return None
+
+
+def _last_first(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, str] | None:
+    for number, names in enumerate(found):
+        later = [name for others in found[number + 1 :] for name in others]
+        if names and later and max(later) > min(names):
+            hint = "the backward pass completes the last parameters first"
+            return f"{max(later)} is in a later bucket than {min(names)}", hint
+    return None
+
+
+def _just_full(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, str] | None:
+    for number, names in enumerate(found):
+        held = sum(sizes[name] for name in names)
+        if held < least and number + 1 < len(found):
+            hint = "a bucket takes parameters until it is full, even if the next one is large"
+            return f"bucket {number} is not the last one and holds only {held}", hint
+        if len(names) > 1 and held - sizes[min(names)] >= least:
+            hint = "a bucket is full as soon as it holds `least`, be it exactly"
+            return f"bucket {number} holds {held} and is full without {min(names)}", hint
+    return None
+
+
+def _buckets(held: Sequence[int]) -> Cut:
+    """So many parameters in each, from the last one on."""
+    names = [*LETTERS]
+    return [[names.pop() for _ in range(many)] for many in held]
+
+
+def _ask(student: Student, held: Sequence[int], *orders: Iterable[str]) -> tuple[str, Any, Any]:
+    """The buckets as they are told, each rank's order, and what it launches at each call."""
+    buckets = _buckets(held)
+    used = [name for names in buckets for name in names]
+    kept = [[name for name in order if name in used] for order in orders]
+    told = student.ask("launches", buckets, kept, call=LAUNCHES)
+    return f"buckets = {buckets}", kept, told
+
+
+def _when(given: str, names: Sequence[str], call: int) -> str:
+    return f"{given}, when the gradients of {', '.join(names[: call + 1])} are complete"
+
+
+def _complete(student: Student, held: list[int], order: list[str]) -> None:
+    given, (names,), (told,) = _ask(student, held, order)
+    buckets, launched = _buckets(held), set()
+    for call, numbers in enumerate(told):
+        when = _when(given, names, call)
+        for number in numbers:
+            if not 0 <= number < len(buckets):
+                raise _wrong(when, f"bucket {number} is launched, which is none", COUNTED)
+            missing = sorted({*buckets[number]} - {*names[: call + 1]})
+            if missing:
+                what = f"bucket {number} is launched, but {missing[0]} is not complete"
+                hint = "what is sent now lacks what is still to be added. Each pass begins anew"
+                raise _wrong(when, what, hint)
+            if number in launched:
+                hint = "name a bucket when it is to be launched now, not again"
+                raise _wrong(when, f"bucket {number} is launched once more", hint)
+            launched.add(number)
+    left = [number for number in range(len(buckets)) if number not in launched]
+    if names and left:
+        when = _when(given, names, len(names))
+        hint = "when the last gradient is complete, nothing may be left"
+        raise _wrong(when, f"bucket {left[0]} has never been launched", hint)
+
+
+def _soon(student: Student, held: list[int], order: list[str]) -> None:
+    given, (names,), (told,) = _ask(student, held, order)
+    launched: set[int] = set()
+    for call, numbers in enumerate(told):
+        launched.update(numbers)
+        for number, bucket in enumerate(_buckets(held)):
+            if not {*bucket} <= {*names[: call + 1]}:
+                break
+            if number not in launched:
+                what = f"bucket {number} is not launched, though it and all before it are filled"
+                hint = "one call may launch several: some have waited for others"
+                raise _wrong(_when(given, names, call), what, hint)
+
+
+def _one_order(student: Student, held: list[int], one: list[str], other: list[str]) -> None:
+    given, orders, told = _ask(student, held, one, other)
+    found = [[number for numbers in calls for number in numbers] for calls in told]
+    lines = [
+        f"  rank {rank} launches {numbers}, if its gradients are complete in the order "
+        f"{', '.join(names)}"
+        for rank, (names, numbers) in enumerate(zip(orders, found, strict=True))
+    ]
+    what = "\n".join(lines)
+    if found[0] != found[1]:
+        hint = "a bucket waits for those before it; and each rank has its own object"
+        raise _wrong(given, what, hint)
+    if orders[0] and {*found[0]} != {*range(len(held))}:
+        raise _wrong(given, what, COUNTED)
+
+
+COUNTED = "buckets are numbered from 0, in the order of the list, and each has its turn"
+SIZES = {
+    "sizes": st.lists(st.integers(0, 6), max_size=len(LETTERS)),
+    "least": st.integers(1, 12) | st.sampled_from([0.5, inf]),
+}
+HELD = {"held": st.lists(st.integers(0, 2), max_size=3)}
+ORDER = st.permutations(LETTERS[::-1])
+CHECKS = (
+    Check("each parameter is in exactly one bucket, neighbours together", 10, SIZES,
+          _of_cut(_exactly_once)),
+    Check("the last parameters come first", 10, SIZES, _of_cut(_last_first)),
+    Check("a bucket holds `least`, and no parameter more than needed", 25, SIZES,
+          _of_cut(_just_full)),
+    Check("each bucket is launched once, and only when it is complete", 20,
+          HELD | {"order": ORDER}, _complete),
+    Check("each bucket is launched as soon as it may be", 15, HELD | {"order": ORDER}, _soon),
+    Check("all ranks launch in the same order", 20, HELD | {"one": ORDER, "other": ORDER},
+          _one_order),
+)  # fmt: skip
+"""100 points."""
