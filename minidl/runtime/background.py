@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from minidl.runtime.requests import Requests
+
+
+PROMPT = 1e-4
+"""Seconds after which the program's thread lets a message through, between two instructions of
+Python; 5e-3 by default, which is longer than the backward pass of many a layer."""
 
 
 class Background:
@@ -32,6 +38,7 @@ class Background:
         """Carry these out after all that was launched before."""
         self._raise()
         if self._thread is None:
+            sys.setswitchinterval(PROMPT)
             self._thread = threading.Thread(target=self._work, daemon=True)
             self._thread.start()
         self._launched.put(requests)
