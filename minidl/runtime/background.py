@@ -10,7 +10,6 @@ from typing import Any
 
 from minidl.runtime.requests import Requests
 
-
 PROMPT = 1e-4
 """Seconds after which the program's thread lets a message through, between two instructions of
 Python; 5e-3 by default, which is longer than the backward pass of many a layer."""

@@ -259,7 +259,7 @@ class Communicator:
         self._complete(pending)
 
     def _count(self, wish: Outgoing) -> None:
-        counts = self._sent.setdefault(wish.operation, [0, 0])
+        counts = self._sent.setdefault(wish.counted_as, [0, 0])
         counts[0] += wish.array.nbytes
         counts[1] += 1
 

@@ -20,11 +20,20 @@ from minidl.runtime.trace import Recorder
 
 @dataclass(frozen=True, eq=False)
 class Outgoing:
-    """`array` for `peer`. The program must not write to it until the request is answered."""
+    """`array` for `peer`. The program must not write to it until the request is answered.
+
+    An `operation` such as ``"gradients/3"`` names a part: the receiver has to expect this part,
+    and bytes are counted for ``"gradients"``.
+    """
 
     peer: int
     array: np.ndarray
     operation: str
+
+    @property
+    def counted_as(self) -> str:
+        """The operation for which bytes are counted."""
+        return self.operation.partition("/")[0]
 
 
 @dataclass(frozen=True, eq=False)

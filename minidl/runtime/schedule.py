@@ -242,8 +242,8 @@ class Schedule:
         channel.sent += 1
         channel.sends.append(transfer)
         traffic = self.ranks[number % self.size].traffic
-        before = traffic.get(wish.operation, Traffic())
-        traffic[wish.operation] = Traffic(before.bytes + wish.array.nbytes, before.messages + 1)
+        before = traffic.get(wish.counted_as, Traffic())
+        traffic[wish.counted_as] = Traffic(before.bytes + wish.array.nbytes, before.messages + 1)
         if self.unlimited:
             transfer.value = wish.array.copy()
             transfer.done = True

@@ -204,10 +204,10 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
 
     def exchange(grads: np.ndarray, place: slice) -> Requests:
         if place.start >= job.trainable:
-            return collective(plan, rank, grads, "running means")
+            return collective(plan, rank, grads, f"running means/{place.start}")
         if compressor is None:
-            return collective(plan, rank, grads, "gradients")
-        return compressor.all_reduce(plan, rank, grads, "gradients", place.start)
+            return collective(plan, rank, grads, f"gradients/{place.start}")
+        return compressor.all_reduce(plan, rank, grads, f"gradients/{place.start}", place.start)
 
     reduction = Reduction(replica, exchange, how.bucketing, how.bucket_length)
     listen = reduction.beside if how.overlap and size > 1 else None

@@ -28,8 +28,8 @@ def bench(*words: str) -> Any:
 
 @pytest.mark.timeout(60)
 def test_a_small_run(tmp_path: Path) -> None:
-    result = bench("-w", "1,2", "--overlap", "--repeats", "1", "--mode", "strong", "-b", "50", "-e", "12",
-                   "--target", "0.7", "--json", "--plot", "scaling.png")  # fmt: skip
+    result = bench("-w", "1,2", "--repeats", "1", "--mode", "strong", "-b", "50", "-e", "12",
+                   "--target", "0.7", "--overlap", "--json", "--plot", "scaling.png")  # fmt: skip
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     serial, alone, two = found["rows"]

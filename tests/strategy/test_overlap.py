@@ -21,8 +21,8 @@ from networks import (
 )
 
 from minidl import data, models, nn, optim, rng, strategy, train
-from minidl.errors import InputError
-from minidl.plans import ALL_REDUCES, Link
+from minidl.errors import InputError, MessageMismatchError
+from minidl.plans import ALL_REDUCES, Bucketing, Launches, Link
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.trace import BESIDE, KINDS
 from minidl.strategy.reduction import Watch
@@ -201,3 +201,33 @@ def test_a_game_is_not_overlapped() -> None:
     how = strategy.AllReduce(2, overlap=True, runtime=Virtual())
     with pytest.raises(InputError, match="overlap=True is for supervised tasks"):
         trainer.fit(images, epochs=1, batch_size=4, strategy=how)
+
+
+class OtherWay(Launches):
+    """Launches all buckets at the end, on every second pass from the last one to the first."""
+
+    passes = itertools.count()
+
+    def __init__(self, buckets: Any) -> None:
+        super().__init__(buckets)
+        self.count = len(buckets)
+        self.backwards = next(self.passes) % 2
+
+    def filled(self, name: str) -> Any:
+        if not super().filled(name) or self._next < self.count:
+            return ()
+        return sorted(range(self.count), reverse=bool(self.backwards))
+
+
+def test_ranks_that_launch_in_different_orders_are_an_error_and_no_wrong_sum() -> None:
+    """Buckets of one size look alike, but for what they are parts of."""
+    case = small(4)
+    how = strategy.AllReduce(
+        2,
+        bucket_bytes=8 * 16 * 17,
+        overlap=True,
+        bucketing=Bucketing(launches=OtherWay),
+        runtime=Virtual(),
+    )
+    with pytest.raises(MessageMismatchError, match="expects .* 'gradients/"):
+        case.trained(how)
