@@ -20,12 +20,12 @@ from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Bucketing, Collective, FullySync, all_reduce, costs, ring_all_reduce
 from minidl.runtime import Runtime
-from minidl.runtime.requests import RankContext, RankProgram, Report, Requests, collective
+from minidl.runtime.requests import RankContext, RankProgram, Requests, collective
 from minidl.sim import Constant, Law
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.compression import Compression, TopK
-from minidl.strategy.job import Job, StepDone
+from minidl.strategy.job import Job
 from minidl.strategy.loop import Epochs
 from minidl.strategy.reduction import Reduction
 from minidl.strategy.replica import Replica, evaluate_share
@@ -222,7 +222,7 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
                 sums += yield from replica.gradients_together(phase, batch, step, add_up, listen)
                 yield from reduction.finish()
                 replica.update(phase)
-            yield Report(StepDone(epoch.number, step, batch.size, sums))
+            yield epoch.step_done(step, batch.size, sums)
         if rank == 0:
             replica.commit()
         yield epoch.done(evaluate_share(replica, rank, size))

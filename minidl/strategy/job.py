@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import ceil, nan
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -175,7 +175,7 @@ class StepDone:
     sums
         Losses and metrics of this part.
     time
-        Where gradients may miss updates: seconds since the fit began, real or simulated.
+        Seconds since the fit began, real or simulated.
     staleness
         For each gradient applied, how many updates it had missed.
     """
@@ -184,7 +184,7 @@ class StepDone:
     step: int
     batch_size: int
     sums: Sums
-    time: float = nan
+    time: float = 0.0
     staleness: tuple[int, ...] = ()
 
 

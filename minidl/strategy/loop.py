@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from minidl.data import Batch, Loader
 from minidl.runtime.requests import RankContext, Report
-from minidl.strategy.job import EpochDone, Job
+from minidl.strategy.job import EpochDone, Job, StepDone
 from minidl.tasks import Sums
 
 
@@ -19,11 +19,11 @@ class Epochs:
     context: RankContext
 
     def __iter__(self) -> Iterator[Epoch]:
-        first = self.job.first_step
+        first, began = self.job.first_step, self.context.trace.clock()
         for number in self.job.epochs:
             loader = self.job.loader(number)
             steps = range(first, first + self.job.steps_in(number))
-            yield Epoch(number, steps, loader, self.context)
+            yield Epoch(number, steps, loader, self.context, began)
             first = steps.stop
             if self.context.shared["verdict"][0]:
                 return
@@ -31,12 +31,16 @@ class Epochs:
 
 @dataclass
 class Epoch:
-    """One epoch on one rank: walks through the numbers of its steps in the run."""
+    """One epoch on one rank: walks through the numbers of its steps in the run.
+
+    `began` is when the fit did, on the trace's clock.
+    """
 
     number: int
     steps: range
     loader: Loader
     context: RankContext
+    began: float
     seconds: float = field(default=0.0, init=False)
 
     def __iter__(self) -> Iterator[int]:
@@ -50,6 +54,11 @@ class Epoch:
     def shard(self, step: int, rank: int = 0, size: int = 1) -> Batch:
         """One of `size` parts of a step's batch."""
         return self.loader.shard(self.number, step - self.steps.start, rank, size)
+
+    def step_done(self, step: int, batch_size: int, sums: Sums) -> Report:
+        """The report with which a rank ends its part of a step."""
+        time = self.context.trace.clock() - self.began
+        return Report(StepDone(self.number, step, batch_size, sums, time))
 
     def done(self, validation: Sums, alone: bool = False) -> Report:
         """The report with which every rank ends the epoch, before it begins another.

@@ -28,7 +28,6 @@ from minidl.runtime.requests import (
     RankContext,
     RankProgram,
     ReceiveAny,
-    Report,
     Requests,
     collective,
 )
@@ -36,7 +35,7 @@ from minidl.sim import Constant, Law
 from minidl.strategy import rule_server
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
-from minidl.strategy.job import Job, StepDone
+from minidl.strategy.job import Job
 from minidl.strategy.jointly import neighbours, norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -270,5 +269,5 @@ def _learner(job: Job, straggler: Law | None, shards: Shards, context: RankConte
                     tuple(Incoming(by, values[part], "parameters") for by, part in parts)
                 )
                 replica.store(replica.buffer.values, phase, values)
-            yield Report(StepDone(epoch.number, step, batch.size, sums))
+            yield epoch.step_done(step, batch.size, sums)
         yield epoch.done(evaluate_share(replica, rank, size))

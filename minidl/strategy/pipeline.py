@@ -35,10 +35,9 @@ from minidl.runtime.requests import (
     Outgoing,
     RankContext,
     RankProgram,
-    Report,
 )
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive
-from minidl.strategy.job import Job, StepDone
+from minidl.strategy.job import Job
 from minidl.strategy.jointly import norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.partition import Stage, partition
@@ -133,7 +132,7 @@ def _program(
                 if transfers:
                     yield Exchange(transfers)
             yield from update_jointly(replica, phase, range(context.size), rank)
-            yield Report(StepDone(epoch.number, step, batch.size, flow.sums))
+            yield epoch.step_done(step, batch.size, flow.sums)
         replica.commit()
         sums = yield from _evaluate(replica, stage, rank, last)
         yield epoch.done(sums)

@@ -9,9 +9,9 @@ from functools import partial
 from minidl import kernels
 from minidl.plans import split
 from minidl.runtime import Alone, Runtime
-from minidl.runtime.requests import RankContext, RankProgram, Report
+from minidl.runtime.requests import RankContext, RankProgram
 from minidl.strategy.base import Layout, Strategy, positive
-from minidl.strategy.job import Job, StepDone
+from minidl.strategy.job import Job
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 from minidl.tasks import Sums
@@ -67,6 +67,6 @@ def _program(job: Job, micro_batches: int, context: RankContext) -> RankProgram:
                 for part in split(len(batch.x), micro_batches):
                     sums += replica.gradients(phase, batch[part], step)
                 replica.update(phase)
-            yield Report(StepDone(epoch.number, step, batch.size, sums))
+            yield epoch.step_done(step, batch.size, sums)
         replica.commit()
         yield epoch.done(evaluate_share(replica, 0, 1))

@@ -41,7 +41,7 @@ class Collector:
     Attributes
     ----------
     steps
-        The mean losses and metrics of each complete step.
+        The mean losses and metrics of each complete step, and its ``"time"``.
     staleness
         Of the gradients applied in a step, where that is known.
     lost
@@ -67,6 +67,7 @@ class Collector:
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
         self._parts: dict[int, Sums] = defaultdict(Sums)
+        self._times: dict[int, float] = defaultdict(float)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
 
     def hear(self, rank: int, event: Event) -> int:
@@ -89,13 +90,13 @@ class Collector:
 
     def _add_step(self, event: StepDone) -> None:
         self._parts[event.step] += event.sums
+        self._times[event.step] = max(self._times[event.step], event.time)
         if self._parts[event.step].samples < event.batch_size or event.step in self.steps:
             return
         sums = self._parts.pop(event.step)
-        self.steps[event.step] = sums.means()
+        self.steps[event.step] = sums.means() | {"time": self._times.pop(event.step)}
         if event.staleness:
             self.staleness[event.step] = event.staleness
-            self.steps[event.step] |= {"time": event.time}
         self._epochs[event.epoch].train += sums
         self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 

@@ -59,7 +59,8 @@ class History:
     epochs
         One record for each epoch.
     steps
-        The mean training loss and metrics of each step.
+        The mean training loss and metrics of each step, and as ``"time"`` the seconds, real or
+        simulated, from the beginning of its fit to its end on the last rank.
     staleness
         For each step, of every gradient applied how many updates it had missed; empty
         where all gradients are of the newest weights by construction.

@@ -214,6 +214,8 @@ def test_the_history_tells_of_every_step_and_epoch(
         assert record.seconds > 0 and record.samples_per_second == count / record.seconds
         assert set(record.train) == {"loss", "accuracy"}
         losses = history.losses[number * steps : (number + 1) * steps]
+        times = history.series("time")[number * steps : (number + 1) * steps]
+        assert times == sorted(times) and times[0] > 0
         assert record.train["loss"] == pytest.approx(np.average(losses, weights=sizes))
         assert round(record.train["accuracy"] * count, 6).is_integer()
     assert history.last().validation == pytest.approx(made.evaluate(samples(5)), rel=1e-5)
