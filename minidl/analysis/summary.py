@@ -121,10 +121,7 @@ class Summary:
 
 
 def summary(
-    model: nn.Layer,
-    shape: Sequence[int],
-    batch: int = 1,
-    dtype: np.typing.DTypeLike = np.float32,
+    model: nn.Layer, shape: Sequence[int], batch: int = 1, dtype: np.typing.DTypeLike = np.float32
 ) -> Summary:
     """What each layer of a network costs and sees, from shapes alone.
 

@@ -161,10 +161,7 @@ def dates(train: int = 40_000, test: int = 2_000, seed: int = 0) -> tuple[Datase
     generator = rng.stream(whole("dates: seed", seed, least=0), "dates")
     days = FIRST.toordinal() + generator.permutation(LAST.toordinal() - FIRST.toordinal() + 1)
     seen = generator.choice(days[test:], train)
-    return (
-        _encoded(seen, generator, "dates"),
-        _encoded(days[:test], generator, "dates (test)"),
-    )
+    return (_encoded(seen, generator, "dates"), _encoded(days[:test], generator, "dates (test)"))
 
 
 def _encoded(days: np.ndarray, generator: np.random.Generator, name: str) -> Dataset:

@@ -21,6 +21,12 @@ VARIABLE = "MINIDL_KERNELS"
 
 CHOICES = ("cpu", "reference")
 
+Array = Any
+"""An array of NumPy or CuPy."""
+
+Pair = tuple[int, int]
+"""A number for the height and one for the width."""
+
 
 def of(x: Any) -> ModuleType:
     """The kernels for an array.

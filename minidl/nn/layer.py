@@ -14,14 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import NotBuiltError, ShapeError
-from minidl.nn.parameters import (
-    Array,
-    Initialiser,
-    Parameter,
-    ParameterBuffer,
-    RunningMean,
-    Shape,
-)
+from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from minidl import kernels
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
-from minidl.optim.optimizer import Optimizer
+from minidl.optim.optimizer import Wrapper
 
 
 @dataclass(frozen=True)
-class Clipped(Optimizer):
+class Clipped(Wrapper):
     """An update rule that is shown clipped gradients.
 
     Clipping by `norm` shortens the gradient of the whole model to that length and
@@ -39,12 +39,11 @@ class Clipped(Optimizer):
     networks", 2013, algorithm 1.
     """
 
-    optimizer: Optimizer
     norm: float | None = None
     value: float | None = None
 
     def __post_init__(self) -> None:
-        self.require_inner(self.optimizer)
+        super().__post_init__()
         if (self.norm is None) == (self.value is None):
             raise InputError(
                 f"Clipped: give norm or value, and not both: norm={self.norm}, value={self.value}"
@@ -54,18 +53,8 @@ class Clipped(Optimizer):
             raise InputError("Clipped: the gradient's norm must be taken first, not after clipping")
 
     @property
-    def slots(self) -> tuple[str, ...]:
-        return self.optimizer.slots
-
-    @property
     def needs_norm(self) -> bool:
         return self.norm is not None
-
-    def check(self, names: Iterable[str]) -> None:
-        self.optimizer.check(names)
-
-    def slowed(self, factor: float) -> Clipped:
-        return replace(self, optimizer=self.optimizer.slowed(factor))
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, which must be all of the model's."""

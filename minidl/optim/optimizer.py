@@ -161,20 +161,7 @@ class Optimizer:
     def require(
         self, name: str, least: float, below: float = float("inf"), *, strict: bool = False
     ) -> None:
-        """Check that a setting is a finite number in a range.
-
-        Parameters
-        ----------
-        name
-            Of the setting.
-        least, below
-            It must be at least the first (above it, if `strict`) and below the second.
-
-        Raises
-        ------
-        InputError
-            If it is not.
-        """
+        """Check that a setting is a finite number in a range: `minidl.optim.settings.require`."""
         require(self, name, least, below, strict=strict)
 
     def require_rate(self) -> None:
@@ -187,3 +174,41 @@ class Optimizer:
         """
         if not isinstance(vars(self)["lr"], Schedule):
             self.require("lr", 0, strict=True)
+
+
+@dataclass(frozen=True)
+class Wrapper(Optimizer):
+    """The base of a rule around another one, which does all that the outer one does not."""
+
+    optimizer: Optimizer
+
+    def __post_init__(self) -> None:
+        self.require_inner(self.optimizer)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        return self.optimizer.slots
+
+    @property
+    def needs_norm(self) -> bool:
+        return self.optimizer.needs_norm
+
+    def check(self, names: Iterable[str]) -> None:
+        self.optimizer.check(names)
+
+    def slowed(self, factor: float) -> Self:
+        return replace(self, optimizer=self.optimizer.slowed(factor))
+
+    def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
+        self.optimizer.step(values, grads, slots, step)
+
+    def update(
+        self,
+        values: Array,
+        grads: Array,
+        slots: dict[str, Array],
+        step: int,
+        places: Mapping[str, slice],
+        norm: float,
+    ) -> None:
+        self.optimizer.update(values, grads, slots, step, places, norm)

@@ -6,6 +6,7 @@ it would have had, and all ranks of a strategy agree without a message.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from math import cos, isfinite, pi
 from numbers import Real
@@ -84,101 +85,64 @@ def rate_at(lr: Rate, step: int) -> float:
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
-    """Always `lr`, which must be greater than 0; a part of a `Composed` schedule.
+class Formula(Schedule):
+    """The base of the schedules below, whose settings are numbers.
+
+    Rates and factors are greater than 0, but `start` and `end` may be 0; counts of steps and
+    of samples are whole numbers of at least 1, but `warmup_steps` may be 0.
 
     Raises
     ------
     InputError
-        If it is not.
+        If a setting is outside of that.
     """
 
-    lr: float
-
     def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
+        for name, value in vars(self).items():
+            if name in ("lr", "base", "factor", "power"):
+                require(self, name, 0, strict=True)
+            elif name in ("start", "end"):
+                require(self, name, 0)
+            else:
+                whole(f"{type(self).__name__}: {name}", value, least=int(name != "warmup_steps"))
+
+
+@dataclass(frozen=True)
+class Constant(Formula):
+    """Always `lr`; a part of a `Composed` schedule."""
+
+    lr: float
 
     def __call__(self, step: int) -> float:
         return self.lr
 
 
 @dataclass(frozen=True)
-class StepDecay(Schedule):
-    """``lr · factor^(step // every)``: the rate falls all at once, now and then.
-
-    Parameters
-    ----------
-    lr
-        The first rate, greater than 0.
-    every
-        How many steps a rate is kept.
-    factor
-        By what it is multiplied then, greater than 0.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
-    """
+class StepDecay(Formula):
+    """``lr · factor^(step // every)``: the rate falls all at once, now and then."""
 
     lr: float
     every: int
     factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
-        whole("StepDecay: every", self.every)
-        require(self, "factor", 0, strict=True)
 
     def __call__(self, step: int) -> float:
         return float(self.lr * self.factor ** (step // self.every))
 
 
 @dataclass(frozen=True)
-class Exponential(Schedule):
-    """``lr · factor^step``.
-
-    Parameters
-    ----------
-    lr
-        The first rate, greater than 0.
-    factor
-        Greater than 0; near 1, as it counts in every step.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
-    """
+class Exponential(Formula):
+    """``lr · factor^step``, with a `factor` near 1, as it counts in every step."""
 
     lr: float
     factor: float
-
-    def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
-        require(self, "factor", 0, strict=True)
 
     def __call__(self, step: int) -> float:
         return float(self.lr * self.factor**step)
 
 
 @dataclass(frozen=True)
-class Cosine(Schedule):
-    """Half a cosine's wave from `lr` down to `end`, and `end` ever after.
-
-    Parameters
-    ----------
-    lr
-        The first rate, greater than 0.
-    steps
-        After how many steps it is `end`.
-    end
-        At least 0.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
+class Cosine(Formula):
+    """Half a cosine's wave from `lr` down to `end` in so many steps, and `end` ever after.
 
     References
     ----------
@@ -189,11 +153,6 @@ class Cosine(Schedule):
     steps: int
     end: float = 0.0
 
-    def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
-        whole("Cosine: steps", self.steps)
-        require(self, "end", 0)
-
     def __call__(self, step: int) -> float:
         if step >= self.steps:
             return self.end
@@ -201,36 +160,13 @@ class Cosine(Schedule):
 
 
 @dataclass(frozen=True)
-class Polynomial(Schedule):
-    """``end + (lr - end) · (1 - step / steps)^power``, and `end` ever after.
-
-    Parameters
-    ----------
-    lr
-        The first rate, greater than 0.
-    steps
-        After how many steps it is `end`.
-    power
-        Greater than 0; 1 is a straight line.
-    end
-        At least 0.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
-    """
+class Polynomial(Formula):
+    """``end + (lr - end) · (1 - step / steps)^power``, and `end` after so many steps."""
 
     lr: float
     steps: int
     power: float = 1.0
     end: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
-        whole("Polynomial: steps", self.steps)
-        require(self, "power", 0, strict=True)
-        require(self, "end", 0)
 
     def __call__(self, step: int) -> float:
         left = max(0.0, 1 - step / self.steps)
@@ -238,32 +174,15 @@ class Polynomial(Schedule):
 
 
 @dataclass(frozen=True)
-class LinearWarmup(Schedule):
-    """A straight line from `start` up to `lr`, and `lr` ever after.
+class LinearWarmup(Formula):
+    """A straight line from `start` up to `lr` in so many steps, and `lr` ever after.
 
-    Parameters
-    ----------
-    lr
-        The rate to reach, greater than 0.
-    steps
-        After how many steps it is reached.
-    start
-        The first rate, at least 0. If it is 0, the first step moves nothing.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
+    If `start` is 0, the first step moves nothing.
     """
 
     lr: float
     steps: int
     start: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self, "lr", 0, strict=True)
-        whole("LinearWarmup: steps", self.steps)
-        require(self, "start", 0)
 
     def __call__(self, step: int) -> float:
         if step >= self.steps:
@@ -272,7 +191,7 @@ class LinearWarmup(Schedule):
 
 
 @dataclass(frozen=True)
-class LinearScaling(Schedule):
+class LinearScaling(Formula):
     """The linear scaling rule: k times the batch, k times the rate, reached gradually.
 
     The rate rises in a straight line from `base` to ``base · batch_size / reference``
@@ -286,14 +205,9 @@ class LinearScaling(Schedule):
         After how many steps the rate is reached; 0 for at once. The paper takes
         five epochs.
     base
-        The rate that is right for a batch of `reference`; greater than 0.
+        The rate that is right for a batch of `reference`.
     reference
         A batch size.
-
-    Raises
-    ------
-    InputError
-        If a setting is outside of that.
 
     References
     ----------
@@ -305,12 +219,6 @@ class LinearScaling(Schedule):
     warmup_steps: int = 0
     base: float = 0.1
     reference: int = 256
-
-    def __post_init__(self) -> None:
-        whole("LinearScaling: batch_size", self.batch_size)
-        whole("LinearScaling: warmup_steps", self.warmup_steps, least=0)
-        require(self, "base", 0, strict=True)
-        whole("LinearScaling: reference", self.reference)
 
     @property
     def peak(self) -> float:
@@ -367,26 +275,13 @@ class Composed(Schedule):
             least = 1 + whole("Composed: a milestone", milestone, least)
 
     def __call__(self, step: int) -> float:
-        begins = (0, *self.milestones)
-        part, begin = [
-            (part, begin)
-            for part, begin in zip(self.parts, begins, strict=True)
-            if begin <= step or begin == 0
-        ][-1]
-        return part(step - begin)
+        place = bisect_right(self.milestones, step)
+        return self.parts[place](step - (0, *self.milestones)[place])
 
 
 @dataclass(frozen=True)
 class Slowed(Schedule):
-    """Another schedule, multiplied.
-
-    Parameters
-    ----------
-    schedule
-        The other one.
-    factor
-        What its rates are multiplied with.
-    """
+    """Another schedule, multiplied by a factor."""
 
     schedule: Schedule
     factor: float

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from minidl.errors import InputError, unknown_name
-from minidl.nn.parameters import Array
-from minidl.optim.optimizer import Optimizer
+from minidl.optim.optimizer import Wrapper
 
 WAYS = ("gradient", "mean", "distance")
 
 
 @dataclass(frozen=True)
-class StalenessAware(Optimizer):
+class StalenessAware(Wrapper):
     """An update rule that trusts a gradient less, the more updates it has missed.
 
     A gradient computed from weights that have since been updated τ times is multiplied
@@ -48,12 +47,11 @@ class StalenessAware(Optimizer):
     can win the race", arXiv 1803.01113.
     """
 
-    optimizer: Optimizer
     by: str = "gradient"
     constant: float | None = None
 
     def __post_init__(self) -> None:
-        self.require_inner(self.optimizer)
+        super().__post_init__()
         if self.by not in WAYS:
             raise unknown_name("way to be aware of staleness", self.by, WAYS)
         if (self.constant is None) != (self.by != "distance"):
@@ -77,31 +75,3 @@ class StalenessAware(Optimizer):
             return tuple(1 / max(1, missed) for missed in staleness)
         mean = sum(staleness) / max(1, len(staleness))
         return (1 / max(1.0, mean),) * len(staleness)
-
-    @property
-    def slots(self) -> tuple[str, ...]:
-        return self.optimizer.slots
-
-    @property
-    def needs_norm(self) -> bool:
-        return self.optimizer.needs_norm
-
-    def check(self, names: Iterable[str]) -> None:
-        self.optimizer.check(names)
-
-    def slowed(self, factor: float) -> StalenessAware:
-        return replace(self, optimizer=self.optimizer.slowed(factor))
-
-    def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
-        self.optimizer.step(values, grads, slots, step)
-
-    def update(
-        self,
-        values: Array,
-        grads: Array,
-        slots: dict[str, Array],
-        step: int,
-        places: Mapping[str, slice],
-        norm: float,
-    ) -> None:
-        self.optimizer.update(values, grads, slots, step, places, norm)

@@ -142,11 +142,7 @@ def _legend(figure: Figure, plan: Collective, messages: Sequence[Message], news:
         label = "told" if news else "sent and stored"
         handles.append(Line2D([], [], color=INK, marker=">", label=label))
     figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=len(handles),
-        fontsize=8.5,
-        frameon=False,
+        handles=handles, loc="outside lower center", ncols=len(handles), fontsize=8.5, frameon=False
     )
 
 

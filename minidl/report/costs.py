@@ -63,10 +63,6 @@ def draw_memory(network: Network, path: str | Path | None = None) -> Figure:
     path
         Where to save the picture, if anywhere.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError
@@ -116,10 +112,6 @@ def draw_networks(networks: Mapping[str, Network], path: str | Path | None = Non
         and memory are for each one's batch.
     path
         Where to save the picture, if anywhere.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------

@@ -48,10 +48,6 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
     path
         Where to save the picture, if anywhere.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError
@@ -111,10 +107,6 @@ def draw_learning_rates(
         How many steps to draw, from step 0 on.
     path
         Where to save the picture, if anywhere.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------

@@ -116,10 +116,6 @@ def draw_game(epochs: Sequence[Record], path: str | Path | None = None) -> Figur
     path
         Where to save the picture, if anywhere.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError
@@ -163,10 +159,6 @@ def draw_quality(
         What real samples have.
     path
         Where to save the picture, if anywhere.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------

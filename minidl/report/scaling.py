@@ -54,10 +54,6 @@ def draw_scaling(rows: Sequence[Measured], path: str | Path | None = None) -> Fi
     path
         Where to save the picture, if anywhere.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError

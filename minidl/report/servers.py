@@ -46,10 +46,6 @@ def draw_server_runs(
     until
         The last second to draw; that of the run which ends first if None.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError
@@ -124,10 +120,6 @@ def draw_staleness(
         By the same names, the probability of each staleness from 0 on
         (`minidl.sim.formulas.staleness_law`); may miss some.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     InputError
@@ -172,10 +164,6 @@ def draw_trade_off(
         Where to save the picture, if anywhere.
     points
         Of each curve, up to where the first one ends; each is a mean over the time between.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------

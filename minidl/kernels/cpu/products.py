@@ -256,15 +256,7 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
 
 
 @numba.njit(cache=True, nogil=True)
-def _some(
-    first: int,
-    end: int,
-    a: Array,
-    b: Array,
-    c: Array,
-    bias: Array,
-    numbers: Array,
-) -> None:
+def _some(first: int, end: int, a: Array, b: Array, c: Array, bias: Array, numbers: Array) -> None:
     """Some of the pieces of work: a range of summands, a chunk of rows, a panel of columns."""
     rows = (numbers[0], numbers[1], numbers[2])
     a_rows = (numbers[3], numbers[4], numbers[5])
@@ -328,14 +320,7 @@ def _some(
 
 
 @numba.njit(cache=True, parallel=True, nogil=True)
-def _all(
-    items: int,
-    a: Array,
-    b: Array,
-    c: Array,
-    bias: Array,
-    numbers: Array,
-) -> None:
+def _all(items: int, a: Array, b: Array, c: Array, bias: Array, numbers: Array) -> None:
     for index in numba.prange(items):
         item = np.int64(index)
         _some(item, item + 1, a, b, c, bias, numbers)

@@ -14,12 +14,7 @@ import numpy as np
 from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.dense import multiply, pack
 from minidl.kernels.cpu.products import ROWS, panel_width
-from minidl.kernels.cpu.recurrent import (
-    _gru_row,
-    _gru_row_gradient,
-    _lstm_row,
-    _lstm_row_gradient,
-)
+from minidl.kernels.cpu.recurrent import _gru_row, _gru_row_gradient, _lstm_row, _lstm_row_gradient
 
 Array = np.ndarray
 

@@ -16,10 +16,7 @@ from minidl.kernels.reference.cross_entropy import (
     softmax_cross_entropy,
     softmax_cross_entropy_gradient,
 )
-from minidl.kernels.reference.dense import (
-    bias_gradient,
-    matmul,
-)
+from minidl.kernels.reference.dense import bias_gradient, matmul
 from minidl.kernels.reference.elementwise import (
     dropout,
     leaky_relu,
@@ -31,13 +28,8 @@ from minidl.kernels.reference.elementwise import (
     tanh,
     tanh_gradient,
 )
-from minidl.kernels.reference.embedding import (
-    embedding_gradient,
-)
-from minidl.kernels.reference.normalisation import (
-    batch_norm,
-    batch_norm_gradient,
-)
+from minidl.kernels.reference.embedding import embedding_gradient
+from minidl.kernels.reference.normalisation import batch_norm, batch_norm_gradient
 from minidl.kernels.reference.optimizers import (
     adagrad_step,
     adam_step,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.kernels import Array, Pair
 from minidl.kernels.reference.windows import at, crop, pad, windows_of
-
-Array = np.ndarray
-Pair = tuple[int, int]
 
 
 def conv2d(

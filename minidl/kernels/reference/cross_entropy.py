@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-Array = np.ndarray
+from minidl.kernels import Array, array_module
 
 
 def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tuple[Array, Array]:
@@ -28,10 +26,11 @@ def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tup
     ----------
     Szegedy et al., "Rethinking the Inception architecture", 2016, for the smoothing.
     """
+    xp = array_module(logits)
     z = logits - logits.max(axis=1, keepdims=True)
-    logs = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+    logs = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
     losses = -(_targets(logits, labels, smoothing) * logs).sum(axis=1)
-    return losses, np.exp(logs)
+    return losses, xp.exp(logs)
 
 
 def softmax_cross_entropy_gradient(
@@ -44,6 +43,5 @@ def softmax_cross_entropy_gradient(
 def _targets(like: Array, labels: Array, smoothing: float) -> Array:
     """The distributions that `labels` stand for, (M, C)."""
     classes = like.shape[1]
-    q = np.full(like.shape, smoothing / classes, like.dtype)
-    q[np.arange(len(labels)), labels] += 1 - smoothing
-    return q
+    one_hot = labels[:, None] == array_module(like).arange(classes)
+    return one_hot.astype(like.dtype) * (1 - smoothing) + smoothing / classes

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-Array = np.ndarray
+from minidl.kernels import Array
 
 
 def matmul(a: Array, b: Array) -> Array:

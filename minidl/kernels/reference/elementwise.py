@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-Array = np.ndarray
+from minidl.kernels import Array, array_module
 
 
 def relu(x: Array) -> Array:
     """The larger of x and 0."""
-    return np.maximum(x, 0)
+    return array_module(x).maximum(x, 0)
 
 
 def relu_gradient(dy: Array, y: Array) -> Array:
     """The gradient of `relu`, from its output."""
-    return np.where(y > 0, dy, 0)
+    return array_module(y).where(y > 0, dy, 0)
 
 
 def leaky_relu(x: Array, slope: float) -> Array:
     """x where it is positive, `slope` times x elsewhere."""
-    return np.where(x > 0, x, x * x.dtype.type(slope))
+    return array_module(x).where(x > 0, x, x * x.dtype.type(slope))
 
 
 def leaky_relu_gradient(dy: Array, x: Array, slope: float) -> Array:
     """The gradient of `leaky_relu`, from its input."""
-    return np.where(x > 0, dy, dy * x.dtype.type(slope))
+    return array_module(x).where(x > 0, dy, dy * x.dtype.type(slope))
 
 
 def tanh(x: Array) -> Array:
     """The hyperbolic tangent."""
-    return np.tanh(x)
+    return array_module(x).tanh(x)
 
 
 def tanh_gradient(dy: Array, y: Array) -> Array:
@@ -39,8 +37,9 @@ def tanh_gradient(dy: Array, y: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), in two forms so that exp never overflows."""
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
+    xp = array_module(x)
+    e = xp.exp(-abs(x))
+    return xp.where(x >= 0, 1, e) / (1 + e)
 
 
 def sigmoid_gradient(dy: Array, y: Array) -> Array:
@@ -62,4 +61,4 @@ def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     scale
         1 / (1 - that probability), so that the mean stays.
     """
-    return np.where(bits >= threshold, x * x.dtype.type(scale), 0)
+    return array_module(x).where(bits >= threshold, x * x.dtype.type(scale), 0)

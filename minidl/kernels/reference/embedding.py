@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from minidl.kernels import Array
 
 
 def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:

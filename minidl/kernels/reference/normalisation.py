@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-Array = np.ndarray
+from minidl.kernels import Array, array_module
 
 
 def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -22,8 +20,9 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     """
     count = max(len(x), 1)
     mean = x.sum(axis=0) / count
-    inv_std = 1 / np.sqrt(((x - mean) ** 2).sum(axis=0) / count + x.dtype.type(eps))
-    return gamma * (x - mean) * inv_std + beta, mean, inv_std
+    off = x - mean
+    inv_std = 1 / array_module(x).sqrt((off * off).sum(axis=0) / count + x.dtype.type(eps))
+    return gamma * off * inv_std + beta, mean, inv_std
 
 
 def batch_norm_gradient(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-Array = np.ndarray
+from minidl.kernels import Array, array_module
 
 
 def sgd_step(
@@ -73,7 +73,7 @@ def adam_step(
     v[...] = beta2 * v + (1 - beta2) * g * g
     m_hat = m / (1 - beta1**t)
     v_hat = v / (1 - beta2**t)
-    w -= lr * m_hat / (np.sqrt(v_hat) + eps)
+    w -= lr * m_hat / (array_module(v).sqrt(v_hat) + eps)
 
 
 def adamw_step(
@@ -120,7 +120,7 @@ def adagrad_step(w: Array, g: Array, v: Array, lr: float, eps: float, weight_dec
     """
     g = g + weight_decay * w
     v += g * g
-    w -= lr * g / (np.sqrt(v) + eps)
+    w -= lr * g / (array_module(v).sqrt(v) + eps)
 
 
 def rmsprop_step(
@@ -154,7 +154,7 @@ def rmsprop_step(
     """
     g = g + weight_decay * w
     v[...] = alpha * v + (1 - alpha) * g * g
-    g = g / (np.sqrt(v) + eps)
+    g = g / (array_module(v).sqrt(v) + eps)
     if momentum:
         velocity[...] = momentum * velocity + g
         g = velocity
@@ -197,4 +197,5 @@ def lars_step(
 
 def sum_of_squares(x: Array) -> Array:
     """Of all elements of x (P,), as an array without axes, in float64."""
-    return np.asarray(np.square(x, dtype=np.float64).sum())
+    xp = array_module(x)
+    return xp.asarray(xp.square(x, dtype=np.float64).sum())

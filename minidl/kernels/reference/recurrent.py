@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from minidl.kernels import Array, array_module
 from minidl.kernels.reference.elementwise import sigmoid
-
-Array = np.ndarray
 
 
 def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
@@ -33,10 +30,11 @@ def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
     Hochreiter and Schmidhuber, "Long short-term memory", 1997; Gers et al., "Learning to
     forget", 2000, for the gate f.
     """
-    i, f, g, o = np.split(z, 4, axis=1)
-    i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+    xp = array_module(z)
+    i, f, g, o = xp.split(z, 4, axis=1)
+    i, f, g, o = sigmoid(i), sigmoid(f), xp.tanh(g), sigmoid(o)
     c_next = f * c + i * g
-    return o * np.tanh(c_next), c_next, np.concatenate((i, f, g, o), axis=1)
+    return o * xp.tanh(c_next), c_next, xp.concatenate((i, f, g, o), axis=1)
 
 
 def lstm_cell_gradient(
@@ -46,12 +44,13 @@ def lstm_cell_gradient(
 
     c_next reaches the loss by two ways: through h, and through the next step.
     """
-    i, f, g, o = np.split(gates, 4, axis=1)
-    tanh_c = np.tanh(c_next)
+    xp = array_module(gates)
+    i, f, g, o = xp.split(gates, 4, axis=1)
+    tanh_c = xp.tanh(c_next)
     dc_next = dc_next + dh * o * (1 - tanh_c * tanh_c)
     di, df, dg, do = dc_next * g, dc_next * c, dc_next * i, dh * tanh_c
     dz = (di * i * (1 - i), df * f * (1 - f), dg * (1 - g * g), do * o * (1 - o))
-    return np.concatenate(dz, axis=1), dc_next * f
+    return xp.concatenate(dz, axis=1), dc_next * f
 
 
 def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Array]:
@@ -73,12 +72,13 @@ def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Arr
     gates : (T, N, 4 H)
         As of `lstm_cell`.
     """
-    hs, cs, gates = [h], [c], np.empty(z.shape, z.dtype)
+    xp = array_module(z)
+    hs, cs, gates = [h], [c], xp.empty(z.shape, z.dtype)
     for t in range(len(z)):
         h, c, gates[t] = lstm_cell(z[t] + h @ u, c)
         hs.append(h)
         cs.append(c)
-    return np.stack(hs), np.stack(cs), gates
+    return xp.stack(hs), xp.stack(cs), gates
 
 
 def lstm_scan_gradient(
@@ -88,7 +88,8 @@ def lstm_scan_gradient(
 
     From those by the h after each step (T, N, H), and by what of the last state goes on.
     """
-    dz = np.empty(gates.shape, gates.dtype)
+    xp = array_module(gates)
+    dz = xp.empty(gates.shape, gates.dtype)
     for t in reversed(range(len(gates))):
         dz[t], dc = lstm_cell_gradient(dhs[t] + dh, dc, gates[t], cs[t], cs[t + 1])
         dh = dz[t] @ u.T
@@ -120,20 +121,22 @@ def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
     multiplies h before the product; here, as in cuDNN and PyTorch, what comes out of it, so
     that one product serves all three.
     """
-    (xr, xu, xn), (hr, hu, hn) = np.split(zx, 3, axis=1), np.split(zh, 3, axis=1)
+    xp = array_module(zx)
+    (xr, xu, xn), (hr, hu, hn) = xp.split(zx, 3, axis=1), xp.split(zh, 3, axis=1)
     r, u = sigmoid(xr + hr), sigmoid(xu + hu)
-    n = np.tanh(xn + r * hn)
-    return (1 - u) * n + u * h, np.concatenate((r, u, n, hn), axis=1)
+    n = xp.tanh(xn + r * hn)
+    return (1 - u) * n + u * h, xp.concatenate((r, u, n, hn), axis=1)
 
 
 def gru_cell_gradient(dh_next: Array, gates: Array, h: Array) -> tuple[Array, Array, Array]:
     """The gradients of `gru_cell` by zx, zh and h."""
-    r, u, n, hn = np.split(gates, 4, axis=1)
+    xp = array_module(gates)
+    r, u, n, hn = xp.split(gates, 4, axis=1)
     dn = dh_next * (1 - u) * (1 - n * n)
     du = dh_next * (h - n) * u * (1 - u)
     dr = dn * hn * r * (1 - r)
-    dzx = np.concatenate((dr, du, dn), axis=1)
-    return dzx, np.concatenate((dr, du, dn * r), axis=1), dh_next * u
+    dzx = xp.concatenate((dr, du, dn), axis=1)
+    return dzx, xp.concatenate((dr, du, dn * r), axis=1), dh_next * u
 
 
 def gru_scan(zx: Array, u: Array, b: Array, h: Array) -> tuple[Array, Array]:
@@ -157,13 +160,14 @@ def gru_scan(zx: Array, u: Array, b: Array, h: Array) -> tuple[Array, Array]:
     gates : (T, N, 4 H)
         As of `gru_cell`.
     """
-    hs, gates = [h], np.empty((*zx.shape[:2], 4 * len(b)), zx.dtype)
+    xp = array_module(zx)
+    hs, gates = [h], xp.empty((*zx.shape[:2], 4 * len(b)), zx.dtype)
     for t in range(len(zx)):
         zh = h @ u
         zh[:, 2 * len(b) :] += b
         h, gates[t] = gru_cell(zx[t], zh, h)
         hs.append(h)
-    return np.stack(hs), gates
+    return xp.stack(hs), gates
 
 
 def gru_scan_gradient(
@@ -173,8 +177,9 @@ def gru_scan_gradient(
 
     From those by the h after each step (T, N, H), and by what of the last one goes on.
     """
+    xp = array_module(dhs)
     steps, n, size = dhs.shape
-    dzx, dzh = (np.empty((steps, n, 3 * size), dhs.dtype) for _ in range(2))
+    dzx, dzh = (xp.empty((steps, n, 3 * size), dhs.dtype) for _ in range(2))
     for t in reversed(range(steps)):
         dzx[t], dzh[t], kept = gru_cell_gradient(dhs[t] + dh, gates[t], hs[t])
         dh = dzh[t] @ u.T + kept

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-
-Array = np.ndarray
-Pair = tuple[int, int]
+from minidl.kernels import Array, Pair, array_module
 
 
 def pad(x: Array, padding: Pair, value: float = 0) -> Array:
     """Images (N, H, W, C) with so many rows and columns of a value on either side."""
-    (top, left) = padding
-    return np.pad(x, ((0, 0), (top, top), (left, left), (0, 0)), constant_values=value)
+    (top, left), (n, height, width, c) = padding, x.shape
+    if top == left == 0:
+        return x
+    out = array_module(x).full((n, height + 2 * top, width + 2 * left, c), value, x.dtype)
+    crop(out, padding)[...] = x
+    return out
 
 
 def crop(x: Array, padding: Pair) -> Array:
@@ -23,9 +23,12 @@ def crop(x: Array, padding: Pair) -> Array:
 
 def windows_of(x: Array, size: Pair, stride: Pair, dilation: Pair) -> Array:
     """All windows of x (N, H, W, C), as a view (N, H', W', C, KH, KW)."""
-    spans = tuple(d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True))
-    every = sliding_window_view(x, spans, axis=(1, 2))
-    return every[:, :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
+    (n, height, width, c), (image, row, pixel, number) = x.shape, x.strides
+    (kh, kw), (sh, sw), (dh, dw) = size, stride, dilation
+    rows, columns = (height - dh * (kh - 1) - 1) // sh + 1, (width - dw * (kw - 1) - 1) // sw + 1
+    strides = (image, sh * row, sw * pixel, number, dh * row, dw * pixel)
+    as_strided = array_module(x).lib.stride_tricks.as_strided
+    return as_strided(x, (n, rows, columns, c, kh, kw), strides)
 
 
 def at(x: Array, p: int, q: int, y_shape: tuple[int, ...], stride: Pair, dilation: Pair) -> Array:
