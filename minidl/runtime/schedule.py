@@ -142,7 +142,8 @@ class Schedule:
                 rank.generator = make_program(rank.packed, rank.context)
                 request = next(rank.generator)
             else:
-                request = rank.generator.send(rank.answer)
+                answer, rank.answer = rank.answer, None
+                request = rank.generator.send(answer)
             self._check(number, request)
         except StopIteration as stop:
             rank.finished = True
@@ -154,7 +155,6 @@ class Schedule:
             return
         except (Exception, SystemExit) as error:
             raise Failure.of(error).error(rank.name) from error
-        rank.answer = None
         rank.asked = rank.context.trace.clock()
         self._post(number, request)
 

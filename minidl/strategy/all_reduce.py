@@ -210,7 +210,7 @@ def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> Ran
         return compressor.all_reduce(plan, rank, grads, "gradients", place.start)
 
     reduction = Reduction(replica, exchange, how.bucketing, how.bucket_length)
-    listen = reduction.beside if how.overlap else None
+    listen = reduction.beside if how.overlap and size > 1 else None
     for epoch in Epochs(job, context):
         for step in epoch:
             batch, sums = epoch.shard(step, rank, size), Sums()

@@ -18,6 +18,7 @@ import numpy as np
 
 from minidl.data import Batch, Loader
 from minidl.errors import InputError
+from minidl.nn import synchronised
 from minidl.plans import Collective, Link, Push, Rule, predicted_seconds
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
@@ -81,6 +82,11 @@ class VirtualServer(Strategy):
             )
         if job.precision is not None:
             raise InputError("virtual time computes in full precision, not in mixed precision")
+        if self.workers > 1 and synchronised(job.model):
+            raise InputError(
+                "virtual time computes the gradients of one learner after the other and cannot "
+                "normalise over the whole batch: use BatchNorm(synchronised=False)"
+            )
 
     def exchange_seconds(self, job: Job) -> float:
         """What the gradients' way takes in each update."""

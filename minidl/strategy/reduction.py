@@ -66,7 +66,8 @@ class Reduction:
         self._ask = None
         for number in [*self._left]:
             yield from self._exchanged(number)
-        yield Exchange(())
+        if self._watch is not None:
+            yield Exchange(())
 
     def _filled(self, name: str) -> None:
         if self._ask is not None:

@@ -20,6 +20,7 @@ from minidl.errors import DeadlockError, WorkerError
 from minidl.runtime import (
     Exchange,
     Incoming,
+    Launch,
     Lost,
     Outcome,
     Outgoing,
@@ -265,3 +266,43 @@ def test_nobody_waits_to_be_heard_with_a_lost_rank() -> None:
         return "heard"
 
     assert launch(heard, heard, heard).results == ("heard", None, "heard")
+
+
+def test_a_loss_beside_a_program_is_told_once() -> None:
+    def server(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Launch(each for each in [Exchange((Incoming(1, got, "never"),))])
+        with pytest.raises(Lost, match="learner 1"):
+            yield Exchange(())
+        yield Exchange((Incoming(2, got, "x"),))
+        return got[0]
+
+    def lost(context: RankContext) -> Program:
+        yield Report("here")
+        raise ZeroDivisionError("one over nothing")
+
+    def alive(context: RankContext) -> Program:
+        yield Exchange((Outgoing(0, np.ones(1), "x"),))
+
+    assert launch(server, lost, alive).results == (1, None, None)
+
+
+def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody() -> None:
+    """Callbacks may take longer than the deadline: meanwhile no rank is at fault."""
+
+    def server(context: RankContext) -> Program:
+        yield Report("epoch", heard=True, alone=True)
+        yield Exchange((Outgoing(1, np.ones(1), "parameters"),))
+
+    def learner(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Exchange((Incoming(0, got, "parameters"),))
+        return got[0]
+
+    outcome = Processes(deadline=1).launch(
+        [server, learner],
+        shared={},
+        channels=[(0, 1)],
+        listen=lambda rank, event: time.sleep(2.5),
+    )
+    assert outcome.results == (None, 1)

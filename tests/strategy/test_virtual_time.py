@@ -217,6 +217,8 @@ def test_real_workers_sleep_as_the_law_says(make: Any) -> None:
         (lambda: sim.Constant(-1.0), "-1"),
         (lambda: fitted(ParameterServer(2, runtime=LINKED)), "a server's link, which all learners"),
         (lambda: fitted(AllReduce(2, overlap=True, runtime=LINKED)), "use overlap=False"),
+        (lambda: fitted(AllReduce(2), norm=True), r"use BatchNorm\(synchronised=False\)"),
+        (lambda: fitted(ParameterServer(2), norm=True), "cannot normalise over the whole batch"),
     ],
 )
 def test_bad_input_is_one_clear_error(act: Any, message: str) -> None:
@@ -224,8 +226,15 @@ def test_bad_input_is_one_clear_error(act: Any, message: str) -> None:
         act()
 
 
-def fitted(how: strategy.Strategy, clock: Any = "virtual", **settings: Any) -> None:
+def test_one_learner_sees_the_whole_batch() -> None:
+    fitted(ParameterServer(1), norm=True)
+
+
+def fitted(
+    how: strategy.Strategy, clock: Any = "virtual", norm: bool = False, **settings: Any
+) -> None:
     settings.setdefault("loss", nn.MSE())
-    trainer = Trainer(nn.Sequential(nn.Linear(1)), optimizer=optim.SGD(0.1), **settings)
+    layers = (nn.Linear(1), *[nn.BatchNorm(synchronised=True)] * norm)
+    trainer = Trainer(nn.Sequential(*layers), optimizer=optim.SGD(0.1), **settings)
     train = data.Dataset(np.ones((6, 1)), np.ones((6, 1)))
     trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock=clock)
