@@ -233,10 +233,6 @@ class Communicator:
         due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
         return min(filter(None, due), default=0.0)
 
-    def _silent(self, lost: list[int]) -> list[int]:
-        """Those of these lost ranks from which nothing is on its way any more."""
-        return [peer for peer in lost if not self.on_its_way([peer])]
-
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
             incoming = isinstance(wish, Incoming)
@@ -266,6 +262,7 @@ class Communicator:
     def _complete(self, pending: list[Sending | Receiving]) -> None:
         """Advance all until all are done; raises Lost if something will never come."""
         wait, lost, gone = None, list[int](), list[int]()
+        missing: list[Sending | Receiving]
         while pending:
             moved = False
             for transfer in pending:
@@ -273,11 +270,12 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
-            elif wait is not None and (gone := self._silent(gone)):
+            elif wait is not None and (
+                missing := [each for each in pending if each.peer in gone and not each.coming]
+            ):
                 wait.over()
-                missing = [each for each in pending if each.peer in gone]
                 lost += [each.peer for each in missing if isinstance(each, Receiving)]
-                pending = [each for each in pending if each.peer not in gone]
+                pending = [each for each in pending if each not in missing]
                 wait, gone = None, []
             else:
                 if wait is None:
@@ -313,9 +311,10 @@ class Communicator:
                     wish = Incoming(peer, arrays[peer], operation)
                     self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
-            if wait is not None and (gone := self._silent(gone)):
+            silent = [peer for peer in gone if not self._incoming[peer].claimed]
+            if wait is not None and silent:
                 wait.over()
-                raise Lost(gone[0], self._status.why(gone[0]))
+                raise Lost(silent[0], self._status.why(silent[0]))
             if wait is None:
                 wait = _Wait(self, operation)
             gone = wait.sleep(peers)
