@@ -153,19 +153,29 @@ def test_a_run_is_repeatable_to_the_last_bit(
     assert one.history.to_json() | {"epochs": 0} == two.history.to_json() | {"epochs": 0}
 
 
+@pytest.mark.parametrize("buckets", [[15, 5, 10, 2], [32]])
 @pytest.mark.parametrize("algorithm", ["ring", "tree", "halving-doubling"])
-def test_an_all_reduce_over_links_takes_what_was_predicted(algorithm: str) -> None:
-    """Each update takes a mini-batch and the plan's way over the links, whatever the data."""
+def test_an_all_reduce_over_links_takes_what_was_predicted(
+    algorithm: str, buckets: list[int]
+) -> None:
+    """Each update takes a mini-batch and the buckets' way over the links, whatever the data."""
     dataset = data.Dataset(rng.stream(0, "x").normal(size=(12, 3)), np.arange(12) % 2)
     case = Case(
         (nn.Linear(5), nn.Tanh(), nn.Linear(2)), dataset, nn.CrossEntropy(), optim.SGD(0.1), 4, 0
     )
     link = plans.Link(latency=0.25, bandwidth=1e3)
-    how = AllReduce(4, algorithm, straggler=sim.Constant(2.0), runtime=Processes(link=link))
+    how = AllReduce(
+        4,
+        algorithm,
+        bucket_bytes=1 if len(buckets) > 1 else None,
+        straggler=sim.Constant(2.0),
+        runtime=Processes(link=link),
+    )
     times = virtual(case, how).history.series("time")
-    parameters = 5 * 3 + 5 + 2 * 5 + 2
-    each = 2.0 + plans.predicted_seconds(
-        plans.all_reduce(4, algorithm), 8 * parameters, link.latency, link.bandwidth
+    plan = plans.all_reduce(4, algorithm)
+    each = 2.0 + sum(
+        plans.predicted_seconds(plan, 8 * length, link.latency, link.bandwidth)
+        for length in buckets
     )
     np.testing.assert_allclose(times, each * np.arange(1, len(times) + 1))
 
