@@ -88,7 +88,7 @@ class Transfer:
 
 @dataclass(eq=False)
 class Halves:
-    """The halves of messages from one rank to another that have found no partner yet, and how many came."""
+    """Halves of messages between two ranks that have found no partner yet; how many there were."""
 
     sends: deque[Transfer] = field(default_factory=deque)
     receives: deque[Transfer] = field(default_factory=deque)

@@ -14,11 +14,11 @@ from multiprocess.process import BaseProcess
 
 from minidl.errors import MinidlError, WorkerError
 from minidl.runtime.channel import Semaphore
-from minidl.runtime.communicator import WaitedTooLong
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
 from minidl.runtime.requests import Lost
 from minidl.runtime.status import FINISHED, Status
+from minidl.runtime.waiting import WaitedTooLong
 from minidl.runtime.worker import GRACE, LENGTH, LOST, Asked, Done, Events
 
 PART = 1 << 16
