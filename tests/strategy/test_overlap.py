@@ -21,8 +21,8 @@ from networks import (
 )
 
 from minidl import data, models, nn, optim, rng, strategy, train
-from minidl.errors import InputError
-from minidl.plans import ALL_REDUCES, Link
+from minidl.errors import InputError, PlanError
+from minidl.plans import ALL_REDUCES, Bucketing, Launches, Link
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.trace import BESIDE, KINDS
 from minidl.strategy.reduction import Watch
@@ -192,6 +192,27 @@ def test_every_algorithm_overlaps(algorithm: str) -> None:
 def test_bad_settings_are_one_clear_error(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         strategy.AllReduce(2, **settings)
+
+
+@pytest.mark.parametrize("wrong", [1, 0, 2])
+def test_buckets_out_of_order_are_an_error(wrong: int) -> None:
+    """Where another rank has no samples and goes by the order, sums would be of other buckets."""
+
+    class Wrong(Launches):
+        def filled(self, name: str) -> list[int]:
+            numbers = list(super().filled(name))
+            return [wrong] * 2 if 0 in numbers else []
+
+    how = strategy.AllReduce(
+        2,
+        bucket_bytes=64,
+        overlap=True,
+        bucketing=Bucketing(launches=Wrong),
+        runtime=Virtual(),
+    )
+    message = f"bucket {wrong} was launched, .* the next is {0 if wrong else 1}"
+    with pytest.raises(PlanError, match=message):
+        small(1).trained(how)
 
 
 def test_a_game_is_not_overlapped() -> None:
