@@ -402,7 +402,11 @@ def test_processes_learn() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(32), nn.ReLU(), nn.Linear(10))
     trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.05))
     how = ParameterServer(
-        3, plans.KBatchAsync(2), sim.Exponential(2000.0), 2, Processes(deadline=20)
+        3,
+        plans.KBatchAsync(2),
+        sim.Exponential(2000.0),
+        servers=2,
+        runtime=Processes(deadline=20),
     )
     history = trainer.fit(train, epochs=6, batch_size=48, validation=test, strategy=how)
     assert trainer.evaluate(test)["accuracy"] > 0.8
