@@ -108,7 +108,7 @@ class Bucketing:
     cut
         As `buckets`.
     launches
-        As `Launches`; called for each backward pass.
+        As `Launches`; called for each backward pass. Buckets out of order end the run.
     """
 
     cut: Callable[[Mapping[str, int], float], Names] = buckets

@@ -34,8 +34,7 @@ class Background:
         self._error: BaseException | None = None
 
     def launch(self, requests: Requests) -> None:
-        """Carry these out after all that was launched before."""
-        self._raise()
+        """Carry these out after all that was launched before, if nothing of that goes wrong."""
         if self._thread is None:
             sys.setswitchinterval(PROMPT)
             self._thread = threading.Thread(target=self._work, daemon=True)
@@ -43,15 +42,16 @@ class Background:
         self._launched.put(requests)
 
     def settle(self) -> bool:
-        """Wait until everything launched is done, and raise what went wrong; whether it was not."""
+        """Wait until everything launched is done; whether it was not.
+
+        What went wrong is raised, once: what was launched after it is left out.
+        """
         waits = self._launched.unfinished_tasks > 0
         self._launched.join()
-        self._raise()
-        return waits
-
-    def _raise(self) -> None:
         if self._error is not None:
-            raise self._error
+            error, self._error = self._error, None
+            raise error
+        return waits
 
     def _work(self) -> None:
         while True:

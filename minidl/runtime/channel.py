@@ -128,6 +128,11 @@ class Channel:
                 (self.due,) = ARRIVAL.unpack_from(self._arrivals[self.turn])
         return self._claimed and self.on_its_way() <= 0
 
+    @property
+    def claimed(self) -> bool:
+        """Whether `has_piece` has found a piece that is not taken yet, perhaps still on its way."""
+        return self._claimed
+
     def on_its_way(self) -> float:
         """Seconds until a piece that was sent arrives; none was sent, or it is here: 0."""
         if self._uplink is None or not self._claimed:
@@ -171,6 +176,7 @@ class Sending:
     """A message on its way out."""
 
     kind = "send"
+    coming = False
 
     def __init__(self, channel: Channel, wish: Outgoing, earlier: Sending | None) -> None:
         self.peer, self.operation = wish.peer, wish.operation
@@ -229,6 +235,11 @@ class Receiving:
         self._flat = wish.array.reshape(-1)
         self._slots = channel.body(wish.array.dtype)
         self._offset = 0
+
+    @property
+    def coming(self) -> bool:
+        """Whether a piece is on its way, even if its sender is lost."""
+        return self._channel.claimed
 
     def advance(self) -> bool:
         """Take as many pieces out of the channel as have arrived; whether there was any."""

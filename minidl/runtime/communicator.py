@@ -7,15 +7,14 @@ two ranks that swap arrays larger than the channels never block each other.
 from __future__ import annotations
 
 import copy
-import os
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import PlanError, WorkerError
+from minidl.errors import PlanError
 from minidl.runtime.background import Background
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
@@ -30,21 +29,9 @@ from minidl.runtime.requests import (
     ReceiveAny,
     Report,
 )
-from minidl.runtime.status import COMPUTING, Status
+from minidl.runtime.status import Status
 from minidl.runtime.trace import Recorder
-
-NAP = 0.25
-"""Seconds of sleep after which a waiting rank looks whether it shall stop."""
-
-_let_others_run: Callable[[], None] = getattr(os, "sched_yield", lambda: time.sleep(0))
-
-
-class Aborted(BaseException):
-    """Another rank has failed: stop. Not an Exception, so that no program catches it."""
-
-
-class WaitedTooLong(WorkerError):
-    """A wait exceeded the deadline; the caller finds out who is to blame."""
+from minidl.runtime.waiting import Aborted, Patience, Wait, WaitedTooLong
 
 
 class Communicator:
@@ -93,15 +80,18 @@ class Communicator:
         self.rank, self.size = rank, size
         self._outgoing, self._incoming = outgoing, incoming
         self._pairs = {(rank, peer) for peer in outgoing} | {(peer, rank) for peer in incoming}
-        self._bells, self._bell = bells, bells[rank]
+        self._bells = bells
         self._status, self._trace = status, trace
-        self._deadline, self._polls, self._complain = deadline, polls, complain
+        self._patience = Patience(
+            rank, bells[rank], status, trace, deadline, polls, complain, self.on_its_way
+        )
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
         self.beside = Recorder(clock=trace.clock)
         twin = copy.copy(self)
         twin._trace = self.beside
-        twin._polls = 0  # which would take time from the program
+        # Polling would take time from the program.
+        twin._patience = replace(self._patience, trace=self.beside, polls=0)
         self.background = Background(twin.perform)
 
     def run(
@@ -153,16 +143,8 @@ class Communicator:
     def _be_heard(self, ask: Callable[[], object]) -> None:
         """Wait for the caller; if it dies, so does this process, so there is no deadline."""
         start = self._trace.clock()
-        self._until_let_go_on(ask)
+        self._patience.until_let_go_on(ask)
         self._trace.add("wait", start, self._trace.clock())
-
-    def _until_let_go_on(self, ask: Callable[[], object]) -> None:
-        before = self._status.rows["heard"][self.rank]
-        ask()
-        while self._status.rows["heard"][self.rank] == before:
-            self._bell.acquire(True, NAP)
-            if self._status.aborted:
-                raise Aborted
 
     def perform(self, request: Exchange | ReceiveAny) -> int | None:
         """Carry out a request; the peer's rank for `ReceiveAny`, None for `Exchange`.
@@ -204,7 +186,7 @@ class Communicator:
         arrived[self.rank] += 1
         for bell in self._bells:
             bell.release()
-        wait = _Wait(self, "barrier")
+        wait = Wait(self._patience, "barrier")
         while missing := [r for r in range(self.size) if arrived[r] < arrived[self.rank]]:
             wait.sleep(missing)
         wait.over()
@@ -232,10 +214,6 @@ class Communicator:
         """Seconds until the next piece arrives that one of these has sent; 0 if none has."""
         due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
         return min(filter(None, due), default=0.0)
-
-    def _silent(self, lost: list[int]) -> list[int]:
-        """Those of these lost ranks from which nothing is on its way any more."""
-        return [peer for peer in lost if not self.on_its_way([peer])]
 
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
         for wish in transfers:
@@ -266,6 +244,7 @@ class Communicator:
     def _complete(self, pending: list[Sending | Receiving]) -> None:
         """Advance all until all are done; raises Lost if something will never come."""
         wait, lost, gone = None, list[int](), list[int]()
+        missing: list[Sending | Receiving]
         while pending:
             moved = False
             for transfer in pending:
@@ -273,20 +252,21 @@ class Communicator:
             if moved:
                 wait = None
                 pending = [transfer for transfer in pending if not transfer.done]
-            elif wait is not None and (gone := self._silent(gone)):
+            elif wait is not None and (
+                missing := [each for each in pending if each.peer in gone and not each.coming]
+            ):
                 wait.over()
-                missing = [each for each in pending if each.peer in gone]
                 lost += [each.peer for each in missing if isinstance(each, Receiving)]
-                pending = [each for each in pending if each.peer not in gone]
+                pending = [each for each in pending if each not in missing]
                 wait, gone = None, []
             else:
                 if wait is None:
-                    wait = _Wait(self, pending[0].operation)
+                    wait = Wait(self._patience, pending[0].operation)
                 gone = wait.sleep([transfer.peer for transfer in pending])
         if lost:
             raise Lost(lost[0], self._status.why(lost[0]))
 
-    def _advance(self, transfer: Sending | Receiving, wait: _Wait | None) -> bool:
+    def _advance(self, transfer: Sending | Receiving, wait: Wait | None) -> bool:
         start = self._trace.clock()
         if not transfer.advance():
             return False
@@ -313,76 +293,10 @@ class Communicator:
                     wish = Incoming(peer, arrays[peer], operation)
                     self._complete([Receiving(self._incoming[peer], wish)])
                     return peer
-            if wait is not None and (gone := self._silent(gone)):
+            silent = [peer for peer in gone if not self._incoming[peer].claimed]
+            if wait is not None and silent:
                 wait.over()
-                raise Lost(gone[0], self._status.why(gone[0]))
+                raise Lost(silent[0], self._status.why(silent[0]))
             if wait is None:
-                wait = _Wait(self, operation)
+                wait = Wait(self._patience, operation)
             gone = wait.sleep(peers)
-
-
-class _Wait:
-    """A time in which a rank has nothing to do."""
-
-    def __init__(self, communicator: Communicator, operation: str) -> None:
-        self._of = communicator
-        self._operation = operation
-        self._start = communicator._trace.clock()
-        self._polls = communicator._polls
-        self._slept = False
-        self._waited = 0.0
-        self._peer = -1
-        self._ended = False
-
-    def sleep(self, peers: list[int]) -> list[int]:
-        """Until the bell rings, which it does after everything that any peer does.
-
-        Returns
-        -------
-        list of int
-            Those of the peers that are lost. What they had sent before is in its channel by now.
-
-        Raises
-        ------
-        Aborted
-            If this rank shall stop.
-        WaitedTooLong
-            After the deadline, if there is no caller to complain to.
-        """
-        of = self._of
-        if self._polls:
-            self._polls -= 1
-            _let_others_run()
-            return of._status.lost(peers)
-        row = of._status.rows[of.rank]
-        if not self._slept:
-            self._slept = True
-            self._peer = peers[0] if len(peers) == 1 else -1
-            of._status.waiting(of.rank, peers, self._operation)
-        slept = time.monotonic()
-        due = of.on_its_way(peers)
-        of._bell.acquire(True, min(due, NAP) if due else NAP)
-        if not due:  # else something is coming, and this is no deadlock
-            row["checks"] += 1
-        if of._status.aborted:
-            raise Aborted
-        # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.
-        self._waited += min(time.monotonic() - slept, 2 * NAP)
-        if self._waited > of._deadline:
-            error = WaitedTooLong(f"rank {of.rank} waited {self._waited:.1f} s")
-            if of._complain is None:
-                raise error
-            # Meanwhile its row in the table goes on saying what it waits for.
-            of._until_let_go_on(partial(of._complain, error))
-            self._waited = 0.0
-        return of._status.lost(peers)
-
-    def over(self, now: float | None = None) -> None:
-        """Something has come."""
-        if self._ended:
-            return
-        self._ended = True
-        of = self._of
-        of._trace.add("wait", self._start, of._trace.clock() if now is None else now, self._peer)
-        if self._slept:
-            of._status.doing(of.rank, COMPUTING)

@@ -59,7 +59,9 @@ class Processes:
         How many slots each channel has, and the bytes that fit into one.
     link
         What every rank's messages pass, as if each were on a machine of its own: they then
-        arrive when a network's would. None delivers them at once.
+        arrive when a network's would. None delivers them at once. A channel holds no more than
+        its slots, messages on their way included: a long one takes longer than over a network
+        whose latency exceeds the time in which ``slots - 1`` slots are sent.
 
     Raises
     ------

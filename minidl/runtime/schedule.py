@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from minidl.errors import DeadlockError, PlanError
 from minidl.runtime.base import Traffic
+from minidl.runtime.matching import Halves, Rank, Transfer
 from minidl.runtime.messages import (
     Fingerprint,
     check_array,
@@ -26,60 +27,12 @@ from minidl.runtime.requests import (
     Incoming,
     Launch,
     Outgoing,
-    RankContext,
-    RankProgram,
     ReceiveAny,
     Report,
     Request,
     Requests,
 )
 from minidl.runtime.trace import BESIDE, Recorder
-
-
-@dataclass(eq=False)
-class Rank:
-    """A rank, the request it waits for, and the answer it is to be resumed with.
-
-    Parameters
-    ----------
-    name, context, packed
-        What it is called, what it knows, and the packed maker of its program.
-    """
-
-    name: str
-    context: RankContext
-    packed: bytes
-    generator: RankProgram | None = None
-    waiting: list[_Transfer] = field(default_factory=list)
-    choosing: ReceiveAny | None = None
-    answer: Any = None
-    result: Any = None
-    finished: bool = False
-    asked: float = 0.0
-    held: Request | None = None
-    traffic: dict[str, Traffic] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class _Transfer:
-    """One half of a message: what its rank asked for, and how far it has come."""
-
-    rank: int
-    wish: Outgoing | Incoming
-    fingerprint: Fingerprint
-    turn: int
-    done: bool = False
-    value: np.ndarray | None = None
-
-
-@dataclass(eq=False)
-class _Channel:
-    """The halves of messages from one rank to another that have found no partner yet."""
-
-    sends: deque[_Transfer] = field(default_factory=deque)
-    receives: deque[_Transfer] = field(default_factory=deque)
-    sent: int = 0
-    received: int = 0
 
 
 class Schedule:
@@ -95,6 +48,11 @@ class Schedule:
         Whether a send is done before its receive is asked for.
     seed
         None lets ranks take turns; an integer draws whose turn it is.
+
+    Notes
+    -----
+    Whatever rank i launches is carried out by a rank of its own beside it, number
+    ``size + i``, that begins anew whenever it had nothing to do.
     """
 
     def __init__(
@@ -117,7 +75,7 @@ class Schedule:
             for rank in ranks
         ]
         self.ranks = ranks + self.beside
-        self.channels = {pair: _Channel() for pair in channels}
+        self.channels = {pair: Halves() for pair in channels}
         self.listen = listen
         self.ready = list(range(len(ranks)))
         self.asking: list[int] = []
@@ -142,7 +100,8 @@ class Schedule:
                 rank.generator = make_program(rank.packed, rank.context)
                 request = next(rank.generator)
             else:
-                request = rank.generator.send(rank.answer)
+                answer, rank.answer = rank.answer, None
+                request = rank.generator.send(answer)
             self._check(number, request)
         except StopIteration as stop:
             rank.finished = True
@@ -154,7 +113,6 @@ class Schedule:
             return
         except (Exception, SystemExit) as error:
             raise Failure.of(error).error(rank.name) from error
-        rank.answer = None
         rank.asked = rank.context.trace.clock()
         self._post(number, request)
 
@@ -229,16 +187,16 @@ class Schedule:
             while self.asking:
                 self._answer(self.asking.pop(0), None)
 
-    def _enter(self, number: int, wish: Outgoing | Incoming) -> _Transfer:
+    def _enter(self, number: int, wish: Outgoing | Incoming) -> Transfer:
         channel = self.channels[self._pair(number, wish)]
         if isinstance(wish, Incoming):
             mark = Fingerprint.of(channel.received, wish.operation, wish.array)
-            transfer = _Transfer(number, wish, mark, self.turn)
+            transfer = Transfer(number, wish, mark, self.turn)
             channel.received += 1
             channel.receives.append(transfer)
             return transfer
         mark = Fingerprint.of(channel.sent, wish.operation, wish.array)
-        transfer = _Transfer(number, wish, mark, self.turn)
+        transfer = Transfer(number, wish, mark, self.turn)
         channel.sent += 1
         channel.sends.append(transfer)
         traffic = self.ranks[number % self.size].traffic
@@ -278,8 +236,7 @@ class Schedule:
             return
         if all(transfer.done for transfer in rank.waiting):
             for transfer in rank.waiting:
-                if isinstance(transfer.wish, Incoming) and transfer.value is not None:
-                    _store(transfer.wish, transfer.value)
+                transfer.store()
             rank.waiting = []
             self._answer(number, None)
 
@@ -345,10 +302,3 @@ def _passes(request: Request) -> bool:
 def _in_turn(launched: deque[Requests]) -> Requests:
     while launched:
         yield from launched.popleft()
-
-
-def _store(wish: Incoming, value: np.ndarray) -> None:
-    if wish.reduce:
-        np.add(wish.array, value, out=wish.array)
-    else:
-        wish.array[...] = value

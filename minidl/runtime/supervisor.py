@@ -14,11 +14,11 @@ from multiprocess.process import BaseProcess
 
 from minidl.errors import MinidlError, WorkerError
 from minidl.runtime.channel import Semaphore
-from minidl.runtime.communicator import WaitedTooLong
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
 from minidl.runtime.requests import Lost
 from minidl.runtime.status import FINISHED, Status
+from minidl.runtime.waiting import WaitedTooLong
 from minidl.runtime.worker import GRACE, LENGTH, LOST, Asked, Done, Events
 
 PART = 1 << 16
@@ -65,7 +65,7 @@ class Supervisor:
         self._diagnosis = Diagnosis(status, names, deadline)
         self._expendable = expendable
         self._losses: dict[int, MinidlError] = {}
-        # Others may have waited as long as whoever found the last loss, and now go on.
+        # Complaints count from then on: see `_be_patient`.
         self._deadline, self._patient_until = deadline, 0.0
         self._done: dict[int, Done] = {}
         self._asking: set[int] = set()
@@ -115,8 +115,11 @@ class Supervisor:
     def _hear(self, rank: int, packed: bytes) -> None:
         match message := unpack(packed):
             case Events(events):
+                began = time.monotonic()
                 for event in events:
                     self._listen(rank, unpack(event))
+                if time.monotonic() - began > LOOK:
+                    self._be_patient()
             case Asked(alone=True):
                 self._let_go_on(rank)
             case Asked():
@@ -154,9 +157,13 @@ class Supervisor:
         for bell in self._bells:
             bell.release()
         self._done[rank] = LOST
-        self._patient_until = time.monotonic() + self._deadline
+        self._be_patient()
         self._asking.discard(rank)
         self._answer()
+
+    def _be_patient(self) -> None:
+        """Who waited for a lost rank, or for the caller, may complain just now but goes on."""
+        self._patient_until = time.monotonic() + self._deadline
 
     def _answer(self) -> None:
         """Let all ranks go on that wait to be heard, once all that still run do."""

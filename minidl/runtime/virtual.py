@@ -15,9 +15,10 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome
+from minidl.runtime.matching import Rank
 from minidl.runtime.programs import check_channels, pack, rank_names
 from minidl.runtime.requests import RankContext
-from minidl.runtime.schedule import Rank, Schedule
+from minidl.runtime.schedule import Schedule
 from minidl.runtime.trace import Trace
 
 

@@ -18,12 +18,13 @@ from multiprocess.connection import Connection, wait
 from minidl.plans import Link
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import HEADER, Channel, Semaphore, Uplink
-from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
+from minidl.runtime.communicator import Communicator
 from minidl.runtime.memory import Segment
 from minidl.runtime.programs import Failure, make_program, pack, pack_small
 from minidl.runtime.requests import Lost, RankContext
 from minidl.runtime.status import COMPUTING, FINISHED, Status
 from minidl.runtime.trace import SPAN
+from minidl.runtime.waiting import Aborted, WaitedTooLong
 
 BEAT = 0.1
 """Seconds between two heartbeats."""

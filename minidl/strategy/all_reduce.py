@@ -18,7 +18,15 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn import synchronised
-from minidl.plans import Bucketing, Collective, FullySync, all_reduce, costs, ring_all_reduce
+from minidl.plans import (
+    Bucketing,
+    Collective,
+    FullySync,
+    all_reduce,
+    costs,
+    predicted_seconds,
+    ring_all_reduce,
+)
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Requests, collective
 from minidl.sim import Constant, Law
@@ -128,7 +136,16 @@ class AllReduce(Strategy):
         if self.overlap and self.runtime.link is not None:
             raise InputError("in virtual time no part of an exchange is hidden: use overlap=False")
         law = self.straggler or Constant(1.0)
-        return VirtualServer(self.workers, FullySync(), law, self._plan(), self.runtime.link)
+        return VirtualServer(self.workers, FullySync(), law, self._exchange_seconds)
+
+    def _exchange_seconds(self, job: Job) -> float:
+        """What all buckets of an update take, one after the other."""
+        plan, link, itemsize = self._plan(), self.runtime.link, job.dtype.itemsize
+        if link is None:
+            return 0.0
+        places = [b.place for b in job.buckets("", self.bucketing, self._bucket_length(job))]
+        sizes = [(place.stop - place.start) * itemsize for place in places]
+        return sum(predicted_seconds(plan, size, link.latency, link.bandwidth) for size in sizes)
 
     def layout(self, job: Job) -> Layout:
         plan = self._plan()

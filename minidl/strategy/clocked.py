@@ -8,7 +8,7 @@ computed. So the run of many learners can be repeated, on any machine, to the la
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
@@ -18,7 +18,8 @@ import numpy as np
 
 from minidl.data import Batch, Loader
 from minidl.errors import InputError
-from minidl.plans import Collective, Link, Push, Rule, predicted_seconds
+from minidl.nn import synchronised
+from minidl.plans import Push, Rule
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.sim import Apply, Cancel, Event, Law, Start, server_events
@@ -47,15 +48,14 @@ class VirtualServer(Strategy):
         When the server updates.
     law
         How long learners take for a mini-batch.
-    plan, link
-        If given, every update takes besides what this all-reduce takes over such links.
+    exchange_seconds
+        If given, what every update of a job takes besides: the gradients' way.
     """
 
     workers: int
     rule: Rule
     law: Law
-    plan: Collective | None = None
-    link: Link | None = None
+    exchange_seconds: Callable[[Job], float] | None = None
     runtime: Runtime = field(default_factory=Alone, repr=False)
 
     def __post_init__(self) -> None:
@@ -81,13 +81,11 @@ class VirtualServer(Strategy):
             )
         if job.precision is not None:
             raise InputError("virtual time computes in full precision, not in mixed precision")
-
-    def exchange_seconds(self, job: Job) -> float:
-        """What the gradients' way takes in each update."""
-        if self.plan is None or self.link is None:
-            return 0.0
-        size = job.length * job.dtype.itemsize
-        return predicted_seconds(self.plan, size, self.link.latency, self.link.bandwidth)
+        if self.workers > 1 and synchronised(job.model):
+            raise InputError(
+                "virtual time computes the gradients of one learner after the other and cannot "
+                "normalise over the whole batch: use BatchNorm(synchronised=False)"
+            )
 
     def layout(self, job: Job) -> Layout:
         return Layout([partial(_program, job.detached(), self)], ["server and learners"])
@@ -100,7 +98,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
     job = job.attached(context.shared)
     replica, work = Replica(job, context), MiniBatches(job, how.workers)
     weights = GivenWeights(replica)
-    beside = how.exchange_seconds(job)
+    beside = 0.0 if how.exchange_seconds is None else how.exchange_seconds(job)
     events = server_events(how.rule, how.law, how.workers, seed=job.seed)
     updates, ended = 0, 0.0
     for epoch in Epochs(job, context):

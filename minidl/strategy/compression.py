@@ -99,10 +99,10 @@ class Compressor(ABC):
 class Float16(Compression):
     """Every message in float16, every sum in the gradient's own precision.
 
-    In the end every rank rounds what it holds, which changes nothing for those that received
-    it. So all end with the same numbers of float16, whatever the algorithm. On its way into
-    the sum over P ranks a value is rounded P times at most: each time by at most a share
-    u = 2⁻¹¹ of it, or, below 6e-5, by at most 2⁻²⁵.
+    A rank that sends rounds what it holds, too, and in the end every rank does, which changes
+    nothing for those that received it. So all end with the same numbers of float16, whatever
+    the algorithm. On its way into the sum over P ranks a value is rounded P times at most: each
+    time by at most a share u = 2⁻¹¹ of it, or, below 6e-5, by at most 2⁻²⁵.
     """
 
     def start(self, places: Mapping[str, slice], dtype: np.dtype) -> Compressor:
@@ -132,6 +132,7 @@ class _Rounding(Compressor):
                 match instruction:
                     case Send(peer, int(chunk)):
                         message = self._rounded(vector[cuts[chunk]], first + cuts[chunk].start)
+                        vector[cuts[chunk]] = message  # or it would know more than its peers
                         outgoing.append(Outgoing(peer, message, operation))
                     case Receive(peer, int(chunk), reduce):
                         part = vector[cuts[chunk]]

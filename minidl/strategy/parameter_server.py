@@ -32,7 +32,7 @@ from minidl.runtime.requests import (
     collective,
 )
 from minidl.sim import Constant, Law
-from minidl.strategy import rule_server
+from minidl.strategy import rule_learner, rule_server
 from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job
@@ -161,8 +161,8 @@ class ParameterServer(Strategy):
         arrays: Mapping[str, np.ndarray] = {}
         server, learner = _server, _learner
         if not self._synchronous:
-            server, learner = rule_server.server, rule_server.learner
-            arrays = rule_server.shared_arrays(self.workers)
+            server, learner = rule_server.server, rule_learner.learner
+            arrays = rule_learner.shared_arrays(self.workers)
         serve = partial(server, light, self.rule, shards)
         learn = partial(learner, light, self.straggler, shards)
         pairs = product(shards.servers, range(1, 1 + self.workers))

@@ -66,7 +66,8 @@ class Reduction:
         self._ask = None
         for number in [*self._left]:
             yield from self._exchanged(number)
-        yield Exchange(())
+        if self._watch is not None:
+            yield Exchange(())
 
     def _filled(self, name: str) -> None:
         if self._ask is not None:
@@ -77,9 +78,14 @@ class Reduction:
         yield Launch(self._exchanged(number))
 
     def _exchanged(self, number: int) -> Requests:
-        bucket = self._left.pop(number, None)
-        if bucket is None:
-            raise PlanError(f"bucket {number} is not, or not any more, to be launched")
+        due = next(iter(self._left), None)
+        if number != due:
+            # A rank without samples goes by the buckets' order, so the others have to.
+            raise PlanError(
+                f"bucket {number} was launched, but buckets go in their order on every rank, and "
+                + ("none is left" if due is None else f"the next is {due}")
+            )
+        bucket = self._left.pop(number)
         return self._exchange(self._replica.buffer.grads[bucket.place], bucket.place)
 
 

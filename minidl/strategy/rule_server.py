@@ -1,4 +1,4 @@
-"""A parameter server under any rule: the programs of its server and of its learners.
+"""A parameter server under any rule: the program of its server. `rule_learner` has the other.
 
 A learner computes the gradient of its mini-batch, pushes it, and waits to be released, which
 is one message with parameters. A rule of `minidl.plans` says when that comes, and whose
@@ -14,16 +14,13 @@ each for its own part: a replicated state machine (Schneider 1990).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
-from itertools import count
 from math import nan
 from typing import Any
 
 import numpy as np
 
-from minidl.data import in_order
 from minidl.errors import PlanError
 from minidl.plans import Decision, LastingRule, Push, Rule
 from minidl.runtime.requests import (
@@ -37,86 +34,36 @@ from minidl.runtime.requests import (
     Report,
     Request,
 )
-from minidl.sim import Law
-from minidl.strategy.clocked import GivenWeights, MiniBatches
+from minidl.strategy.clocked import GivenWeights
 from minidl.strategy.job import Job, LearnerLost, StepDone
 from minidl.strategy.jointly import neighbours_of, sum_along, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.rule_learner import figures_of
 from minidl.strategy.shards import Shards
 from minidl.tasks import WHOLE, Phase, Sums
-
-SERVER = 0
-NEVER = -1
-"""Stands for a mini-batch's number where there is none yet."""
-NAP = 0.005
-"""Seconds for which a straggler sleeps without a look at whether it is still wanted."""
-
-
-def shared_arrays(learners: int) -> Mapping[str, np.ndarray]:
-    """What server and learners share: for each learner the numbers of two of its mini-batches.
-
-    It drops the one in ``"cancelled"``, and stops after that in ``"last"``.
-    """
-    return {name: np.full(learners, NEVER, np.int64) for name in ("cancelled", "last")}
 
 
 @dataclass
 class Fates:
-    """What became of gradients that were pushed, and of mini-batches that never were pushed."""
+    """What became of gradients that were pushed, and of mini-batches that never were pushed.
+
+    Parameters
+    ----------
+    applied, dropped
+        Gradients that were in an update, and those that the rule dropped or that came when
+        their mini-batch had been cancelled.
+    unfinished
+        Gradients that waited for an update which the fit's end forestalled.
+    cancelled, lost
+        Mini-batches that the rule cancelled, and others whose learner was lost at them.
+    """
 
     applied: int = 0
     dropped: int = 0
     unfinished: int = 0
     cancelled: int = 0
     lost: int = 0
-
-
-class Cancelled(Exception):
-    """The mini-batch is no longer wanted."""
-
-
-def learner(job: Job, straggler: Law | None, shards: Shards, context: RankContext) -> RankProgram:
-    """Computes and pushes gradients of one mini-batch after the other, until it is told to stop."""
-    job = job.attached(context.shared)
-    replica, work = Replica(job, context), MiniBatches(job, shards.learners)
-    rank, names = context.rank - 1, _figures(replica)
-    cancelled, last = context.shared["cancelled"], context.shared["last"]
-    values, grads = replica.buffer.values, replica.buffer.grads
-    slip = np.zeros(2 + len(names))  # the global batch's size, 0 if no gradient follows; sums
-    said, parts = Outgoing(SERVER, slip, "push"), shards.parts(job.index, WHOLE).items()
-    released = [Incoming(server, values[part], "parameters") for server, part in parts]
-    pushed = [Outgoing(server, grads[part], "gradients") for server, part in parts]
-
-    def compute(number: int) -> None:
-        def pause() -> None:
-            if cancelled[rank] == number:
-                raise Cancelled
-
-        step = context.trace.step = job.first_step + number
-        pause()
-        if straggler is not None:
-            with context.trace.span("sleep"):
-                _sleep(straggler.draw(job.seed, rank, step), pause)
-        batch = work.batch(Push(rank, 0, number))
-        sums = replica.gradients(Phase(WHOLE, step), batch, step, pause)
-        pause()
-        slip[:2] = batch.size, len(batch)
-        slip[2:] = [sums.totals[name].value for name in names] if len(batch) else 0
-
-    yield Exchange((*released,))
-    for number in count():
-        began = context.trace.clock()
-        try:
-            compute(number)
-            yield Exchange((said, *pushed, *released))
-        except Cancelled:
-            context.trace.cancel(began)
-            slip[...] = 0
-            yield Exchange((said, *released))
-        grads[...] = 0
-        if number == last[rank]:
-            return
 
 
 def server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
@@ -167,7 +114,7 @@ class _Desk:
         self.at = 0, 0  # epoch and step
         self._began = context.trace.clock()
         self._weights = GivenWeights(self.replica)
-        self._names = _figures(self.replica) if self.leads else ()
+        self._names = figures_of(self.replica) if self.leads else ()
         self._asks = job.optimizer.needs_distance
         learners = range(shards.learners)
         self._state = rule.start(len(learners))
@@ -356,16 +303,3 @@ class _Desk:
                 self.fates.dropped += 1
             yield self._send((learner,))
         self.fates.unfinished = len(self._waiting)
-
-
-def _figures(replica: Replica) -> tuple[str, ...]:
-    """The names of the losses and metrics that a mini-batch has, in their order on a slip."""
-    one = next(in_order(replica.job.train, replica.job.dtype, slice(0, 1)))
-    return tuple(replica.score(one).totals)
-
-
-def _sleep(seconds: float, pause: Callable[[], None]) -> None:
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        pause()
-        time.sleep(min(left, NAP))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +83,12 @@ def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
     The forward pass is run again with every innermost layer watched.
     """
     where = "in the loss itself: every layer's output is finite"
+    if mode.total is not None:
+        mode = replace(mode, total=None)  # others do not run theirs again
+        where = (
+            "where samples are normalised together with those of others: with this rank's alone, "
+            "every layer's output is finite"
+        )
     xp = kernels.array_module(x)
     if not xp.isfinite(x).all():
         where = "in the input of the model"

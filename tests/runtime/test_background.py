@@ -22,6 +22,7 @@ from minidl.runtime import (
     Outgoing,
     Processes,
     RankContext,
+    ReceiveAny,
     Report,
     Runtime,
     Virtual,
@@ -157,3 +158,19 @@ def test_a_message_on_its_way_is_no_deadlock() -> None:
 def test_an_impossible_link_is_refused(latency: float, bandwidth: float, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Link(latency, bandwidth)
+
+
+@each_runtime
+def test_what_was_answered_last_is_not_the_next_launchs(runtime: Runtime) -> None:
+    def first(context: RankContext) -> Program:
+        got = {1: np.zeros(1)}
+        for _ in range(2):
+            yield Launch(each for each in [ReceiveAny(got, "x")])
+            yield Exchange(())
+        return got[1][0]
+
+    def second(context: RankContext) -> Program:
+        for number in range(2):
+            yield Exchange((Outgoing(0, np.full(1, 1.0 + number), "x"),))
+
+    assert launch(runtime, first, second).results == (2, None)

@@ -12,11 +12,12 @@ import pytest
 from minidl.errors import WorkerError
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import HEADER, Receiving, Sending
-from minidl.runtime.communicator import Aborted, Communicator, WaitedTooLong
+from minidl.runtime.communicator import Communicator
 from minidl.runtime.memory import Segment
 from minidl.runtime.requests import Incoming, Outgoing
 from minidl.runtime.status import WAITING, Status
 from minidl.runtime.trace import KINDS, Recorder
+from minidl.runtime.waiting import Aborted, WaitedTooLong
 from minidl.runtime.worker import Wiring
 
 pytestmark = pytest.mark.timeout(20)

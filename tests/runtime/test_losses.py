@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -17,9 +22,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl.errors import DeadlockError, WorkerError
+from minidl.plans import Link
 from minidl.runtime import (
     Exchange,
     Incoming,
+    Launch,
     Lost,
     Outcome,
     Outgoing,
@@ -28,7 +35,11 @@ from minidl.runtime import (
     ReceiveAny,
     Report,
 )
+from minidl.runtime.channel import HEADER, Channel, Sending, Uplink
+from minidl.runtime.communicator import Communicator
 from minidl.runtime.requests import Request
+from minidl.runtime.status import Status
+from minidl.runtime.trace import Recorder
 
 Program = Generator[Request, Any, Any]
 pytestmark = pytest.mark.timeout(30)
@@ -265,3 +276,73 @@ def test_nobody_waits_to_be_heard_with_a_lost_rank() -> None:
         return "heard"
 
     assert launch(heard, heard, heard).results == ("heard", None, "heard")
+
+
+@given(ticks=st.floats(0.01, 0.6), any_peer=st.booleans())
+def test_what_arrives_between_two_looks_at_a_lost_rank_is_taken(
+    ticks: float, any_peer: bool
+) -> None:
+    """Whenever the looks are: here the clock goes on by so much at each of them."""
+    clock = itertools.count(0.0, ticks)
+    memory, bell = np.zeros((2, HEADER + 64), np.uint8), threading.Semaphore(10**6)
+    ends = threading.Semaphore(0), threading.Semaphore(2), threading.Semaphore(0)
+    sent = Channel(1, 0, memory, *ends, Uplink(Link(1.0, math.inf)))
+    came = Channel(1, 0, memory, *ends, Uplink(Link(1.0, math.inf)))
+    status, got = Status(2), np.zeros(1)
+    status.lose(1, "gone")
+    communicator = Communicator(
+        0,
+        2,
+        outgoing={},
+        incoming={1: came},
+        bells=[bell, bell],
+        status=status,
+        trace=Recorder(),
+        deadline=5.0,
+    )
+    with patch("minidl.runtime.channel.time", SimpleNamespace(monotonic=lambda: next(clock))):
+        Sending(sent, Outgoing(1, np.ones(1), "x"), None).advance()
+        asked = ReceiveAny({1: got}, "x") if any_peer else Exchange((Incoming(1, got, "x"),))
+        communicator.perform(asked)
+    status.segment.close()
+    assert got == 1
+
+
+def test_a_loss_beside_a_program_is_told_once() -> None:
+    def server(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Launch(each for each in [Exchange((Incoming(1, got, "never"),))])
+        with pytest.raises(Lost, match="learner 1"):
+            yield Exchange(())
+        yield Exchange((Incoming(2, got, "x"),))
+        return got[0]
+
+    def lost(context: RankContext) -> Program:
+        yield Report("here")
+        raise ZeroDivisionError("one over nothing")
+
+    def alive(context: RankContext) -> Program:
+        yield Exchange((Outgoing(0, np.ones(1), "x"),))
+
+    assert launch(server, lost, alive).results == (1, None, None)
+
+
+def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody() -> None:
+    """Callbacks may take longer than the deadline: meanwhile no rank is at fault."""
+
+    def server(context: RankContext) -> Program:
+        yield Report("epoch", heard=True, alone=True)
+        yield Exchange((Outgoing(1, np.ones(1), "parameters"),))
+
+    def learner(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Exchange((Incoming(0, got, "parameters"),))
+        return got[0]
+
+    outcome = Processes(deadline=1).launch(
+        [server, learner],
+        shared={},
+        channels=[(0, 1)],
+        listen=lambda rank, event: time.sleep(2.5),
+    )
+    assert outcome.results == (None, 1)

@@ -241,6 +241,24 @@ def test_a_wrong_message_is_an_error_that_names_both_sides(
 
 
 @each_runtime
+def test_a_part_is_expected_by_its_name_and_counted_with_the_others(runtime: Runtime) -> None:
+    def give(context: RankContext) -> Program:
+        for part in ("x/0", "x/1"):
+            yield Exchange((Outgoing(1, np.ones(2), part),))
+
+    def take(*parts: str) -> Callable[[RankContext], Program]:
+        def program(context: RankContext) -> Program:
+            for part in parts:
+                yield Exchange((Incoming(0, np.zeros(2), part),))
+
+        return program
+
+    assert launch(runtime, give, take("x/0", "x/1")).traffic[0] == {"x": Traffic(32, 2)}
+    with pytest.raises(MessageMismatchError, match="'x/1'.*'x/0'"):
+        launch(runtime, give, take("x/1", "x/0"))
+
+
+@each_runtime
 def test_operations_with_long_names_differ_by_their_ends(runtime: Runtime) -> None:
     name = "operation " * 40
 

@@ -13,7 +13,7 @@ from networks import Case, assert_same_weights, dense_cases, image_cases
 from minidl import data, nn, optim, rng, strategy
 from minidl.errors import InputError
 from minidl.plans import ALL_REDUCES
-from minidl.runtime import Processes, Virtual
+from minidl.runtime import Alone, Processes, Virtual
 
 
 @st.composite
@@ -45,6 +45,14 @@ def test_every_algorithm_equals_serial(case: Case, chosen: dict[str, Any], buffe
     slack = 8 * 40 * len(trainer.history.losses)
     assert trainer.history.bytes_sent(["gradients"]) == pytest.approx(expected, abs=slack)
     assert sum(trainer.history.bytes_sent(["gradients"])) == pytest.approx(sum(expected), abs=slack)
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+@given(case=dense_cases())
+def test_one_worker_has_nobody_to_ask(overlap: bool, case: Case) -> None:
+    """So it needs no other process."""
+    alone = case.trained(strategy.AllReduce(1, overlap=overlap, runtime=Alone()))
+    assert_same_weights(case.trained(strategy.Serial()), alone)
 
 
 @given(case=dense_cases(batch_norm=True))

@@ -71,10 +71,11 @@ def reduced(
     plan: plans.Collective,
     gradients: np.ndarray,
     cuts: tuple[int, ...] = (),
+    runtime: Virtual | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
     """What ranks hold after each round, and what they keep back, (rounds, P, N); bytes sent."""
     cuts = (0, *cuts, gradients.shape[2])
-    outcome = Virtual().launch(
+    outcome = (runtime or Virtual()).launch(
         [partial(program, how, plan, mine, cuts) for mine in np.moveaxis(gradients, 1, 0)],
         shared={},
         channels=sorted(how.channels(plan)),
@@ -99,6 +100,15 @@ def test_float16_on_every_rank_the_same_within_its_bound(
     growth = (1 + U + np.finfo(gradients.dtype).eps) ** size
     assert (abs(held[0, 0] - exact) <= (growth - 1) * magnitude + growth * size * 2.0**-25).all()
     assert tuple(sent) == plans.bytes_sent(plan, length, 2)
+
+
+@given(gradients=vectors().filter(lambda drawn: drawn.shape[1] == 2))
+def test_float16_where_both_add_what_the_other_sends(gradients: np.ndarray) -> None:
+    """A plan that every real channel has room for; the sum is made twice, of the same numbers."""
+    programs = [((plans.Send(peer, 0),), (plans.Receive(peer, 0, True),)) for peer in (1, 0)]
+    plan = plans.Collective("swap", tuple(programs), 1)
+    held, _, _ = reduced(Float16(), plan, gradients, runtime=Virtual("unlimited"))
+    assert (held == held[:, :1]).all()
 
 
 @given(gradients=vectors(whole=True), algorithm=st.sampled_from(sorted(ALL_REDUCES)))

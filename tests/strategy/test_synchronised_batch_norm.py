@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases
 
 from minidl import data, models, nn, optim, rng, strategy
+from minidl.errors import NonFiniteError
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.conversation import conversation
 from minidl.runtime.requests import Report
@@ -115,6 +116,27 @@ def test_the_adversarial_task_is_synchronised_too(make: Any) -> None:
     serial, shared = fitted(strategy.Serial()), fitted(make(3, runtime=Virtual()))
     for name, value in serial.items():
         np.testing.assert_allclose(shared[name], value, rtol=1e-8, atol=1e-10)
+
+
+class Overflow(nn.Layer):
+    """The identity, but for the first samples of the third batch."""
+
+    def forward(self, x: nn.Array, mode: nn.Mode) -> tuple[nn.Array, Any]:
+        return x * (np.inf if mode.step == 2 and mode.first == 0 else 1.0), None
+
+    def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
+        return dy
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("make", [strategy.RingAllReduce, strategy.ParameterServer])
+def test_a_loss_that_overflows_on_one_rank_is_its_error(make: Any) -> None:
+    """To find the layer it runs forward again, when nobody else is there to be asked."""
+    model = nn.Sequential(
+        nn.Linear(4), nn.BatchNorm(synchronised=True), Overflow(), nn.Linear(2)
+    )  # fmt: skip
+    with pytest.raises(NonFiniteError, match="first appears in the output of Overflow"):
+        trained(make(2, runtime=Virtual()), model, samples(24), 8)
 
 
 class TestConversation:

@@ -153,19 +153,29 @@ def test_a_run_is_repeatable_to_the_last_bit(
     assert one.history.to_json() | {"epochs": 0} == two.history.to_json() | {"epochs": 0}
 
 
+@pytest.mark.parametrize("buckets", [[15, 5, 10, 2], [32]])
 @pytest.mark.parametrize("algorithm", ["ring", "tree", "halving-doubling"])
-def test_an_all_reduce_over_links_takes_what_was_predicted(algorithm: str) -> None:
-    """Each update takes a mini-batch and the plan's way over the links, whatever the data."""
+def test_an_all_reduce_over_links_takes_what_was_predicted(
+    algorithm: str, buckets: list[int]
+) -> None:
+    """Each update takes a mini-batch and the buckets' way over the links, whatever the data."""
     dataset = data.Dataset(rng.stream(0, "x").normal(size=(12, 3)), np.arange(12) % 2)
     case = Case(
         (nn.Linear(5), nn.Tanh(), nn.Linear(2)), dataset, nn.CrossEntropy(), optim.SGD(0.1), 4, 0
     )
     link = plans.Link(latency=0.25, bandwidth=1e3)
-    how = AllReduce(4, algorithm, straggler=sim.Constant(2.0), runtime=Processes(link=link))
+    how = AllReduce(
+        4,
+        algorithm,
+        bucket_bytes=1 if len(buckets) > 1 else None,
+        straggler=sim.Constant(2.0),
+        runtime=Processes(link=link),
+    )
     times = virtual(case, how).history.series("time")
-    parameters = 5 * 3 + 5 + 2 * 5 + 2
-    each = 2.0 + plans.predicted_seconds(
-        plans.all_reduce(4, algorithm), 8 * parameters, link.latency, link.bandwidth
+    plan = plans.all_reduce(4, algorithm)
+    each = 2.0 + sum(
+        plans.predicted_seconds(plan, 8 * length, link.latency, link.bandwidth)
+        for length in buckets
     )
     np.testing.assert_allclose(times, each * np.arange(1, len(times) + 1))
 
@@ -217,6 +227,8 @@ def test_real_workers_sleep_as_the_law_says(make: Any) -> None:
         (lambda: sim.Constant(-1.0), "-1"),
         (lambda: fitted(ParameterServer(2, runtime=LINKED)), "a server's link, which all learners"),
         (lambda: fitted(AllReduce(2, overlap=True, runtime=LINKED)), "use overlap=False"),
+        (lambda: fitted(AllReduce(2), norm=True), r"use BatchNorm\(synchronised=False\)"),
+        (lambda: fitted(ParameterServer(2), norm=True), "cannot normalise over the whole batch"),
     ],
 )
 def test_bad_input_is_one_clear_error(act: Any, message: str) -> None:
@@ -224,8 +236,15 @@ def test_bad_input_is_one_clear_error(act: Any, message: str) -> None:
         act()
 
 
-def fitted(how: strategy.Strategy, clock: Any = "virtual", **settings: Any) -> None:
+def test_one_learner_sees_the_whole_batch() -> None:
+    fitted(ParameterServer(1), norm=True)
+
+
+def fitted(
+    how: strategy.Strategy, clock: Any = "virtual", norm: bool = False, **settings: Any
+) -> None:
     settings.setdefault("loss", nn.MSE())
-    trainer = Trainer(nn.Sequential(nn.Linear(1)), optimizer=optim.SGD(0.1), **settings)
+    layers = (nn.Linear(1), *[nn.BatchNorm(synchronised=True)] * norm)
+    trainer = Trainer(nn.Sequential(*layers), optimizer=optim.SGD(0.1), **settings)
     train = data.Dataset(np.ones((6, 1)), np.ones((6, 1)))
     trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock=clock)

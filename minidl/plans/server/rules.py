@@ -114,7 +114,7 @@ class Threshold:
         if left < needed:
             raise PlanError(
                 f"{self} needs {needed} of the {state.learners} learners for an update, "
-                f"and without learner {learner} {left} would be left"
+                f"and {left} would be left"
             )
         return after
 
