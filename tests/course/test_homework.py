@@ -8,6 +8,8 @@ import io
 import math
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,7 +85,16 @@ def test_the_readme_names_every_check(exercise: str) -> None:
         assert f"| {check.name} | {check.points} |" in readme
 
 
-@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=list(MISTAKES))
+def _mistakes() -> Iterator[Any]:
+    """All mistakes; those after the first three of an exercise take time that not every run has."""
+    seen: Counter[str] = Counter()
+    for name, mistake in MISTAKES.items():
+        seen[mistake.exercise] += 1
+        marks = [pytest.mark.slow] if seen[mistake.exercise] > 3 else []
+        yield pytest.param(mistake, id=name, marks=marks)
+
+
+@pytest.mark.parametrize("mistake", _mistakes())
 def test_a_mistake_is_told(mistake: Mistake, tmp_path: Path) -> None:
     source = solution(mistake.exercise).read_text()
     for right, wrong in mistake.changes.items():

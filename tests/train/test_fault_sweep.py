@@ -15,7 +15,7 @@ SOME = ("server KAsync", "continue KBatchSync", "all-reduce torus", "pipeline gp
 @pytest.mark.parametrize(
     ("names", "runs", "seed"),
     [
-        pytest.param(SOME, 8, 4, marks=pytest.mark.timeout(60)),
+        pytest.param(SOME, 6, 4, marks=pytest.mark.timeout(60)),
         pytest.param(cases(), 46, 1, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
     ],
 )
