@@ -94,7 +94,7 @@ def _mistakes() -> Iterator[Any]:
         yield pytest.param(mistake, id=name, marks=marks)
 
 
-@pytest.mark.parametrize("mistake", _mistakes())
+@pytest.mark.parametrize("mistake", list(_mistakes()))
 def test_a_mistake_is_told(mistake: Mistake, tmp_path: Path) -> None:
     source = solution(mistake.exercise).read_text()
     for right, wrong in mistake.changes.items():
