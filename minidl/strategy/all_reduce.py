@@ -39,6 +39,9 @@ from minidl.strategy.reduction import Reduction
 from minidl.strategy.replica import Replica, evaluate_share
 from minidl.tasks import Sums, Supervised
 
+BUCKET_BYTES = 1 << 18
+"""Of a bucket under overlap, unless told otherwise."""
+
 
 @dataclass(frozen=True)
 class AllReduce(Strategy):
@@ -191,8 +194,6 @@ class AllReduce(Strategy):
             raise InputError(f"the plan is for {plan.size} ranks, not for {self.workers}")
         return plan
 
-
-BUCKET_BYTES = 1 << 18
 
 RingAllReduce = AllReduce
 """Named for the algorithm that is used unless another one is chosen."""

@@ -53,7 +53,8 @@ class Epoch:
 
     def shard(self, step: int, rank: int = 0, size: int = 1) -> Batch:
         """One of `size` parts of a step's batch."""
-        return self.loader.shard(self.number, step - self.steps.start, rank, size)
+        with self.context.trace.span("load"):
+            return self.loader.shard(self.number, step - self.steps.start, rank, size)
 
     def step_done(self, step: int, batch_size: int, sums: Sums) -> Report:
         """The report with which a rank ends its part of a step."""

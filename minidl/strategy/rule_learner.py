@@ -64,7 +64,8 @@ def learner(job: Job, straggler: Law | None, shards: Shards, context: RankContex
         if straggler is not None:
             with context.trace.span("sleep"):
                 _sleep(straggler.draw(job.seed, rank, step), pause)
-        batch = work.batch(Push(rank, 0, number))
+        with context.trace.span("load"):
+            batch = work.batch(Push(rank, 0, number))
         sums = replica.gradients(Phase(WHOLE, step), batch, step, pause)
         pause()
         slip[:2] = batch.size, len(batch)

@@ -14,7 +14,7 @@ from launching import SMALL_SLOTS, Program, each_runtime, launch
 
 from minidl import plans
 from minidl.errors import InputError, MessageMismatchError, PlanError, WorkerError
-from minidl.plans import Link, predicted_seconds
+from minidl.plans import Link
 from minidl.runtime import (
     Exchange,
     Incoming,
@@ -118,8 +118,13 @@ def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> Non
             launch(runtime, program, program)
 
 
-def test_messages_take_no_less_than_the_links_time() -> None:
-    plan, link = plans.ring_all_reduce(3), Link(latency=0.1, bandwidth=1e7)
+@pytest.mark.parametrize(("algorithm", "in_turn"), [("ring", 4), ("full", 2), ("tree", 2)])
+@pytest.mark.parametrize("link", [Link(0.05, math.inf), Link(0, 6e5)], ids=["late", "narrow"])
+def test_messages_take_no_less_than_the_links_time(
+    link: Link, algorithm: str, in_turn: int
+) -> None:
+    """A message that answers another waits for it; all that a rank sends shares its one link."""
+    plan = plans.all_reduce(3, algorithm)
 
     def timed(context: RankContext) -> Program:
         vector = np.ones(30_000, np.float32)
@@ -130,8 +135,10 @@ def test_messages_take_no_less_than_the_links_time() -> None:
         return time.perf_counter() - began
 
     took = launch(Processes(deadline=10, link=link), timed, timed, timed).results
+    assert plan.cost is not None
     # A neighbour may have begun earlier, but not all of them.
-    assert max(took) >= predicted_seconds(plan, 120_000, link.latency, link.bandwidth)
+    assert max(took) >= in_turn * link.latency
+    assert max(took) >= max(plan.cost.sent(120_000)) / link.bandwidth
 
 
 def test_a_message_on_its_way_is_no_deadlock() -> None:
