@@ -20,12 +20,12 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from multiprocess import forkserver
@@ -56,7 +56,9 @@ from minidl.strategy import (
 )
 from minidl.train import History, Trainer
 
-FAULTS = ("raise", "SIGKILL", "SIGSTOP")
+T = TypeVar("T")
+FAULTS = {"raise": 2, "SIGKILL": 2, "SIGSTOP": 1}
+"""How often each is drawn: a stopped rank takes a whole deadline to be found out."""
 TIMED = ("after a while", "at its end")
 """Moments that are no events of the program: some seconds after it began, or has returned."""
 BESIDE = "beside the program"
@@ -273,7 +275,10 @@ class Result:
 
 @dataclass
 class Sweep:
-    """Draws faults from a seed, and strikes with them."""
+    """Draws faults from a seed, and strikes with them; every strategy and every fault in turn.
+
+    Only what strikes whom follows from the seed: when it can depends on an undisturbed run's spans.
+    """
 
     seed: int
     chosen: Mapping[str, Case] = field(default_factory=cases)
@@ -281,29 +286,35 @@ class Sweep:
 
     def run(self, runs: int) -> Iterator[Result]:
         """So many runs; all cases in turn."""
-        drawn = random.Random(self.seed)
-        order: list[Case] = []
+        drawn = random.Random(f"{self.seed} moments")
+        chosen = _in_turn(self.chosen.values(), random.Random(f"{self.seed} cases"))
+        faults = _in_turn(Counter(FAULTS).elements(), random.Random(f"{self.seed} faults"))
         with tempfile.TemporaryDirectory() as folder:
-            for number in range(runs):
-                if not order:
-                    order = list(self.chosen.values())
-                    drawn.shuffle(order)
-                case = order.pop()
-                yield strike(case, self._draw(case, drawn, Path(folder) / str(number)))
+            for number, case, what in zip(range(runs), chosen, faults, strict=False):
+                yield strike(case, self._draw(case, what, drawn, Path(folder) / str(number)))
 
-    def _draw(self, case: Case, drawn: random.Random, flag: Path) -> Fault:
+    def _draw(self, case: Case, what: str, drawn: random.Random, flag: Path) -> Fault:
         """First a kind of moment, of those that an undisturbed run has; then whose, and which."""
         if case.name not in self._moments:
             runtime = Sabotaged()
             fit(case.make(runtime))
             self._moments[case.name] = runtime.moments()
-        found = [each for each in self._moments[case.name] if each[0] or not case.continues]
+        found = [
+            (rank, moment, count)
+            for rank, moment, count in self._moments[case.name]
+            if (rank or not case.continues) and not (what == "raise" and moment in TIMED)
+        ]
         moment = drawn.choice(sorted({moment for _, moment, _ in found}))
         rank, _, count = drawn.choice([each for each in found if each[1] == moment])
-        if moment in TIMED:
-            return Fault(rank, drawn.choice(FAULTS[1:]), moment, drawn.uniform(0, count), flag)
-        what = drawn.choices(FAULTS, (2, 2, 1))[0]
-        return Fault(rank, what, moment, drawn.randrange(int(count)), flag)
+        number = drawn.uniform(0, count) if moment in TIMED else drawn.randrange(int(count))
+        return Fault(rank, what, moment, number, flag)
+
+
+def _in_turn(items: Iterable[T], drawn: random.Random) -> Iterator[T]:
+    """All of the items in a drawn order, again and again."""
+    every = list(items)
+    while True:
+        yield from drawn.sample(every, len(every))
 
 
 class Hang(BaseException):
