@@ -359,13 +359,13 @@ def _complaint(
         fine = result.struck and not result.case.continues and named
         return "" if fine else f"ended with {type(error).__name__}: {error}"
     assert history is not None
+    # A rank that is killed or stopped when it has said its last word harms nobody.
+    harmless = not result.struck or fault.moment in TIMED
     if not result.case.continues:
-        # A rank that is killed or stopped when it has said its last word harms nobody.
-        harmless = not result.struck or fault.moment in TIMED
         return "" if harmless else "went on, as if nothing had happened"
     lost = [loss.learner for loss in history.lost]
     named = all(loss.why.startswith(f"{name} ") for loss in history.lost)
-    if lost not in ([name] if result.struck else [], []) or not named:
+    if lost not in ([name] if result.struck else [], [] if harmless else [name]) or not named:
         return f"has lost {history.lost}"
     rule, fates = result.case.rule, runtime.outcome and runtime.outcome.results[0]
     assert rule is not None

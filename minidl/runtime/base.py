@@ -79,7 +79,8 @@ class Runtime(Protocol):
         channels
             The (sender, receiver) pairs that may exchange messages.
         listen
-            Called in the caller's process with (rank, event) for every `Report`.
+            Called in the caller's process with (rank, event) for every `Report`, and with a `Loss`
+            for every expendable rank that is lost before it has returned.
         names
             What the ranks are called in errors and pictures; ``"rank 0"`` and so on if None.
         expendable

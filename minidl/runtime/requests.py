@@ -97,6 +97,17 @@ class Lost(Exception):
         self.rank, self.why = rank, why
 
 
+@dataclass(frozen=True)
+class Loss:
+    """An event of a rank that is lost: what the rank is called, and what became of it, in a line.
+
+    The launch goes on, or if the others cannot do without this rank, it ends soon.
+    """
+
+    name: str
+    why: str
+
+
 @dataclass(frozen=True, eq=False)
 class Launch:
     """Carry out these requests beside the program, after all that was launched before.

@@ -16,7 +16,7 @@ from minidl.errors import MinidlError, WorkerError
 from minidl.runtime.channel import Semaphore
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
-from minidl.runtime.requests import Lost
+from minidl.runtime.requests import Loss, Lost
 from minidl.runtime.status import FINISHED, Status
 from minidl.runtime.waiting import WaitedTooLong
 from minidl.runtime.worker import GRACE, LENGTH, LOST, Asked, Done, Events
@@ -153,13 +153,15 @@ class Supervisor:
         self._workers[rank].join(GRACE)
         self._losses[rank] = error
         first, *_, last = 2 * str(error).splitlines()
-        self._status.lose(rank, first if first == last else f"{first.partition(';')[0]}: {last}")
+        why = first if first == last else f"{first.partition(';')[0]}: {last}"
+        self._status.lose(rank, why)
         for bell in self._bells:
             bell.release()
         self._done[rank] = LOST
         self._be_patient()
         self._asking.discard(rank)
         self._answer()
+        self._listen(rank, Loss(self._names[rank], why))
 
     def _be_patient(self) -> None:
         """Who waited for a lost rank, or for the caller, may complain just now but goes on."""

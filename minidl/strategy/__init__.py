@@ -10,7 +10,7 @@ from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.compression import Compression, Compressor, Float16, TopK
-from minidl.strategy.job import EpochDone, Event, Job, LearnerLost, StepDone, Verdict
+from minidl.strategy.job import EpochDone, Event, Job, StepDone, Verdict
 from minidl.strategy.parameter_server import ParameterServer
 from minidl.strategy.partition import Stage, partition
 from minidl.strategy.pipeline import Pipeline
@@ -25,7 +25,6 @@ __all__ = [
     "Float16",
     "Job",
     "Layout",
-    "LearnerLost",
     "Listener",
     "ParameterServer",
     "Pipeline",

@@ -16,6 +16,7 @@ from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.plans import Bucket, Bucketing
+from minidl.runtime import Loss
 from minidl.tasks import Sums, Task
 
 
@@ -210,30 +211,7 @@ class EpochDone:
     validation: Sums
 
 
-@dataclass(frozen=True)
-class LearnerLost:
-    """A run goes on without one of its learners.
-
-    Parameters
-    ----------
-    learner
-        What it is called, e.g. ``"learner 2"``.
-    why
-        What became of it, in a line.
-    epoch, step
-        Which the server was at when it found out.
-    time
-        Seconds since the fit began.
-    """
-
-    learner: str
-    why: str
-    epoch: int
-    step: int
-    time: float
-
-
-Event = StepDone | EpochDone | LearnerLost
+Event = StepDone | EpochDone | Loss
 
 
 class Verdict(NamedTuple):

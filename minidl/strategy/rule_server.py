@@ -35,7 +35,7 @@ from minidl.runtime.requests import (
     Request,
 )
 from minidl.strategy.clocked import GivenWeights
-from minidl.strategy.job import Job, LearnerLost, StepDone
+from minidl.strategy.job import Job, StepDone
 from minidl.strategy.jointly import neighbours_of, sum_along, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -73,12 +73,10 @@ def server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankPr
     yield from desk.release(range(shards.learners))
     for epoch in Epochs(job, context):
         for step in epoch:
-            desk.at = epoch.number, step
             decision, sums = yield from desk.update(step)
             if desk.leads:
-                yield Report(
-                    StepDone(*desk.at, sums.samples, sums, desk.seconds, decision.staleness)
-                )
+                at, stale = (epoch.number, step), decision.staleness
+                yield Report(StepDone(*at, sums.samples, sums, desk.seconds, stale))
         desk.replica.commit()
         yield from desk.meet()
         if desk.leads:
@@ -111,7 +109,6 @@ class _Desk:
         self.replica = Replica(job, context, names=shards.names[self._place])
         self.rule, self.trace = rule, context.trace
         self.fates = Fates()
-        self.at = 0, 0  # epoch and step
         self._began = context.trace.clock()
         self._weights = GivenWeights(self.replica)
         self._names = figures_of(self.replica) if self.leads else ()
@@ -173,7 +170,7 @@ class _Desk:
             try:
                 learner, push = yield from self._receive()
             except Lost as lost:
-                yield from self._strike_off(lost)
+                self._strike_off(lost)
                 self._go_on_without(lost)
                 continue
             if push is not None:
@@ -216,7 +213,7 @@ class _Desk:
         self._waiting[push] = _Gradient(array, int(size), sums, given, cancelled)
         return learner, push
 
-    def _strike_off(self, lost: Lost) -> Generator[Request, Any, None]:
+    def _strike_off(self, lost: Lost) -> None:
         """Forget what a lost learner was at, but not what it has pushed."""
         learner = lost.rank - 1
         del self._slips[lost.rank]
@@ -227,7 +224,6 @@ class _Desk:
                 self._weights.given(push)
         self._stopped.discard(learner)
         self._owed.discard(learner)
-        yield Report(LearnerLost(f"learner {lost.rank}", lost.why, *self.at, self.seconds))
 
     def _go_on_without(self, lost: Lost) -> None:
         assert isinstance(self.rule, LastingRule)  # or no learner could be lost
@@ -296,7 +292,7 @@ class _Desk:
             try:
                 learner, push = yield from self._receive()
             except Lost as lost:
-                yield from self._strike_off(lost)
+                self._strike_off(lost)
                 continue
             if learner in late and push is not None:
                 del self._waiting[push]

@@ -2,7 +2,7 @@
 
 from minidl.train.callbacks import Callback, Checkpoints, EarlyStopping, Log, ReduceOnPlateau
 from minidl.train.gallery import Gallery
-from minidl.train.history import EpochRecord, History
+from minidl.train.history import EpochRecord, History, LearnerLost
 from minidl.train.metrics import confusion_matrix, top_k_accuracy
 from minidl.train.run import Run
 from minidl.train.sample_quality import Judge, SampleQuality, coverage, frechet_distance
@@ -16,6 +16,7 @@ __all__ = [
     "Gallery",
     "History",
     "Judge",
+    "LearnerLost",
     "Log",
     "ReduceOnPlateau",
     "Run",

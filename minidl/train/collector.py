@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minidl.strategy import EpochDone, Event, Job, LearnerLost, StepDone, Verdict
+from minidl.runtime import Loss
+from minidl.strategy import EpochDone, Event, Job, StepDone, Verdict
 from minidl.tasks import Sums
-from minidl.train.history import EpochRecord
+from minidl.train.history import EpochRecord, LearnerLost
 from minidl.train.progress import Progress
 
 
@@ -45,7 +46,7 @@ class Collector:
     staleness
         Of the gradients applied in a step, where that is known.
     lost
-        Learners without which the run went on.
+        Learners that were lost.
     records
         The record of each complete epoch.
     kept
@@ -66,6 +67,7 @@ class Collector:
         self.lost: list[LearnerLost] = []
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
+        self._newest = job.epochs.start, job.first_step, 0.0
         self._parts: dict[int, Sums] = defaultdict(Sums)
         self._times: dict[int, float] = defaultdict(float)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
@@ -76,9 +78,9 @@ class Collector:
             case StepDone():
                 self._add_step(event)
                 return 0
-            case LearnerLost():
-                self.lost.append(event)
-                self.shown.note(f"{event.why}; the others go on")
+            case Loss():
+                self.lost.append(LearnerLost(event.name, event.why, *self._newest))
+                self.shown.note(f"lost: {event.why}")
                 return 0
             case EpochDone():
                 return self._add_epoch(event)
@@ -94,7 +96,9 @@ class Collector:
         if self._parts[event.step].samples < event.batch_size or event.step in self.steps:
             return
         sums = self._parts.pop(event.step)
-        self.steps[event.step] = sums.means() | {"time": self._times.pop(event.step)}
+        seconds = self._times.pop(event.step)
+        self.steps[event.step] = sums.means() | {"time": seconds}
+        self._newest = event.epoch, event.step, seconds
         if event.staleness:
             self.staleness[event.step] = event.staleness
         self._epochs[event.epoch].train += sums

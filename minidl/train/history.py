@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from minidl.errors import InputError, unknown_name
 from minidl.runtime.base import Traffic
 from minidl.runtime.trace import Trace
-from minidl.strategy import LearnerLost
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +49,28 @@ class EpochRecord:
         return self.samples / self.seconds if self.seconds else float("inf")
 
 
+@dataclass(frozen=True)
+class LearnerLost:
+    """A fit goes on without one of its learners.
+
+    Parameters
+    ----------
+    learner
+        What it is called, e.g. ``"learner 2"``.
+    why
+        What became of it, in a line.
+    epoch, step, time
+        Of the newest update that was known of by then; 0 seconds, and where the fit began, if
+        there was none.
+    """
+
+    learner: str
+    why: str
+    epoch: int
+    step: int
+    time: float
+
+
 @dataclass
 class History:
     """The record of all fits of one trainer.
@@ -65,7 +86,7 @@ class History:
         For each step, of every gradient applied how many updates it had missed; empty
         where all gradients are of the newest weights by construction.
     lost
-        Learners without which a fit went on, see `ParameterServer`.
+        Learners that a fit lost, and went on without if it could; see `ParameterServer`.
     traffic
         Of the last fit: ``traffic[rank][operation]``, what the rank sent.
     trace

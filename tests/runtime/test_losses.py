@@ -27,6 +27,7 @@ from minidl.runtime import (
     Exchange,
     Incoming,
     Launch,
+    Loss,
     Lost,
     Outcome,
     Outgoing,
@@ -46,7 +47,10 @@ pytestmark = pytest.mark.timeout(30)
 
 
 def launch(
-    *programs: Callable[[RankContext], Program], deadline: float = 20.0, expendable: Any = None
+    *programs: Callable[[RankContext], Program],
+    deadline: float = 20.0,
+    expendable: Any = None,
+    listen: Callable[[int, Any], None] = lambda rank, event: None,
 ) -> Outcome:
     """The first rank is the one that all others are to be expendable for."""
     size = len(programs)
@@ -54,7 +58,7 @@ def launch(
         programs,
         shared={},
         channels=[(a, b) for a in range(size) for b in range(size) if a != b],
-        listen=lambda rank, event: None,
+        listen=listen,
         names=["server", *(f"learner {rank}" for rank in range(1, size))],
         expendable=range(1, size) if expendable is None else expendable,
     )
@@ -142,7 +146,25 @@ def test_the_others_go_on_and_are_told(kind: str) -> None:
     assert outcome.results[1:] == (None, None)
     assert outcome.traffic[1] == {} and not len(outcome.trace.ranks[1])
     assert outcome.traffic[2]["number"].messages == 3
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("kind", [kind for kind in WHY if kind != "compute"])
+def test_the_caller_hears_of_the_loss_of_a_rank_for_which_nobody_waits(kind: str) -> None:
+    """Of any but one that computes: how long it may only matters to whoever waits for it."""
+
+    def deserted(context: RankContext) -> Program:
+        yield Report("here")
+        stop(kind)
+
+    def server(context: RankContext) -> Program:
+        yield Report("here")
+
+    heard: list[tuple[int, Any]] = []
+    launch(server, deserted, deadline=1.5, listen=lambda *news: heard.append(news))
+    (loss,) = [event for rank, event in heard if rank == 1 and event != "here"]
+    assert isinstance(loss, Loss) and loss.name == "learner 1"
+    assert re.match(WHY[kind], loss.why)
 
 
 @settings(max_examples=6)
