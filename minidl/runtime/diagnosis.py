@@ -79,7 +79,8 @@ class Diagnosis:
         culprits += [r for r in met if self._state(r) in (STARTING, COMPUTING)]
         lost = self._status.lost(met)
         culprits += [r for r in met if self._state(r) == FINISHED and r not in lost]
-        chain = "; ".join(self._wait(r) for r in met if self._state(r) == WAITING)
+        waiting = [r for r in met if self._state(r) == WAITING] or self._waiting_for(rank)[:1]
+        chain = "; ".join(map(self._wait, waiting))
         if culprits:
             cause = self._doing(culprits[0])
             return culprits[0], WorkerError(f"{cause}; {chain}" if chain else cause)
@@ -113,6 +114,10 @@ class Diagnosis:
             if self._state(current) == WAITING and not self._frozen(current):
                 met += [int(p) for p in np.flatnonzero(self._status.waits[current]) if p not in met]
         return met
+
+    def _waiting_for(self, rank: int) -> list[int]:
+        waits = np.flatnonzero(self._status.waits[:, rank]).tolist()
+        return [r for r in waits if self._state(r) == WAITING]
 
     def _state(self, rank: int) -> int:
         return int(self._status.rows["state"][rank])
