@@ -11,7 +11,7 @@ import numpy as np
 from minidl.runtime import Loss
 from minidl.strategy import EpochDone, Event, Job, StepDone, Verdict
 from minidl.tasks import Sums
-from minidl.train.history import EpochRecord, LearnerLost
+from minidl.train.history import EpochRecord, History, LearnerLost
 from minidl.train.progress import Progress
 
 
@@ -21,6 +21,26 @@ class _Part:
 
     train: Sums = field(default_factory=Sums)
     done: list[EpochDone] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The epochs of a job that are whole and whose state is kept.
+
+    Parameters
+    ----------
+    epochs, steps
+        How many.
+    state
+        As it was after them.
+    history
+        Their records alone.
+    """
+
+    epochs: int
+    steps: int
+    state: np.ndarray
+    history: History
 
 
 class Collector:
@@ -89,6 +109,20 @@ class Collector:
         """Take the state at the end of so many epochs; see `Listener`."""
         self.kept = (epochs, state)  # at once: Ctrl-C may come between any two statements
         return self.decide(self)
+
+    def finished(self) -> Finished:
+        """What is kept if nothing more comes."""
+        epochs, state = self.kept
+        steps = self.job.steps_before(self.job.epochs.start + epochs)
+        end = self.job.first_step + steps
+        kept = [step for step in sorted(self.steps) if step < end]
+        history = History(
+            self.records[:epochs],
+            [self.steps[step] for step in kept],
+            [self.staleness.get(step, ()) for step in kept],
+            [loss for loss in self.lost if loss.step < end],
+        )
+        return Finished(epochs, steps, state, history)
 
     def _add_step(self, event: StepDone) -> None:
         self._parts[event.step] += event.sums

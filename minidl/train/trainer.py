@@ -11,23 +11,21 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minidl.data import Batch, Dataset, GrowingBatch, in_order
+from minidl.data import Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.nn.settings import whole
 from minidl.optim import MixedPrecision, Optimizer
-from minidl.runtime.requests import RankContext
-from minidl.strategy import Job, Serial, Strategy, Verdict
-from minidl.strategy.replica import Replica
+from minidl.strategy import Job, Serial, Strategy
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
 from minidl.train.callbacks import Callback, as_callback
-from minidl.train.collector import Collector
+from minidl.train.fitting import Fit
 from minidl.train.history import History
 from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt
-from minidl.train.progress import Progress, showing, wanted
+from minidl.train.progress import showing, wanted
 from minidl.train.run import Run
 
 
@@ -181,7 +179,9 @@ class Trainer:
             strategy.check(job)
         began = time.perf_counter()
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
-            self._run(job, strategy, hooks, shown)
+            self._carry_out(
+                Fit(job, strategy, self._existing(), hooks, shown, self._save_under_way)
+            )
         self.history.seconds = time.perf_counter() - began
         return self.history
 
@@ -234,6 +234,17 @@ class Trainer:
         """
         self._write(
             Path(path), self._existing().state(), self.epoch, self.step, self.rate, self.history
+        )
+
+    def _save_under_way(self, path: Path, fit: Fit) -> None:
+        done = fit.collector.finished()
+        self._write(
+            path,
+            done.state,
+            self.epoch + done.epochs,
+            self.step + done.steps,
+            fit.run.rate,
+            self.history + done.history,
         )
 
     def _write(
@@ -349,85 +360,21 @@ class Trainer:
             precision=self.precision,
         )
 
-    def _run(
-        self, job: Job, strategy: Strategy, callbacks: Sequence[Callback], shown: Progress
-    ) -> None:
-        learnt = self._existing()
-        state = learnt.state()
-        shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
-        with learnt.lent():
-            began = time.perf_counter()
-            if strategy.device == "cpu":
-                _warm_up(job, state)
-            if (took := time.perf_counter() - began) > 1:
-                shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
-        shown.stage("training")
-
-        def decide(collector: Collector) -> Verdict:
-            run.epochs, run.state = collector.records, collector.kept[1]
-            for callback in callbacks:
-                callback.epoch(run)
-            return run.verdict
-
-        def save(path: str | Path) -> None:
-            epochs, steps, new = self._finished(job, collector)
-            history = self.history + new
-            done = self.epoch + epochs, self.step + steps
-            self._write(Path(path), run.state, *done, run.rate, history)
-
-        collector = Collector(job, strategy.name, shown, state, decide)
-        run = Run([], state, Verdict(False, self.rate), shown.note, save, learnt.bound)
-        for callback in callbacks:
-            callback.begin()
-        with learnt.lent():
-            try:
-                outcome = strategy.run(job, state, collector)
-                self.history.traffic, self.history.trace = outcome.traffic, outcome.trace
-                for callback in callbacks:
-                    callback.end(run)
-            finally:
-                self._take_over(job, collector, run)
-        if run.stopped:
-            shown.note(f"stopped: {run.stopped}")
-
-    def _finished(self, job: Job, collector: Collector) -> tuple[int, int, History]:
-        """How many epochs and steps of a job are kept, and their records alone."""
-        epochs, _ = collector.kept
-        steps = job.steps_before(job.epochs.start + epochs)
-        kept = [step for step in sorted(collector.steps) if step < job.first_step + steps]
-        return (
-            epochs,
-            steps,
-            History(
-                collector.records[:epochs],
-                [collector.steps[step] for step in kept],
-                [collector.staleness.get(step, ()) for step in kept],
-                [loss for loss in collector.lost if loss.step < job.first_step + steps],
-            ),
-        )
-
-    def _take_over(self, job: Job, collector: Collector, run: Run) -> None:
-        """Go on from the last epoch whose state was kept, or from what a callback restored."""
-        epochs, steps, new = self._finished(job, collector)
-        self._existing().adopt(collector.kept[1] if run.restored is None else run.restored)
-        self.history.extend(new)
-        self.history.stopped = run.stopped
-        self.epoch += epochs
-        self.step += steps
-        self.rate = run.rate
+    def _carry_out(self, fit: Fit) -> None:
+        """Do a fit, and go on from its last whole epoch, or from what a callback restored."""
+        try:
+            fit.carry_out()
+        finally:
+            done, run = fit.collector.finished(), fit.run
+            self._existing().adopt(done.state if run.restored is None else run.restored)
+            self.history.extend(done.history)
+            self.history.stopped = run.stopped
+            if fit.outcome is not None:
+                self.history.traffic, self.history.trace = fit.outcome.traffic, fit.outcome.trace
+            self.epoch += done.epochs
+            self.step += done.steps
+            self.rate = run.rate
 
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:
     return given if isinstance(given, GrowingBatch) else whole("batch_size", given)
-
-
-def _warm_up(job: Job, state: np.ndarray) -> None:
-    """Run a step's phases on two samples, on a copy, so that all kernels are compiled and on disk.
-
-    Otherwise every worker would compile them at the same time.
-    """
-    replica = Replica(job, RankContext(0, 1, {"state": state, "verdict": np.array([0.0, 1.0])}))
-    x, y = job.train.batch(slice(0, 2), job.dtype)
-    for phase in job.task.phases(job.task.period - 1):
-        replica.gradients(phase, Batch(x, y, 0, len(x)), step=0)
-        replica.update(phase)
