@@ -158,10 +158,10 @@ class Supervisor:
         for bell in self._bells:
             bell.release()
         self._done[rank] = LOST
-        self._be_patient()
         self._asking.discard(rank)
-        self._answer()
         self._listen(rank, Loss(self._names[rank], why))
+        self._be_patient()
+        self._answer()
 
     def _be_patient(self) -> None:
         """Who waited for a lost rank, or for the caller, may complain just now but goes on."""

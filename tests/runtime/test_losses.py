@@ -368,3 +368,25 @@ def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody() -> None:
         listen=lambda rank, event: time.sleep(2.5),
     )
     assert outcome.results == (None, 1)
+
+
+def test_who_listens_to_a_loss_may_take_longer_than_the_deadline() -> None:
+    def server(context: RankContext) -> Program:
+        time.sleep(0.8)
+        yield Report("epoch", heard=True, alone=True)
+        yield Exchange((Outgoing(1, np.ones(1), "parameters"),))
+
+    def learner(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Exchange((Incoming(0, got, "parameters"),))
+        return got[0]
+
+    def lost(context: RankContext) -> Program:
+        stop("exit")
+        yield
+
+    def listen(rank: int, event: Any) -> None:
+        time.sleep(2.5 * isinstance(event, Loss))
+
+    outcome = launch(server, learner, lost, deadline=1.0, listen=listen, expendable=[2])
+    assert outcome.results == (None, 1, None)
