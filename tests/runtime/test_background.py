@@ -90,6 +90,17 @@ def test_a_program_goes_on_beside_what_it_launched(runtime: Runtime) -> None:
 
 
 @each_runtime
+def test_a_program_ends_when_all_that_it_launched_has(runtime: Runtime) -> None:
+    def returning(context: RankContext) -> Program:
+        vector = np.ones(50)
+        yield Launch(collective(plans.ring_all_reduce(2), context.rank, vector, "sum"))
+        return vector
+
+    first, second = launch(runtime, returning, returning).results
+    assert (first == 2).all() and (second == 2).all()
+
+
+@each_runtime
 def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> None:
     def dividing(context: RankContext) -> Program:
         yield Exchange(())
@@ -106,7 +117,7 @@ def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> Non
 
     for requests, kind, message in (
         (dividing, WorkerError, "ZeroDivisionError: one over nothing"),
-        (reporting, PlanError, "Report"),
+        (reporting, PlanError, "what it launches the first two, not Report"),
         (wrong, MessageMismatchError, "shape"),
     ):
 
