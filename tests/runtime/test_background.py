@@ -163,6 +163,28 @@ def test_a_message_on_its_way_is_no_deadlock() -> None:
     assert launch(Processes(deadline=10, link=link), swap, swap).results == (1, 1)
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_link_slower_than_the_deadline_is_named_as_the_cause(size: int) -> None:
+    """Not who has sent, and is waiting or done; whoever waits behind the first receiver is told."""
+
+    def onward(context: RankContext) -> Program:
+        number = np.zeros(1)
+        if context.rank:
+            yield Exchange((Incoming(context.rank - 1, number, "x"),))
+        if context.rank + 1 < size:
+            yield Exchange((Outgoing(context.rank + 1, number, "x"),))
+
+    def swap(context: RankContext) -> Program:
+        peers = [rank for rank in range(size) if rank != context.rank]
+        sends = [Outgoing(peer, np.zeros(1), "x") for peer in peers]
+        yield Exchange((*sends, *[Incoming(peer, np.zeros(1), "x") for peer in peers]))
+
+    runtime = Processes(deadline=1, link=Link(latency=30, bandwidth=math.inf))
+    for program in (onward, swap):
+        with pytest.raises(WorkerError, match=r"^rank \d waits for what is on its way .* link"):
+            launch(runtime, *[program] * size)
+
+
 @pytest.mark.parametrize(
     ("latency", "bandwidth", "message"),
     [
