@@ -81,8 +81,8 @@ class Diagnosis:
         culprits += [r for r in met if self._state(r) == ARRIVING]
         lost = self._status.lost(met)
         culprits += [r for r in met if self._state(r) == FINISHED and r not in lost]
-        waiting = [r for r in met if self._state(r) in WAITS] or self._waiting_for(rank)[:1]
-        chain = "; ".join(map(self._wait, waiting))
+        waiting = [r for r in met if self._state(r) in WAITS and not self._frozen(r)]
+        chain = "; ".join(map(self._wait, waiting or self._waiting_for(rank)[:1]))
         if culprits:
             cause = self._doing(culprits[0])
             return culprits[0], WorkerError(f"{cause}; {chain}" if chain else cause)
