@@ -168,8 +168,8 @@ class Communicator:
                 return self._receive_any(arrays, operation)
             case _:
                 raise PlanError(
-                    "a rank's program yields Exchange, ReceiveAny, Report or Launch, "
-                    f"not {type(request).__name__}"
+                    "a rank's program yields Exchange, ReceiveAny, Report or Launch, and what it "
+                    f"launches the first two, not {type(request).__name__}"
                 )
 
     def send(self, array: np.ndarray, peer: int, operation: str) -> None:

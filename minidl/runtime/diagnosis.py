@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.errors import DeadlockError, MinidlError, WorkerError
-from minidl.runtime.status import COMPUTING, FINISHED, STARTING, WAITING, Status
+from minidl.runtime.status import ARRIVING, COMPUTING, FINISHED, STARTING, WAITING, Status
 
 FROZEN = 1.5
 """Seconds without a heartbeat after which a process counts as standing still."""
@@ -22,6 +22,7 @@ STATES = {
     "Z": "dead",
 }
 """What the letters in /proc mean."""
+WAITS = (WAITING, ARRIVING)
 
 
 NOBODY = -1
@@ -77,10 +78,11 @@ class Diagnosis:
         met = self._waited_for(rank)
         culprits = [r for r in met if self._frozen(r)]
         culprits += [r for r in met if self._state(r) in (STARTING, COMPUTING)]
+        culprits += [r for r in met if self._state(r) == ARRIVING]
         lost = self._status.lost(met)
         culprits += [r for r in met if self._state(r) == FINISHED and r not in lost]
-        waiting = [r for r in met if self._state(r) == WAITING] or self._waiting_for(rank)[:1]
-        chain = "; ".join(map(self._wait, waiting))
+        waiting = [r for r in met if self._state(r) in WAITS and not self._frozen(r)]
+        chain = "; ".join(map(self._wait, waiting or self._waiting_for(rank)[:1]))
         if culprits:
             cause = self._doing(culprits[0])
             return culprits[0], WorkerError(f"{cause}; {chain}" if chain else cause)
@@ -117,7 +119,7 @@ class Diagnosis:
 
     def _waiting_for(self, rank: int) -> list[int]:
         waits = np.flatnonzero(self._status.waits[:, rank]).tolist()
-        return [r for r in waits if self._state(r) == WAITING]
+        return [r for r in waits if self._state(r) in WAITS]
 
     def _state(self, rank: int) -> int:
         return int(self._status.rows["state"][rank])
@@ -158,6 +160,12 @@ class Diagnosis:
             return f"{name} has finished, and the others wait for it"
         if self._state(rank) == STARTING:
             return f"{name} has not started after {self._deadline} s"
+        if self._state(rank) == ARRIVING:
+            return (
+                f"{name} waits for what is on its way over the emulated link, which takes longer "
+                f"than the deadline of {self._deadline} s allows; "
+                "if that is meant, give the runtime a larger deadline"
+            )
         return (
             f"{name} (process {pid}) has been computing for {self._seconds(rank):.1f} s, "
             f"longer than the deadline of {self._deadline} s allows others to wait for it; "

@@ -68,9 +68,10 @@ class Segment:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.size = state["size"]
-        self._fd = state["handle"].detach()
-        self._map = mmap.mmap(self._fd, self.size)
-        self.close()
+        fd = state["handle"].detach()
+        self._map = mmap.mmap(fd, self.size)
+        os.close(fd)
+        self._fd = -1
 
     def array(self, dtype: np.typing.DTypeLike, shape: tuple[int, ...], offset: int) -> np.ndarray:
         """An array that lies in the segment, `offset` bytes from its start."""
@@ -81,6 +82,7 @@ class Segment:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+            del self._map
 
 
 class SharedArrays(Mapping[str, np.ndarray]):
@@ -101,9 +103,13 @@ class SharedArrays(Mapping[str, np.ndarray]):
             self._layout[name] = (array.dtype.str, array.shape, end)
             end += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
         self._segment = Segment(end)
-        self._arrays = self._place()
-        for name, array in arrays.items():
-            self._arrays[name][...] = array
+        try:
+            self._arrays = self._place()
+            for name, array in arrays.items():
+                self._arrays[name][...] = array
+        except BaseException:  # copying takes long enough for Ctrl-C
+            self.close()
+            raise
 
     def _place(self) -> dict[str, np.ndarray]:
         return {name: self._segment.array(*place) for name, place in self._layout.items()}

@@ -113,8 +113,8 @@ class Launch:
     """Carry out these requests beside the program, after all that was launched before.
 
     Answered at once, with None. Exchanges that the program asks for itself begin when all
-    that it launched is done; an empty one thus waits for that. Until then it must not touch
-    the arrays in `requests`.
+    that it launched is done; an empty one thus waits for that, and so does the program's end.
+    Until then it must not touch the arrays in `requests`.
     """
 
     requests: Requests

@@ -27,6 +27,7 @@ from minidl.runtime.requests import (
     Incoming,
     Launch,
     Outgoing,
+    RankProgram,
     ReceiveAny,
     Report,
     Request,
@@ -97,7 +98,7 @@ class Schedule:
         rank = self.ranks[number]
         try:
             if rank.generator is None:  # which a rank's is that has never begun
-                rank.generator = make_program(rank.packed, rank.context)
+                rank.generator = self._program(number)
                 request = next(rank.generator)
             else:
                 answer, rank.answer = rank.answer, None
@@ -115,6 +116,14 @@ class Schedule:
             raise Failure.of(error).error(rank.name) from error
         rank.asked = rank.context.trace.clock()
         self._post(number, request)
+
+    def _program(self, number: int) -> RankProgram:
+        """A rank's program, which ends when all that it launched has come to its end."""
+        rank = self.ranks[number]
+        result = yield from make_program(rank.packed, rank.context)
+        if not self.beside[number].finished:
+            yield Exchange(())
+        return result
 
     def _check(self, number: int, request: Request) -> None:
         """Raise InputError or PlanError if the request cannot be carried out."""

@@ -17,6 +17,8 @@ STARTING: Final = 0
 COMPUTING: Final = 1
 WAITING: Final = 2
 FINISHED: Final = 3
+ARRIVING: Final = 4
+"""It waits for what is on its way to it, over an emulated link."""
 OPERATION_BYTES: Final = 96
 WHY_BYTES: Final = 256
 ROW: Final = np.dtype(

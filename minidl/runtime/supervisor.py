@@ -67,6 +67,7 @@ class Supervisor:
         self._losses: dict[int, MinidlError] = {}
         # Complaints count from then on: see `_be_patient`.
         self._deadline, self._patient_until = deadline, 0.0
+        self._listened = 0.0  # seconds since the last look at the table
         self._done: dict[int, Done] = {}
         self._asking: set[int] = set()
 
@@ -92,7 +93,7 @@ class Supervisor:
                 elif self._workers[rank].sentinel in ready and not self._pipes[rank].poll():
                     self._lose(rank, self._death(rank))
             if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
+                looked, self._listened = time.monotonic(), 0.0
                 self._lose(*self._diagnosis.look())
         return [self._done[rank] for rank in range(len(self._workers))]
 
@@ -118,7 +119,8 @@ class Supervisor:
                 began = time.monotonic()
                 for event in events:
                     self._listen(rank, unpack(event))
-                if time.monotonic() - began > LOOK:
+                self._listened += time.monotonic() - began
+                if self._listened > LOOK / 2:
                     self._be_patient()
             case Asked(alone=True):
                 self._let_go_on(rank)
@@ -158,10 +160,10 @@ class Supervisor:
         for bell in self._bells:
             bell.release()
         self._done[rank] = LOST
-        self._be_patient()
         self._asking.discard(rank)
-        self._answer()
         self._listen(rank, Loss(self._names[rank], why))
+        self._be_patient()
+        self._answer()
 
     def _be_patient(self) -> None:
         """Who waited for a lost rank, or for the caller, may complain just now but goes on."""

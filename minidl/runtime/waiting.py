@@ -10,7 +10,7 @@ from functools import partial
 
 from minidl.errors import WorkerError
 from minidl.runtime.channel import Semaphore
-from minidl.runtime.status import COMPUTING, Status
+from minidl.runtime.status import ARRIVING, COMPUTING, WAITING, Status
 from minidl.runtime.trace import Recorder
 
 NAP = 0.25
@@ -118,9 +118,9 @@ class Wait:
             of.status.waiting(of.rank, peers, self._operation)
         slept = time.monotonic()
         due = of.on_its_way(peers)
+        row["state"] = ARRIVING if due else WAITING
         of.bell.acquire(True, min(due, NAP) if due else NAP)
-        if not due:  # else something is coming, and this is no deadlock
-            row["checks"] += 1
+        row["checks"] += 1
         if of.status.aborted:
             raise Aborted
         # A nap that took much longer was a pause of the whole run (Ctrl-Z), and no wait.

@@ -90,6 +90,17 @@ def test_a_program_goes_on_beside_what_it_launched(runtime: Runtime) -> None:
 
 
 @each_runtime
+def test_a_program_ends_when_all_that_it_launched_has(runtime: Runtime) -> None:
+    def returning(context: RankContext) -> Program:
+        vector = np.ones(50)
+        yield Launch(collective(plans.ring_all_reduce(2), context.rank, vector, "sum"))
+        return vector
+
+    first, second = launch(runtime, returning, returning).results
+    assert (first == 2).all() and (second == 2).all()
+
+
+@each_runtime
 def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> None:
     def dividing(context: RankContext) -> Program:
         yield Exchange(())
@@ -106,7 +117,7 @@ def test_what_fails_beside_a_program_is_the_ranks_error(runtime: Runtime) -> Non
 
     for requests, kind, message in (
         (dividing, WorkerError, "ZeroDivisionError: one over nothing"),
-        (reporting, PlanError, "Report"),
+        (reporting, PlanError, "what it launches the first two, not Report"),
         (wrong, MessageMismatchError, "shape"),
     ):
 
@@ -150,6 +161,28 @@ def test_a_message_on_its_way_is_no_deadlock() -> None:
         return got[0]
 
     assert launch(Processes(deadline=10, link=link), swap, swap).results == (1, 1)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_a_link_slower_than_the_deadline_is_named_as_the_cause(size: int) -> None:
+    """Not who has sent, and is waiting or done; whoever waits behind the first receiver is told."""
+
+    def onward(context: RankContext) -> Program:
+        number = np.zeros(1)
+        if context.rank:
+            yield Exchange((Incoming(context.rank - 1, number, "x"),))
+        if context.rank + 1 < size:
+            yield Exchange((Outgoing(context.rank + 1, number, "x"),))
+
+    def swap(context: RankContext) -> Program:
+        peers = [rank for rank in range(size) if rank != context.rank]
+        sends = [Outgoing(peer, np.zeros(1), "x") for peer in peers]
+        yield Exchange((*sends, *[Incoming(peer, np.zeros(1), "x") for peer in peers]))
+
+    runtime = Processes(deadline=1, link=Link(latency=30, bandwidth=math.inf))
+    for program in (onward, swap):
+        with pytest.raises(WorkerError, match=r"^rank \d waits for what is on its way .* link"):
+            launch(runtime, *[program] * size)
 
 
 @pytest.mark.parametrize(

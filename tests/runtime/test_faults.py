@@ -255,6 +255,22 @@ def test_launches_open_no_files_for_good() -> None:
     assert counts[-1] <= counts[1]
 
 
+def test_an_error_that_is_kept_keeps_no_arrays() -> None:
+    """A notebook keeps the last one, and with it all frames through which it has come."""
+
+    def fault(context: RankContext) -> Program:
+        raise ValueError
+        yield
+
+    runtime, size = Processes(), 1 << 20
+    with pytest.raises(WorkerError) as caught, runtime.share({"x": np.zeros(size)}) as shared:
+        runtime.launch([fault] * 2, shared=shared, channels=[(0, 1)], listen=print)
+    assert caught.value.__traceback__ is not None
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    places = [line.split()[0].split("-") for line in maps if "/minidl-" in line]
+    assert sum(int(end, 16) - int(start, 16) for start, end in places) < size
+
+
 def test_later_launches_fork_from_the_same_prepared_server() -> None:
     def prepared(context: RankContext) -> Program:
         return os.getppid(), "minidl.runtime.preload" in sys.modules

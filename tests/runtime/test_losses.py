@@ -349,14 +349,21 @@ def test_a_loss_beside_a_program_is_told_once() -> None:
     assert launch(server, lost, alive).results == (1, None, None)
 
 
-def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody() -> None:
-    """Callbacks may take longer than the deadline: meanwhile no rank is at fault."""
+@pytest.mark.parametrize(("events", "seconds"), [(0, 2.5), (20, 0.2)])
+def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody(
+    events: int, seconds: float
+) -> None:
+    """Callbacks may take longer than the deadline, one or many: meanwhile no rank is at fault."""
 
     def server(context: RankContext) -> Program:
+        for _ in range(events):
+            yield Report("step")
+            time.sleep(0.06)  # so that they are not heard as one
         yield Report("epoch", heard=True, alone=True)
         yield Exchange((Outgoing(1, np.ones(1), "parameters"),))
 
     def learner(context: RankContext) -> Program:
+        time.sleep(0.06 * events)
         got = np.zeros(1)
         yield Exchange((Incoming(0, got, "parameters"),))
         return got[0]
@@ -365,6 +372,28 @@ def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody() -> None:
         [server, learner],
         shared={},
         channels=[(0, 1)],
-        listen=lambda rank, event: time.sleep(2.5),
+        listen=lambda rank, event: time.sleep(seconds),
     )
     assert outcome.results == (None, 1)
+
+
+def test_who_listens_to_a_loss_may_take_longer_than_the_deadline() -> None:
+    def server(context: RankContext) -> Program:
+        time.sleep(0.8)
+        yield Report("epoch", heard=True, alone=True)
+        yield Exchange((Outgoing(1, np.ones(1), "parameters"),))
+
+    def learner(context: RankContext) -> Program:
+        got = np.zeros(1)
+        yield Exchange((Incoming(0, got, "parameters"),))
+        return got[0]
+
+    def lost(context: RankContext) -> Program:
+        stop("exit")
+        yield
+
+    def listen(rank: int, event: Any) -> None:
+        time.sleep(2.5 * isinstance(event, Loss))
+
+    outcome = launch(server, learner, lost, deadline=1.0, listen=listen, expendable=[2])
+    assert outcome.results == (None, 1, None)

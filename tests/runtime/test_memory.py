@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,6 +41,23 @@ def test_shared_arrays_are_equal_aligned_and_apart(arrays: dict[str, np.ndarray]
     shared.close()
     assert not shared.open and len(shared) == 0
     assert all((array == 0).all() for array in held.values())
+
+
+def test_ctrl_c_while_arrays_are_copied_leaves_nothing() -> None:
+    class Interrupted(dict[str, np.ndarray]):
+        looks = 0
+
+        def items(self) -> Any:
+            self.looks += 1
+            yield from super().items()
+            if self.looks > 1:
+                raise KeyboardInterrupt
+
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        SharedArrays(Interrupted(x=np.zeros(100)))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert caught.value.__traceback__ is not None  # whose frames are still there
 
 
 def test_arrays_of_objects_cannot_be_shared() -> None:
