@@ -24,7 +24,7 @@ from minidl.plans import Link
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
 from minidl.runtime.interrupts import uninterrupted
-from minidl.runtime.machine import cores
+from minidl.runtime.machine import usable_cores
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
@@ -54,7 +54,8 @@ class Processes:
         How processes are started: ``"forkserver"`` or ``"spawn"``; None takes the
         first where there is one.
     threads
-        How many the kernels of each rank use; if None, ranks share the cores.
+        How many the kernels of each rank use; if None, ranks share the cores, or as
+        much of their time as a container allows.
     slots, slot_bytes
         How many slots each channel has, and the bytes that fit into one.
     link
@@ -205,9 +206,9 @@ class Processes:
                         wiring=wiring,
                         pipe=writer,
                         environment=_environment(),
-                        threads=self.threads or max(1, cores() // size),
+                        threads=self.threads or max(1, int(usable_cores() // size)),
                         deadline=self.deadline,
-                        polls=POLLS if size <= cores() else POLLS_CROWDED,
+                        polls=POLLS if size <= usable_cores() else POLLS_CROWDED,
                     )
                     worker = context.Process(
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True

@@ -59,3 +59,19 @@ def test_every_rank_is_given_its_threads(threads: int) -> None:
 def test_no_threads_are_refused() -> None:
     with pytest.raises(InputError, match="a rank needs at least 1 thread, not 0"):
         Processes(threads=0)
+
+
+@pytest.mark.timeout(30)
+def test_ranks_share_what_the_container_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the cores that it shows."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(machine, "container_cores", lambda: 3.5)
+
+    def program(context: RankContext) -> Generator[Request, Any, int]:
+        return context.threads
+        yield
+
+    outcome = Processes().launch(
+        [program, program], shared={}, channels=[], listen=lambda rank, event: None
+    )
+    assert outcome.results == (1, 1)
