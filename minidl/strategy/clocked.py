@@ -110,7 +110,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             stale = tuple(update.version - 1 - push.version for push in update.pushes)
             moved = [nan] * len(given)
             if job.optimizer.needs_distance:
-                moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
+                moved = [replica.squares_since(each) ** 0.5 for each in given]
             trust = job.optimizer.weights(stale, moved)
             for push, values, weight in zip(update.pushes, given, trust, strict=True):
                 sums += _gradients(replica, values, work.batch(push), push, samples, weight)
@@ -148,11 +148,7 @@ def _gradients(
     step = replica.job.first_step + push.number
     with replica.buffer.borrowed(values, found):
         sums = replica.gradients(Phase("", step), batch, step)
-    if samples:  # the loss was a mean over the global batch
-        weight *= batch.size / samples
-    if weight != 1:
-        found *= found.dtype.type(weight)
-    replica.buffer.grads += found
+    replica.take_in(found, batch.size, samples, weight)
     return sums
 
 
