@@ -475,6 +475,8 @@ def test_layers_pause_both_ways_and_within_parts() -> None:
         (plans.KSync(0), {}, "from 1 to the 2 learners, not 0"),
         (plans.KBatchAsync(0), {}, "k is a whole number of at least 1, not 0"),
         (plans.Softsync(3), {}, "n is a whole number from 1 to the 2 learners"),
+        (plans.Async, {}, "rule is a rule of minidl.plans, as in KSync.2., not <class '.*Async'>"),
+        ("async", {}, "rule is a rule of minidl.plans, .* not 'async'"),
         (
             plans.Async(),
             {
