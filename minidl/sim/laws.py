@@ -54,9 +54,8 @@ class Law:
         """The seconds that a learner takes for its mini-batch of this number, from 0."""
         return float(self._times(seed, learner, number, 1)[0])
 
-    def stream(self, seed: int, learner: int) -> Iterator[float]:
-        """The seconds of a learner's mini-batches, one after the other, without end."""
-        first = 0
+    def stream(self, seed: int, learner: int, first: int = 0) -> Iterator[float]:
+        """The seconds of a learner's mini-batches from `first` on, without end."""
         while True:
             yield from self._times(seed, learner, first, BLOCK).tolist()
             first += BLOCK

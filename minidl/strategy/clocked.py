@@ -99,7 +99,8 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
     replica, work = Replica(job, context), MiniBatches(job, how.workers)
     weights = GivenWeights(replica)
     beside = 0.0 if how.exchange_seconds is None else how.exchange_seconds(job)
-    events = server_events(how.rule, how.law, how.workers, seed=job.seed)
+    first = job.first_step  # or every further fit would repeat the times of the one before
+    events = server_events(how.rule, how.law, how.workers, seed=job.seed, first=first)
     updates, ended = 0, 0.0
     for epoch in Epochs(job, context):
         for step in epoch:

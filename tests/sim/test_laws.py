@@ -47,6 +47,7 @@ def test_a_time_depends_on_seed_learner_and_number_alone(
     assert np.isfinite(times).all() and (times >= 0).all()
     assert times.tolist() == [law.draw(seed, learner, first + i) for i in range(count)]
     assert times.tolist() == list(islice(law.stream(seed, learner), first, first + count))
+    assert times.tolist() == list(islice(law.stream(seed, learner, first), count))
 
 
 def test_seeds_learners_and_numbers_differ() -> None:

@@ -137,6 +137,26 @@ def _orders(count: int, seed: int) -> Any:
     return loader.order
 
 
+@given(
+    workers=st.integers(1, 4), law=st.sampled_from(LAWS), kind=st.sampled_from(["sum", "server"])
+)
+def test_a_further_fit_takes_the_times_that_come_next(
+    workers: int, law: sim.Law, kind: str
+) -> None:
+    """Those that real workers sleep in these steps, not again those of the first fit."""
+    make: Any = AllReduce if kind == "sum" else ParameterServer
+    train = data.Dataset(np.ones((9, 1)), np.ones((9, 1)))
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1), seed=4)
+    how = make(workers, straggler=law)
+    for _ in range(2):
+        first, before = trainer.step, len(trainer.history.steps)
+        trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock="virtual")
+        took = np.diff(trainer.history.series("time")[before:], prepend=0.0)
+        steps = range(first, trainer.step)
+        slowest = [max(law.draw(4, rank, step) for rank in range(workers)) for step in steps]
+        np.testing.assert_allclose(took, slowest)
+
+
 @given(chosen=runs(), epochs=st.integers(1, 3))
 def test_a_run_is_repeatable_to_the_last_bit(
     chosen: tuple[int, Any, sim.Law, int], epochs: int
