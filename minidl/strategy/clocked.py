@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from math import nan
 
 import numpy as np
 
-from minidl.data import Batch, Loader
+from minidl.data import Batch
 from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Push, Rule
@@ -181,15 +181,16 @@ class MiniBatches:
 
     def __init__(self, job: Job, learners: int) -> None:
         self.job, self.learners = job, learners
-        self.places: list[tuple[Loader, int, int]] = []
+        self.places: list[tuple[int, int]] = []
         self.passes = 0
+        # A loader keeps its epoch's order; each learner is in one pass at a time.
+        self._loader = lru_cache(learners)(job.loader)
 
     def batch(self, push: Push) -> Batch:
         """The samples of a mini-batch."""
         while push.number >= len(self.places):
             epoch = self.job.epochs.start + self.passes
-            loader = self.job.loader(epoch)
-            self.places += [(loader, epoch, position) for position in range(loader.steps)]
+            self.places += [(epoch, position) for position in range(self._loader(epoch).steps)]
             self.passes += 1
-        loader, epoch, position = self.places[push.number]
-        return loader.shard(epoch, position, push.learner, self.learners)
+        epoch, position = self.places[push.number]
+        return self._loader(epoch).shard(epoch, position, push.learner, self.learners)

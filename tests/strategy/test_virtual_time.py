@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,20 @@ def test_asynchronous_learners_learn() -> None:
         how = ParameterServer(8, rule, straggler=sim.Exponential(1.0))
         trainer.fit(train, epochs=4, batch_size=64, strategy=how, clock="virtual")
         assert trainer.evaluate(test)["accuracy"] > 0.85, rule
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_no_more_orders_of_the_data_are_kept_in_a_longer_run(clock: Any) -> None:
+    kept: list[int] = []
+
+    def count(run: Any) -> None:
+        kept.append(sum(isinstance(each, data.Loader) for each in gc.get_objects()))
+
+    how = ParameterServer(2, plans.Async(), runtime=Virtual())
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1))
+    train = data.Dataset(np.ones((6, 1)), np.ones((6, 1)))
+    trainer.fit(train, epochs=30, batch_size=3, strategy=how, callbacks=[count], clock=clock)
+    assert max(kept[10:]) <= max(kept[:10])
 
 
 @pytest.mark.parametrize("make", [ParameterServer, AllReduce])
