@@ -7,6 +7,7 @@ computed. So the run of many learners can be repeated, on any machine, to the la
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -181,16 +182,15 @@ class MiniBatches:
 
     def __init__(self, job: Job, learners: int) -> None:
         self.job, self.learners = job, learners
-        self.places: list[tuple[int, int]] = []
-        self.passes = 0
+        self._firsts = [0]  # of each pass over the data, and of the one to come: its first number
         # A loader keeps its epoch's order; each learner is in one pass at a time.
         self._loader = lru_cache(learners)(job.loader)
 
     def batch(self, push: Push) -> Batch:
         """The samples of a mini-batch."""
-        while push.number >= len(self.places):
-            epoch = self.job.epochs.start + self.passes
-            self.places += [(epoch, position) for position in range(self._loader(epoch).steps)]
-            self.passes += 1
-        epoch, position = self.places[push.number]
+        firsts, begin = self._firsts, self.job.epochs.start
+        while push.number >= firsts[-1]:
+            firsts.append(firsts[-1] + self._loader(begin + len(firsts) - 1).steps)
+        passes = bisect_right(firsts, push.number) - 1
+        epoch, position = begin + passes, push.number - firsts[passes]
         return self._loader(epoch).shard(epoch, position, push.learner, self.learners)
