@@ -83,7 +83,7 @@ def tree(size: int, pieces: int = 1) -> Cost:
     further = min(size - 1, 2) * (pieces - 1)
     children = [len(range(2 * r + 1, min(2 * r + 3, size))) for r in range(size)]
     shares = tuple(Fraction(below + (r > 0)) for r, below in enumerate(children))
-    words = ("≤ 4⌊lg P⌋ + 4(n−1)", "2n(P−1)", "3N")
+    words = ("≤ 4⌊lg P⌋ + 4(n−1)", "2n(P−1)", "≤ 3N")
     return Cost(2 * (one + further), 2 * pieces * (size - 1), shares, words)
 
 
@@ -105,7 +105,7 @@ def double_tree(size: int, pieces: int = 1) -> Cost:
     shares = tuple(Fraction(sends(v) + sends(in_second(v)), 2) for v in range(1, size + 1))
     levels = size.bit_length() - 1
     steps = 4 * levels + 4 * (pieces - 1) if size > 1 else 0
-    words = ("≤ 4⌊lg P⌋ + 4(n−1)", "4n(P−1)", "2N")
+    words = ("≤ 4⌊lg P⌋ + 4(n−1)", "4n(P−1)", "≤ 2N")
     return Cost(steps, 4 * pieces * (size - 1), shares, words, at_most=True)
 
 

@@ -54,9 +54,8 @@ class Law:
         """The seconds that a learner takes for its mini-batch of this number, from 0."""
         return float(self._times(seed, learner, number, 1)[0])
 
-    def stream(self, seed: int, learner: int) -> Iterator[float]:
-        """The seconds of a learner's mini-batches, one after the other, without end."""
-        first = 0
+    def stream(self, seed: int, learner: int, first: int = 0) -> Iterator[float]:
+        """The seconds of a learner's mini-batches from `first` on, without end."""
         while True:
             yield from self._times(seed, learner, first, BLOCK).tolist()
             first += BLOCK
@@ -191,8 +190,8 @@ class TruncatedNormal(Law):
         _require(self, "spread", self.spread, strict=True)
 
     def quantile(self, u: np.ndarray) -> np.ndarray:
-        # From the upper tail, where 1 - u is exact and never 0.
-        above = (1 - u) * (1 - self._cut)
+        # From the upper tail, where 1 - u is exact and never 0; below 1, or all times lie above.
+        above = np.minimum((1 - u) * (1 - self._cut), 1 - 2.0**-53)
         times = [self.centre - self.spread * NormalDist().inv_cdf(share) for share in above]
         return np.maximum(times, 0.0)
 
@@ -222,6 +221,8 @@ class SlowWorkers(Law):
     factors: Mapping[int, float]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.law, Law):
+            raise InputError(f"SlowWorkers: law must be a Law, not {self.law!r}")
         for learner, factor in self.factors.items():
             _require(self, f"the factor of learner {learner}", factor)
 

@@ -64,7 +64,9 @@ class Cancel:
 Event = Start | Arrive | Apply | Cancel
 
 
-def server_events(rule: Rule, law: Law, learners: int, *, seed: int = 0) -> Iterator[Event]:
+def server_events(
+    rule: Rule, law: Law, learners: int, *, seed: int = 0, first: int = 0
+) -> Iterator[Event]:
     """What happens at a parameter server and its learners, in order and without end.
 
     All learners start at time 0. When a gradient arrives, its `Arrive` is followed by what
@@ -81,6 +83,8 @@ def server_events(rule: Rule, law: Law, learners: int, *, seed: int = 0) -> Iter
         How many there are.
     seed
         What the times are drawn from; equal seeds give equal events.
+    first
+        Which of each learner's times is that of its first mini-batch, whose number is 0 anyhow.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def server_events(rule: Rule, law: Law, learners: int, *, seed: int = 0) -> Iter
         If the rule releases a learner at work, cancels an idle one, or leaves none at work.
     """
     state = rule.start(learners)
-    seconds = [law.stream(seed, learner) for learner in range(learners)]
+    seconds = [law.stream(seed, learner, first) for learner in range(learners)]
     numbers = [0] * learners
     working: list[Push | None] = [None] * learners
     queue: list[tuple[float, int, Push]] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -16,13 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.errors import InputError
+from minidl.errors import DeadlockError, InputError
 from minidl.nn import synchronised
 from minidl.plans import (
     Bucketing,
     Collective,
     FullySync,
     all_reduce,
+    check_all_reduce,
     costs,
     predicted_seconds,
     ring_all_reduce,
@@ -57,7 +59,7 @@ class AllReduce(Strategy):
         What the algorithm takes besides, e.g. ``{"shape": (2, 3)}`` for ``"torus"``.
     plan
         Makes the all-reduce for that many ranks instead; any plan that ends with the
-        sum on every rank will do.
+        sum on every rank will do. Another one is refused before anything starts.
     bucket_bytes
         Gradients are exchanged in buckets of at least so many bytes, those of the last layers
         first. None exchanges them all at once.
@@ -92,6 +94,9 @@ class AllReduce(Strategy):
         positive("workers", self.workers)
         if self.bucket_bytes is not None:
             positive("bucket_bytes", self.bucket_bytes)
+        if self.plan is not None and not callable(self.plan):
+            kind = type(self.plan).__name__
+            raise InputError(f"plan is a function of the number of ranks, not a {kind}")
         if not isinstance(self.compression, Compression | None):
             raise InputError(
                 f"compression is Float16(), TopK(share) or None, not {self.compression!r}"
@@ -120,7 +125,7 @@ class AllReduce(Strategy):
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job, self.straggler)
-        self._plan()
+        self._check_plan()
         if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
             raise InputError(
                 "overlap=True is for supervised tasks in full precision: elsewhere a gradient may "
@@ -133,7 +138,7 @@ class AllReduce(Strategy):
             )
 
     def in_virtual_time(self) -> VirtualServer:
-        self._plan()  # one that cannot be made is refused on any clock
+        self._check_plan()
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
         if self.overlap and self.runtime.link is not None:
@@ -185,6 +190,13 @@ class AllReduce(Strategy):
         if self.bucket_bytes is None and not self.overlap:
             return inf
         return (self.bucket_bytes or BUCKET_BYTES) / job.dtype.itemsize
+
+    def _check_plan(self) -> None:
+        """Refuse a plan that cannot be made, or is the caller's own and no all-reduce."""
+        plan = self._plan()
+        if self.plan is not None:
+            with suppress(DeadlockError):  # a runtime that buffers may not meet it, or says who
+                check_all_reduce(plan)
 
     def _plan(self) -> Collective:
         if self.plan is None:

@@ -7,16 +7,17 @@ computed. So the run of many learners can be repeated, on any machine, to the la
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import partial
+from functools import lru_cache, partial
 from math import nan
 
 import numpy as np
 
-from minidl.data import Batch, Loader
+from minidl.data import Batch
 from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Push, Rule
@@ -99,7 +100,8 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
     replica, work = Replica(job, context), MiniBatches(job, how.workers)
     weights = GivenWeights(replica)
     beside = 0.0 if how.exchange_seconds is None else how.exchange_seconds(job)
-    events = server_events(how.rule, how.law, how.workers, seed=job.seed)
+    first = job.first_step  # or every further fit would repeat the times of the one before
+    events = server_events(how.rule, how.law, how.workers, seed=job.seed, first=first)
     updates, ended = 0, 0.0
     for epoch in Epochs(job, context):
         for step in epoch:
@@ -110,7 +112,7 @@ def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
             stale = tuple(update.version - 1 - push.version for push in update.pushes)
             moved = [nan] * len(given)
             if job.optimizer.needs_distance:
-                moved = [float(np.linalg.norm(replica.buffer.values - each)) for each in given]
+                moved = [replica.squares_since(each) ** 0.5 for each in given]
             trust = job.optimizer.weights(stale, moved)
             for push, values, weight in zip(update.pushes, given, trust, strict=True):
                 sums += _gradients(replica, values, work.batch(push), push, samples, weight)
@@ -148,11 +150,7 @@ def _gradients(
     step = replica.job.first_step + push.number
     with replica.buffer.borrowed(values, found):
         sums = replica.gradients(Phase("", step), batch, step)
-    if samples:  # the loss was a mean over the global batch
-        weight *= batch.size / samples
-    if weight != 1:
-        found *= found.dtype.type(weight)
-    replica.buffer.grads += found
+    replica.take_in(found, batch.size, samples, weight)
     return sums
 
 
@@ -184,15 +182,15 @@ class MiniBatches:
 
     def __init__(self, job: Job, learners: int) -> None:
         self.job, self.learners = job, learners
-        self.places: list[tuple[Loader, int, int]] = []
-        self.passes = 0
+        self._firsts = [0]  # of each pass over the data, and of the one to come: its first number
+        # A loader keeps its epoch's order; each learner is in one pass at a time.
+        self._loader = lru_cache(learners)(job.loader)
 
     def batch(self, push: Push) -> Batch:
         """The samples of a mini-batch."""
-        while push.number >= len(self.places):
-            epoch = self.job.epochs.start + self.passes
-            loader = self.job.loader(epoch)
-            self.places += [(loader, epoch, position) for position in range(loader.steps)]
-            self.passes += 1
-        loader, epoch, position = self.places[push.number]
-        return loader.shard(epoch, position, push.learner, self.learners)
+        firsts, begin = self._firsts, self.job.epochs.start
+        while push.number >= firsts[-1]:
+            firsts.append(firsts[-1] + self._loader(begin + len(firsts) - 1).steps)
+        passes = bisect_right(firsts, push.number) - 1
+        epoch, position = begin + passes, push.number - firsts[passes]
+        return self._loader(epoch).shard(epoch, position, push.learner, self.learners)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import PlanError
+from minidl.errors import InputError, PlanError
 from minidl.nn import Layer, Mode, Parameter
 from minidl.plans import Bucketing
 from minidl.runtime.requests import Exchange, Launch, Requests
@@ -102,6 +102,11 @@ class Watch:
         Its layers are watched from now on.
     tell
         Is given the parameter's name.
+
+    Raises
+    ------
+    InputError
+        By a forward pass through a layer whose gradients have been told complete.
     """
 
     def __init__(self, model: Layer, tell: Callable[[str], None]) -> None:
@@ -117,6 +122,7 @@ class Watch:
         """Forget a pass that was not finished."""
         self._open: Counter[str] = Counter()
         self._used: set[str] = set()
+        self._told: set[str] = set()
         self._uses: dict[int, list[set[str]]] = defaultdict(list)
 
     def _follow(self, layer: Layer, below: set[str]) -> None:
@@ -132,6 +138,11 @@ class Watch:
             result = plain(x, mode)
             uses = own | (below - self._used)
             self._used |= uses | before
+            if late := uses & self._told:
+                raise InputError(
+                    f"the gradient of {min(late)} is to change again after a backward pass that "
+                    "had completed it, when it may be on its way: use overlap=False"
+                )
             self._uses[id(layer)].append(uses)
             self._open.update(uses)
             return result
@@ -161,4 +172,5 @@ class Watch:
         self._open.subtract(uses)
         for name in sorted(uses):
             if not self._open[name]:
+                self._told.add(name)
                 self._tell(name)

@@ -213,6 +213,34 @@ class Replica:
             count = learnt.stop - learnt.start
             vector[learnt], vector[means] = part[:count], part[count:]
 
+    def take_in(self, found: np.ndarray, size: int, samples: int, trust: float) -> None:
+        """Add the gradient of a mini-batch, one of those that make an update.
+
+        Parameters
+        ----------
+        found
+            Part of the mean over a global batch; changed.
+        size, samples
+            Samples in that global batch, and in the update.
+        trust
+            What the optimizer weighs the gradient with. Running means, which are none, are
+            not weighed, or they would follow smaller numbers than the batches'.
+        """
+        learnt = self.buffer.trainable
+        if not samples:  # nothing was seen, and running means stay where they are
+            self.buffer.grads[learnt:] = self.buffer.values[learnt:]
+            return
+        share = size / samples
+        for part, weight in ((found[:learnt], share * trust), (found[learnt:], share)):
+            if weight != 1:
+                part *= found.dtype.type(weight)
+        self.buffer.grads += found
+
+    def squares_since(self, values: np.ndarray) -> float:
+        """How far, squared, the weights held here have moved since they were these values."""
+        learnt = self.buffer.trainable
+        return float(np.sum((self.buffer.values[:learnt] - values[:learnt]) ** 2))
+
     def squares(self, phase: Phase) -> float:
         """The sum of squares of the gradients gathered on this rank."""
         grads = self.buffer.grads[self.buffer.spans(phase.path)[0]]

@@ -263,12 +263,8 @@ class _Desk:
             yield from sum_along(moved, self._servers, self._place, "distances")
         trust = replica.job.optimizer.weights(decision.staleness, np.sqrt(moved).tolist())
         for push, gradient, weight in zip(pushes, gradients, trust, strict=True):
-            if sums.samples:  # the loss was a mean over the global batch
-                weight *= gradient.size / sums.samples
             with self.trace.span("reduce", push.learner):
-                if weight != 1:
-                    gradient.array *= gradient.array.dtype.type(weight)
-                replica.buffer.grads += gradient.array
+                replica.take_in(gradient.array, gradient.size, sums.samples, weight)
             self._free.append(gradient.array)
         yield from update_jointly(replica, Phase(WHOLE, step), self._servers, self._place)
         self.fates.applied += len(pushes)
@@ -280,7 +276,7 @@ class _Desk:
             raise PlanError(f"the rule applies {push}, which it has cancelled")
         if gradient.given is None:
             return nan
-        return float(np.sum((self.replica.buffer.values - gradient.given) ** 2))
+        return self.replica.squares_since(gradient.given)
 
     def close(self) -> Generator[Request, Any, None]:
         """Stop all learners, each of which may still push what it has, and is released."""

@@ -41,10 +41,11 @@ class Shards:
         InputError
             If there are more servers than parameters.
         """
-        if servers > len(index):
+        most = max(1, len(index))
+        if servers > most:
             raise InputError(
                 f"{servers} servers need as many parameters, and the model has {len(index)}: "
-                f"choose between 1 and {len(index)} servers"
+                f"choose between 1 and {most} servers"
             )
         names, sizes = list(index), [place.stop - place.start for place in index.values()]
         return cls(tuple(tuple(names[run]) for run in balance(sizes, servers)), learners)

@@ -266,6 +266,9 @@ class Trainer:
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint: a further fit equals the one never interrupted.
 
+        A checkpoint is no part of a strategy: what `TopK` kept back, and where the learners
+        of an asynchronous server were, ends with every fit.
+
         Raises
         ------
         CheckpointError

@@ -76,6 +76,17 @@ def test_distances_are_told_to_those_who_ask(clock: str, needs: bool) -> None:
     ]
 
 
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_a_distance_is_that_of_weights_not_of_running_means(clock: str) -> None:
+    Asks.told.clear()
+    train = data.Dataset(np.full((8, 1), 5.0), np.ones((8, 1)))
+    model = nn.Sequential(nn.BatchNorm(), nn.Linear(1))
+    trainer = Trainer(model, nn.MSE(), Asks(1e-12, needs=True), dtype="float64")
+    how = ParameterServer(2, plans.Async(), runtime=Virtual())
+    trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock=clock)
+    assert 0 < max(Asks.told) < 1e-9
+
+
 def final_size(optimizer: optim.Optimizer, learners: int) -> float:
     """How large w is after 600 updates of x²w² (curvature 2 at x = 1) by stale gradients."""
     train = data.Dataset(np.ones((learners, 1)), np.zeros((learners, 1)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -81,6 +82,27 @@ def test_every_collective_keeps_its_promise_at_its_price(name: str) -> None:
             assert counted.steps <= cost.steps, plan
         else:
             assert counted.steps == cost.steps, plan
+
+
+def read(formula: str, **values: int) -> float:
+    """What a formula such as ``2N(P−1)/P + N (P > Q)`` comes to."""
+    times = re.sub(r"(?<=[\w)]) *(?=[A-Za-z(])", "*", formula.removeprefix("≤ "))
+    return float(eval(times.replace("−", "-"), dict(values)))
+
+
+@each_all_reduce
+def test_a_formula_in_words_says_what_the_busiest_rank_sends(name: str) -> None:
+    for size in range(1, MOST + 1):
+        power = 1 << (size.bit_length() - 1)
+        for chosen in options(name, size):
+            cost = ALL[name](size, **chosen).cost
+            assert cost is not None
+            groups = chosen.get("groups", 1)
+            said = read(cost.words[2], N=1, P=size, Q=power, G=groups, k=-(-size // groups))
+            if cost.words[2].startswith("≤"):
+                assert max(cost.shares) <= said
+            else:
+                assert said == pytest.approx(float(max(cost.shares)))
 
 
 @each_all_reduce

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minidl.errors import InputError
@@ -47,6 +47,7 @@ def test_a_time_depends_on_seed_learner_and_number_alone(
     assert np.isfinite(times).all() and (times >= 0).all()
     assert times.tolist() == [law.draw(seed, learner, first + i) for i in range(count)]
     assert times.tolist() == list(islice(law.stream(seed, learner), first, first + count))
+    assert times.tolist() == list(islice(law.stream(seed, learner, first), count))
 
 
 def test_seeds_learners_and_numbers_differ() -> None:
@@ -154,6 +155,17 @@ def test_negative_times_and_factors_are_refused() -> None:
         Recorded((1.0, -2.0))
     with pytest.raises(InputError, match="factor of learner 3 .* not -1"):
         SlowWorkers(Constant(1), {3: -1})
+    with pytest.raises(InputError, match="SlowWorkers: law must be a Law, not 0.1"):
+        SlowWorkers(0.1, {3: 2})  # type: ignore[arg-type]
+
+
+@example(law=TruncatedNormal(10.0, 1.0), u=[1])
+@given(law=plain, u=st.lists(st.integers(0, 2**32 - 1), min_size=1))
+def test_times_rise_with_the_share_that_stays_below_them(law: Law, u: list[int]) -> None:
+    """Whatever may be drawn: multiples of 2⁻³², 0 among them."""
+    times = law.quantile(np.array([0, *sorted(u)]) * 2.0**-32)
+    assert np.isfinite(times).all() and times[0] >= 0
+    assert (np.diff(times) >= 0).all()
 
 
 @pytest.mark.parametrize("wrong", [-1e-9, nan, inf, -inf])

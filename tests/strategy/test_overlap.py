@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections import Counter
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from minidl.plans import ALL_REDUCES, Bucketing, Launches, Link
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.trace import BESIDE, KINDS
 from minidl.strategy.reduction import Watch
-from minidl.tasks import Adversarial
+from minidl.tasks import Adversarial, Phase, Sums, Supervised
 
 cases = dense_cases() | image_cases() | sequence_cases() | token_cases()
 runtimes = st.builds(
@@ -213,6 +214,33 @@ def test_buckets_out_of_order_are_an_error(wrong: int) -> None:
     message = f"bucket {wrong} was launched, .* the next is {0 if wrong else 1}"
     with pytest.raises(PlanError, match=message):
         small(1).trained(how)
+
+
+@dataclass(frozen=True)
+class Mirrored(Supervised):
+    """Learns from each sample as it is, and then from its mirror image."""
+
+    def gradients(self, phase: Phase, model: nn.Layer, batch: data.Batch, *others: Any) -> Sums:
+        sums = super().gradients(phase, model, batch, *others)
+        super().gradients(phase, model, replace(batch, x=-batch.x), *others)
+        return sums
+
+
+@pytest.mark.parametrize("runtime", [Virtual(), Processes(deadline=20)], ids=["one", "many"])
+def test_a_task_with_two_backward_passes_is_not_overlapped(runtime: Any) -> None:
+    """The second would add to sums that are on their way, or have come."""
+    case, weights = small(1), []
+    for how in (strategy.Serial(), strategy.AllReduce(2, bucket_bytes=64, runtime=runtime)):
+        model = nn.Sequential(*copy.deepcopy(case.layers))
+        task = Mirrored(case.loss)
+        trainer = train.Trainer(model, task, case.optimizer, seed=1, dtype="float64")
+        trainer.fit(case.dataset, epochs=1, batch_size=8, strategy=how)
+        weights.append(trainer.weights())
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], value, rtol=1e-8, err_msg=name)
+    how = strategy.AllReduce(2, bucket_bytes=64, overlap=True, runtime=runtime)
+    with pytest.raises(InputError, match="the gradient of .* is to change again"):
+        trainer.fit(case.dataset, epochs=1, batch_size=8, strategy=how)
 
 
 def test_a_game_is_not_overlapped() -> None:

@@ -212,6 +212,36 @@ def test_every_gradient_is_used_once_and_as_the_rule_says(
     )
 
 
+@given(
+    chosen=rules(),
+    runtime=ORDERS,
+    clock=st.sampled_from(["real", "virtual"]),
+    way=st.sampled_from([None, "gradient", "mean", "distance"]),
+    servers=st.integers(1, 3),
+    batch_size=st.integers(5, 9),
+)
+@settings(max_examples=40)
+def test_running_means_follow_what_was_seen_and_nothing_else(
+    chosen: Any, runtime: Virtual, clock: Any, way: Any, servers: int, batch_size: int
+) -> None:
+    """However little a stale gradient is trusted, and where a last batch leaves some without any.
+
+    All samples are alike, so that every batch that has any shows the same mean.
+    """
+    learners, rule = chosen
+    train = data.Dataset(np.full((17, 1), 5.0), np.zeros((17, 1)))
+    optimizer: optim.Optimizer = optim.SGD(0.01)
+    if way:
+        optimizer = optim.StalenessAware(optimizer, way, 1e-9 if way == "distance" else None)
+    model = nn.Sequential(nn.BatchNorm(), nn.Linear(1))
+    trainer = Trainer(model, nn.MSE(), optimizer, dtype="float64")
+    how = ParameterServer(learners, rule, servers=servers, runtime=runtime)
+    history = trainer.fit(train, epochs=3, batch_size=batch_size, strategy=how, clock=clock)
+    seen = np.isfinite(history.losses).sum()
+    assert trainer.weights()["0.mean"] == pytest.approx(5 * (1 - 0.9**seen))
+    assert trainer.weights()["0.variance"] == pytest.approx(0.9**seen)
+
+
 @given(chosen=rules(), runtime=ORDERS, stop=st.integers(1, 3))
 @settings(max_examples=12)
 def test_a_callback_can_stop_it_and_another_fit_goes_on(
@@ -445,6 +475,8 @@ def test_layers_pause_both_ways_and_within_parts() -> None:
         (plans.KSync(0), {}, "from 1 to the 2 learners, not 0"),
         (plans.KBatchAsync(0), {}, "k is a whole number of at least 1, not 0"),
         (plans.Softsync(3), {}, "n is a whole number from 1 to the 2 learners"),
+        (plans.Async, {}, "rule is a rule of minidl.plans, as in KSync.2., not <class '.*Async'>"),
+        ("async", {}, "rule is a rule of minidl.plans, .* not 'async'"),
         (
             plans.Async(),
             {

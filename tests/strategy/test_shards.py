@@ -445,3 +445,13 @@ def test_bad_input_is_one_clear_error() -> None:
     for servers in (0, -1, 1.5, True):
         with pytest.raises(InputError, match="servers must be a whole number of at least 1"):
             ParameterServer(2, servers=servers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rule", [plans.FullySync(), plans.Async()], ids=repr)
+def test_one_server_needs_no_parameter(rule: Any) -> None:
+    train = data.Dataset(np.ones((6, 2)), np.ones((6, 2)))
+    trainer = Trainer(nn.Sequential(nn.Flatten()), nn.MSE(), optim.SGD(0.1))
+    how = ParameterServer(2, rule, runtime=Virtual())
+    assert len(trainer.fit(train, epochs=2, batch_size=3, strategy=how).epochs) == 2
+    with pytest.raises(InputError, match="2 servers need as many parameters, and the model has 0"):
+        trainer.fit(train, epochs=1, batch_size=3, strategy=replace(how, servers=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,26 @@ def _orders(count: int, seed: int) -> Any:
     return loader.order
 
 
+@given(
+    workers=st.integers(1, 4), law=st.sampled_from(LAWS), kind=st.sampled_from(["sum", "server"])
+)
+def test_a_further_fit_takes_the_times_that_come_next(
+    workers: int, law: sim.Law, kind: str
+) -> None:
+    """Those that real workers sleep in these steps, not again those of the first fit."""
+    make: Any = AllReduce if kind == "sum" else ParameterServer
+    train = data.Dataset(np.ones((9, 1)), np.ones((9, 1)))
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1), seed=4)
+    how = make(workers, straggler=law)
+    for _ in range(2):
+        first, before = trainer.step, len(trainer.history.steps)
+        trainer.fit(train, epochs=1, batch_size=4, strategy=how, clock="virtual")
+        took = np.diff(trainer.history.series("time")[before:], prepend=0.0)
+        steps = range(first, trainer.step)
+        slowest = [max(law.draw(4, rank, step) for rank in range(workers)) for step in steps]
+        np.testing.assert_allclose(took, slowest)
+
+
 @given(chosen=runs(), epochs=st.integers(1, 3))
 def test_a_run_is_repeatable_to_the_last_bit(
     chosen: tuple[int, Any, sim.Law, int], epochs: int
@@ -190,6 +211,20 @@ def test_asynchronous_learners_learn() -> None:
         how = ParameterServer(8, rule, straggler=sim.Exponential(1.0))
         trainer.fit(train, epochs=4, batch_size=64, strategy=how, clock="virtual")
         assert trainer.evaluate(test)["accuracy"] > 0.85, rule
+
+
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+def test_no_more_orders_of_the_data_are_kept_in_a_longer_run(clock: Any) -> None:
+    kept: list[int] = []
+
+    def count(run: Any) -> None:
+        kept.append(sum(isinstance(each, data.Loader) for each in gc.get_objects()))
+
+    how = ParameterServer(2, plans.Async(), runtime=Virtual())
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1))
+    train = data.Dataset(np.ones((6, 1)), np.ones((6, 1)))
+    trainer.fit(train, epochs=30, batch_size=3, strategy=how, callbacks=[count], clock=clock)
+    assert max(kept[10:]) <= max(kept[:10])
 
 
 @pytest.mark.parametrize("make", [ParameterServer, AllReduce])
