@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -16,13 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minidl.errors import InputError
+from minidl.errors import DeadlockError, InputError
 from minidl.nn import synchronised
 from minidl.plans import (
     Bucketing,
     Collective,
     FullySync,
     all_reduce,
+    check_all_reduce,
     costs,
     predicted_seconds,
     ring_all_reduce,
@@ -57,7 +59,7 @@ class AllReduce(Strategy):
         What the algorithm takes besides, e.g. ``{"shape": (2, 3)}`` for ``"torus"``.
     plan
         Makes the all-reduce for that many ranks instead; any plan that ends with the
-        sum on every rank will do.
+        sum on every rank will do. That it does is proved before a fit starts.
     bucket_bytes
         Gradients are exchanged in buckets of at least so many bytes, those of the last layers
         first. None exchanges them all at once.
@@ -120,7 +122,7 @@ class AllReduce(Strategy):
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job, self.straggler)
-        self._plan()
+        self._prove()
         if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
             raise InputError(
                 "overlap=True is for supervised tasks in full precision: elsewhere a gradient may "
@@ -133,7 +135,7 @@ class AllReduce(Strategy):
             )
 
     def in_virtual_time(self) -> VirtualServer:
-        self._plan()  # one that cannot be made is refused on any clock
+        self._prove()  # what is no all-reduce is refused on any clock
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
         if self.overlap and self.runtime.link is not None:
@@ -186,10 +188,20 @@ class AllReduce(Strategy):
             return inf
         return (self.bucket_bytes or BUCKET_BYTES) / job.dtype.itemsize
 
+    def _prove(self) -> None:
+        plan = self._plan()
+        if self.plan is not None:
+            with suppress(DeadlockError):  # the runtime will say which workers wait
+                check_all_reduce(plan)
+
     def _plan(self) -> Collective:
         if self.plan is None:
             return all_reduce(self.workers, self.algorithm, **self.options)
-        plan = self.plan(self.workers)
+        if not callable(self.plan) or not isinstance(plan := self.plan(self.workers), Collective):
+            raise InputError(
+                "plan is a function that makes a Collective for so many ranks, such as "
+                f"minidl.plans.ring_all_reduce, not {self.plan!r}"
+            )
         if plan.size != self.workers:
             raise InputError(f"the plan is for {plan.size} ranks, not for {self.workers}")
         return plan

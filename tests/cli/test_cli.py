@@ -233,8 +233,14 @@ def forgetful_ring(size: int) -> Collective:
     )
 
 
-def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_a_forgetful_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were no proof that would have refused it."""
     monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    monkeypatch.setattr("minidl.strategy.all_reduce.check_all_reduce", lambda plan: None)
+
+
+def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_a_forgetful_ring(monkeypatch)
     found = compare(status=1)
     assert found["agrees"] is False
     assert [row["strategy"] for row in found["rows"] if not row["agrees"]] == ["ring"]
@@ -248,7 +254,7 @@ def test_compare_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for word in ("serial", "server", "ring", "pipeline", "accuracy", "here/curves.png"):
         assert word in result.stdout
     assert result.stdout.count("✓") == 4
-    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    use_a_forgetful_ring(monkeypatch)
     result = minidl("compare", "digits", "--epochs", "1")
     assert result.exit_code == 1
     assert "✗" in result.stdout

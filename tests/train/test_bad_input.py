@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import multiprocess
@@ -20,6 +21,7 @@ from minidl.errors import (
     DeadlockError,
     InputError,
     NonFiniteError,
+    PlanError,
     ShapeError,
     UnknownNameError,
 )
@@ -445,6 +447,36 @@ def test_weights_that_are_not_finite_are_never_taken_over(name: str) -> None:
         made.fit(samples(), epochs=2, batch_size=8, strategy=strategy(name))
     assert made.epoch == 1
     assert all(np.isfinite(array).all() for array in made.weights().values())
+
+
+def half_a_ring(size: int) -> Collective:
+    """A ring whose sums are never handed round."""
+    plan = ring_all_reduce(size)
+    return replace(plan, programs=tuple(program[: size - 1] for program in plan.programs))
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+@pytest.mark.parametrize("plan", [half_a_ring, plans.broadcast, plans.reduce_scatter])
+def test_a_plan_that_does_not_sum_for_all_never_trains(plan: Any, clock: Any) -> None:
+    strategy = AllReduce(3, plan=plan)
+    with pytest.raises(PlanError, match=r"in the end rank \d holds of chunk \d "):
+        trainer().fit(samples(), epochs=1, batch_size=8, strategy=strategy, clock=clock)
+
+
+@pytest.mark.parametrize("plan", [ring_all_reduce(2), 2, lambda size: None])
+def test_a_plan_is_a_function_that_makes_one(plan: Any) -> None:
+    refused(
+        InputError,
+        "plan is a function that makes a Collective for so many ranks, such as .*, not ",
+        lambda t: t.fit(samples(), epochs=1, batch_size=8, strategy=AllReduce(2, plan=plan)),
+    )
+
+
+@pytest.mark.parametrize("rule", [plans.Async, plans.KSync, "async", 4, None])
+def test_a_rule_is_a_rule(rule: Any) -> None:
+    with pytest.raises(InputError, match="rule must be a Rule of minidl.plans, such as .*, not "):
+        ParameterServer(3, rule)
 
 
 def polite_ring(size: int) -> Collective:

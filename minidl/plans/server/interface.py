@@ -96,6 +96,7 @@ class State:
         return tuple(each for each in range(self.learners) if each not in self.lost)
 
 
+@runtime_checkable
 class Rule(Protocol):
     """When a server updates, as a state machine without side effects.
 
