@@ -100,13 +100,19 @@ def test_nothing_asked_for_shows_the_help() -> None:
         (["train", "digits", "--plot", "curves.xyz"], "curves.xyz must end in one of .png"),
         (["compare", "digit"], "unknown data set 'digit'; known: digits"),
         (["compare", "digits", "--workers", "0"], "workers must be a whole number of at least 1"),
+        (["compare", "digits", "--workers", "40"], "a batch of 32 cannot be shared by 40 workers"),
+        (["compare", "digits", "--workers", "20"], "20 stages need as many layers"),
+        (["compare", "digits", "--epochs", "0"], "epochs must be a whole number of at least 1"),
+        (["compare", "digits", "--out", "/dev/null"], "cannot be written"),
         (["compare", "digits", "--plan", "gone.py"], "there is no file gone.py"),
         (["grade", "hw_rings"], "unknown exercise 'hw_rings'; known: hw_"),
         (["grade", "hw_ring", "-d", "gone"], "there is no directory gone"),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(words: list[str], message: str) -> None:
-    assert message in refused(*words)
+    said = refused(*words)
+    assert message in said
+    assert "steps in float64" not in said  # nothing has been trained
 
 
 @pytest.mark.parametrize("word", ["--workers", "--epochs", "--batch-size", "--lr"])
