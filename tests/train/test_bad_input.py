@@ -254,6 +254,9 @@ NO_TIME = "time for mini-batch {} is a finite number of at least 0, not {}"
           for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
         ({"rule": plans.KAsync(2), "straggler": Never(sim.Constant(1.0), {})},
          "Never: learner 1's " + NO_TIME.format(2, "nan")),
+        *(({"straggler": sim.SlowWorkers(sim.Constant(1.0), {4: 10.0})} | more,
+           "SlowWorkers: there is no learner 4, they are 0 to 3")
+          for more in ({"rule": plans.Async()}, {"plan": None})),
         ({"rule": plans.Async(), "straggler": 0.1}, "straggler must be a Law of minidl.sim, not 0"),
     ],
 )  # fmt: skip
@@ -292,6 +295,12 @@ def test_a_strategy_needs_a_whole_number_of_ranks(
 ) -> None:
     with pytest.raises(InputError, match="must be a whole number of at least 1, not "):
         make(count)
+
+
+@pytest.mark.parametrize("link", ["slow", (50e-6, 125e6), 125e6, plans.Link])
+def test_a_link_is_a_link(link: Any) -> None:
+    with pytest.raises(InputError, match=r"link is a Link\(latency, bandwidth\) of minidl.plans, "):
+        Processes(link=link)
 
 
 def test_settings_of_strategies() -> None:
