@@ -86,6 +86,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
             ["train", "digits", "--optimizer", "lion"],
             "unknown optimizer 'lion'; known: adagrad, adam,",
         ),
+        (["train", "digits", "-w", "4"], "'serial' is one process, so there cannot be 4 workers"),
         (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),
         (["train", "digits", "-s", "ring", "-w", "9", "-b", "8"], "8 cannot be shared by 9 work"),
         (["train", "digits", "-s", "pipeline", "-w", "50"], "50 stages need as many layers"),
