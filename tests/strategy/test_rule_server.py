@@ -323,6 +323,17 @@ class Deaf(plans.Async):
         return after, replace(decision, release=(), apply=())
 
 
+@dataclass(frozen=True)
+class Greedy(plans.Async):
+    """Applies every gradient twice."""
+
+    def push(
+        self, state: State, learner: int, version: int, number: int = 0
+    ) -> tuple[State, Decision]:
+        after, decision = super().push(state, learner, version, number)
+        return after, replace(decision, apply=decision.apply * 2)
+
+
 @pytest.mark.parametrize("extra", ["cancel", "release"])
 @given(runtime=ORDERS)
 @settings(max_examples=5)
@@ -339,6 +350,7 @@ def test_a_rule_that_breaks_its_word_is_an_error(extra: str, runtime: Virtual) -
     train = data.Dataset(np.ones((6, 1)), np.ones((6, 1)))
     for rule, message in (
         (Deaf(), "no learner is at work, and update . will never come"),
+        (Greedy(), r"applies or drops Push\(.*\), which is not there to be used"),
         (Confused(), "cancels learner .*not at work" if extra == "cancel" else "which is at work"),
     ):
         trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1))
