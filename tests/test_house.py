@@ -101,3 +101,18 @@ def test_readmes_example_runs_as_it_stands(tmp_path: Path) -> None:
     assert "accuracy" in run(example[1], tmp_path)
     for made in ("losses.png", "ring.png", "lenet.safetensors"):
         assert (tmp_path / made).stat().st_size > 0
+
+
+def test_readmes_map_has_every_folder_above_what_it_imports() -> None:
+    rows = [
+        re.findall(r"`minidl/(\w+)`", line)
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("| `minidl/")
+    ]
+    shown = [folder for row in rows for folder in row]
+    assert sorted(shown) == sorted(folder for row in FLOORS for folder in row)
+    for level, row in enumerate(rows):
+        below = {folder for lower in rows[level:] for folder in lower} | {*BESIDE}
+        for folder in row:
+            for path in (ROOT / "minidl" / folder).rglob("*.py"):
+                assert set(imported(path)) <= below, path

@@ -194,11 +194,11 @@ def _print(found: Scaling, options: Options) -> None:
 def _table(rows: tuple[Measured, ...]) -> Table:
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("")
-    for heading in ("P", "batch", "samples/s", "speedup", "efficiency", "step ms\noverhead",
-                    "moving data,\nwaiting", "epochs", "seconds"):  # fmt: skip
-        table.add_column(heading, justify="right")
+    table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
+    table.add_column("", overflow="fold")
+    for heading in ("P", "batch", "samples\n/s", "speedup", "effi-\nciency", "step ms\noverhead",
+                    "moving\ndata,\nwaiting", "epochs", "seconds"):  # fmt: skip
+        table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         moved = sum(row.shares.get(kind, 0.0) for kind in ("send", "receive", "reduce"))
         shares = f"{moved:.0%}\n{row.shares.get('wait', 0.0):.0%}" if row.shares else "–"
@@ -215,5 +215,5 @@ def _table(rows: tuple[Measured, ...]) -> Table:
 
 
 def _show(spread: Spread, style: str) -> str:
-    """The median, and below it from where to where."""
-    return f"{spread.median:{style}}\n{spread.least:{style}}–{spread.most:{style}}"
+    """The median, and below it from where to where, which a narrow terminal may break in two."""
+    return f"{spread.median:{style}}\n{spread.least:{style}} – {spread.most:{style}}"

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import data, models, optim
+from minidl.cli.train import require_place
 from minidl.data import Dataset
 from minidl.nn import CrossEntropy
 from minidl.plans import Collective, ring_all_reduce
@@ -120,6 +121,11 @@ def compare(
         RingAllReduce(workers, plan=maker),
         Pipeline(workers),
     ]
+    require_place(out / "curves.png")
+    sent = {  # a strategy that would be refused is refused now
+        strategy.name: _trainer(seed, "float32").expected_bytes(train, epochs, batch_size, strategy)
+        for strategy in strategies
+    }
     part = _checked_part(train, batch_size)
     say = _announcer(quiet)
     say(f"{CHECKED_STEPS} steps in float64, after which weights are compared")
@@ -143,7 +149,7 @@ def compare(
             progress=not quiet,
         )
         weights[strategy.name] = trainer.weights()
-        expected = trainer.expected_bytes(train, epochs, batch_size, strategy)
+        expected = sent[strategy.name]
         figures = history.last().validation or {}
         rows.append(
             Row(

@@ -40,7 +40,10 @@ def train(
     strategy: Annotated[
         str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
     ] = "serial",
-    workers: Workers = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", "-w", help="Workers, or pipeline stages.", show_default="2"),
+    ] = None,
     servers: Annotated[
         int, typer.Option(help="Servers that hold a part of the parameters each.")
     ] = 1,

@@ -238,9 +238,9 @@ def collectives(ranks: int, latency: float, bandwidth: float, size: int, *, as_j
     if as_json:
         print_json(rows)
         return
-    table = _table("all-reduce", ("steps", "messages", "bytes,\nbusiest"), "counted")
+    table = _table("all-reduce", ("steps", "mes-\nsages", "bytes,\nbusiest"), "counted")
     for heading in ("ms", "bus\nMB/s"):
-        table.add_column(heading, justify="right", vertical="bottom")
+        table.add_column(heading, justify="right", vertical="bottom", overflow="fold")
     for row in rows:
         bus = "–" if row.bus_bandwidth is None else digits(row.bus_bandwidth / 1e6)
         figures = (row.steps, row.messages, row.sent)
@@ -264,10 +264,10 @@ def _table(first: str, figures: Sequence[str], measured: str) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
-    table.add_column(first, vertical="bottom")
+    table.add_column(first, vertical="bottom", overflow="fold")
     for heading in figures:
-        table.add_column(heading, justify="right", vertical="bottom")
-        table.add_column(measured, justify="right", vertical="bottom")
+        for each in (heading, measured):
+            table.add_column(each, justify="right", vertical="bottom", overflow="fold")
     return table
 
 

@@ -67,7 +67,7 @@ def simulate_formulas(
     seed: Annotated[int, typer.Option(help="Decides times and noise.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Every formula of servers, staleness, collectives, pipelines and large batches, held to.
+    """Every formula of the chapters beside what is measured, and whether the two agree.
 
     Exit status 1 says that a measured value is further from its formula than its stated error.
     """
@@ -99,7 +99,9 @@ def bench_scaling(
     ] = "both",
     batch_size: Annotated[int, typer.Option("--batch-size", "-b", help="Of the serial run.")] = 64,
     target: Annotated[float, typer.Option(help="The test accuracy to which all train.")] = 0.95,
-    epochs: Annotated[int, typer.Option("--epochs", "-e", help="Then a run is given up.")] = 30,
+    epochs: Annotated[
+        int, typer.Option("--epochs", "-e", help="Then a run is given up; 6 or more.")
+    ] = 30,
     repeats: Annotated[int, typer.Option(help="Rounds in which each trains once.")] = 3,
     optimizer: Annotated[str, typer.Option(help="As in minidl train.")] = "sgd",
     lr: Annotated[

@@ -21,7 +21,7 @@ def run(options: Options) -> None:
     """Train, save what was asked for, and print the result."""
     _require_places(options)
     recipe = recipes.make(options)
-    how = strategy.make(options.strategy, options.workers, options.servers)
+    how = strategy.make(options.strategy, _workers(options), options.servers)
     trainer = Trainer(recipe.model, recipe.loss, recipe.optimizer, seed=options.seed)
     if options.resume is not None:
         trainer.load(options.resume)
@@ -56,6 +56,15 @@ def run(options: Options) -> None:
             "written": written,
         }
         print(json.dumps({**result, **figures}))
+
+
+def _workers(options: Options) -> int:
+    if options.strategy == "serial" and options.workers not in (None, 1):
+        raise InputError(
+            f"the strategy 'serial' is one process, so there cannot be {options.workers} workers: "
+            "choose --strategy server, ring or pipeline"
+        )
+    return 2 if options.workers is None else options.workers
 
 
 def _require_places(options: Options) -> None:

@@ -91,6 +91,8 @@ class Processes:
                 "a channel needs at least 1 slot of a positive multiple of 64 bytes, "
                 f"not {slots} of {slot_bytes}"
             )
+        if not isinstance(link, Link | None):
+            raise InputError(f"link is a Link(latency, bandwidth) of minidl.plans, not {link!r}")
         methods = [m for m in ("forkserver", "spawn") if m in _available()]
         if context is not None and context not in methods:
             raise InputError(f"context is one of {', '.join(methods)} or None, not {context!r}")

@@ -226,6 +226,13 @@ class SlowWorkers(Law):
         for learner, factor in self.factors.items():
             _require(self, f"the factor of learner {learner}", factor)
 
+    def check(self, seed: int, learners: int) -> None:
+        if absent := self.factors.keys() - range(learners):
+            raise InputError(
+                f"SlowWorkers: there is no learner {min(absent)}, they are 0 to {learners - 1}"
+            )
+        super().check(seed, learners)
+
     def mean(self, learner: int = 0) -> float:
         return self.factors.get(learner, 1) * self.law.mean(learner)
 

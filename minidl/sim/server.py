@@ -15,6 +15,7 @@ import numpy as np
 
 from minidl.errors import InputError, PlanError
 from minidl.plans import Push, Rule
+from minidl.plans.server import require_unused
 from minidl.sim.laws import Law
 
 
@@ -91,9 +92,11 @@ def server_events(
     InputError
         If the rule cannot serve so many learners.
     PlanError
-        If the rule releases a learner at work, cancels an idle one, or leaves none at work.
+        If the rule releases a learner at work, cancels an idle one, or leaves none at work, or
+        if it uses a gradient that has not been pushed, or a second time.
     """
     state = rule.start(learners)
+    unused: set[Push] = set()
     seconds = [law.stream(seed, learner, first) for learner in range(learners)]
     numbers = [0] * learners
     working: list[Push | None] = [None] * learners
@@ -119,7 +122,10 @@ def server_events(
             continue  # it was cancelled
         working[push.learner] = None
         yield Arrive(time, push)
+        unused.add(push)
         state, decision = rule.push(state, push.learner, push.version, push.number)
+        require_unused(decision, unused)
+        unused.difference_update(decision.apply, decision.drop)
         if decision.apply:
             yield Apply(time, decision.version, decision.apply)
         for dropped in decision.drop:

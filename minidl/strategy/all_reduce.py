@@ -59,7 +59,7 @@ class AllReduce(Strategy):
         What the algorithm takes besides, e.g. ``{"shape": (2, 3)}`` for ``"torus"``.
     plan
         Makes the all-reduce for that many ranks instead; any plan that ends with the
-        sum on every rank will do. Another one is refused before anything starts.
+        sum on every rank will do. That it does is proved before a fit starts.
     bucket_bytes
         Gradients are exchanged in buckets of at least so many bytes, those of the last layers
         first. None exchanges them all at once.
@@ -94,9 +94,6 @@ class AllReduce(Strategy):
         positive("workers", self.workers)
         if self.bucket_bytes is not None:
             positive("bucket_bytes", self.bucket_bytes)
-        if self.plan is not None and not callable(self.plan):
-            kind = type(self.plan).__name__
-            raise InputError(f"plan is a function of the number of ranks, not a {kind}")
         if not isinstance(self.compression, Compression | None):
             raise InputError(
                 f"compression is Float16(), TopK(share) or None, not {self.compression!r}"
@@ -125,7 +122,7 @@ class AllReduce(Strategy):
 
     def check(self, job: Job) -> None:
         require_workers(self.workers, job, self.straggler)
-        self._check_plan()
+        self._prove()
         if self.overlap and not (isinstance(job.task, Supervised) and job.precision is None):
             raise InputError(
                 "overlap=True is for supervised tasks in full precision: elsewhere a gradient may "
@@ -138,7 +135,7 @@ class AllReduce(Strategy):
             )
 
     def in_virtual_time(self) -> VirtualServer:
-        self._check_plan()
+        self._prove()  # what is no all-reduce is refused on any clock
         if self.compression is not None:
             raise InputError("in virtual time nothing is sent: compression must be None")
         if self.overlap and self.runtime.link is not None:
@@ -191,17 +188,21 @@ class AllReduce(Strategy):
             return inf
         return (self.bucket_bytes or BUCKET_BYTES) / job.dtype.itemsize
 
-    def _check_plan(self) -> None:
+    def _prove(self) -> None:
         """Refuse a plan that cannot be made, or is the caller's own and no all-reduce."""
         plan = self._plan()
         if self.plan is not None:
-            with suppress(DeadlockError):  # a runtime that buffers may not meet it, or says who
+            with suppress(DeadlockError):  # the runtime will say which workers wait
                 check_all_reduce(plan)
 
     def _plan(self) -> Collective:
         if self.plan is None:
             return all_reduce(self.workers, self.algorithm, **self.options)
-        plan = self.plan(self.workers)
+        if not callable(self.plan) or not isinstance(plan := self.plan(self.workers), Collective):
+            raise InputError(
+                "plan is a function that makes a Collective for so many ranks, such as "
+                f"minidl.plans.ring_all_reduce, not {self.plan!r}"
+            )
         if plan.size != self.workers:
             raise InputError(f"the plan is for {plan.size} ranks, not for {self.workers}")
         return plan

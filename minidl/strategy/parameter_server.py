@@ -88,7 +88,9 @@ class ParameterServer(Strategy):
     def __post_init__(self) -> None:
         positive("workers", self.workers)
         if isinstance(self.rule, type) or not isinstance(self.rule, Rule):
-            raise InputError(f"rule is a rule of minidl.plans, as in KSync(2), not {self.rule!r}")
+            raise InputError(
+                f"rule must be a Rule of minidl.plans, such as Async(), not {self.rule!r}"
+            )
         if self.on_failure not in ("raise", "continue"):
             raise InputError(f"on_failure is 'raise' or 'continue', not {self.on_failure!r}")
         positive("servers", self.servers)

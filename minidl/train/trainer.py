@@ -219,10 +219,18 @@ class Trainer:
         """By operation, what each rank of a strategy sends in such a fit, by formula.
 
         `History.bytes_sent` of the fit itself is what was counted.
+
+        Raises
+        ------
+        InputError
+            If the strategy would refuse the fit.
         """
+        epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         data = self._taken(as_dataset(train))
         with self._prepared(data.sample_shape):
-            return strategy.bytes_sent(self._job(data, None, epochs, batch_size))
+            job = self._job(data, None, epochs, batch_size)
+            strategy.check(job)
+            return strategy.bytes_sent(job)
 
     def save(self, path: str | Path) -> None:
         """Save weights, optimizer state, history and progress, to continue exactly.

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from minidl import data
+from minidl.cli.bench import _table
 from minidl.cli.main import app
 from minidl.train.benchmark import LEAST_EPOCHS
+from minidl.train.scaling import Fit, Measured
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +69,32 @@ def test_the_table_says_what_was_not_reached_and_that_processes_take_turns(
     for text in (said, " ".join(result.stderr.split())):
         assert "warning: P = 2: 3 processes share 1 cores and take turns" in text
     assert "warm-up: server, P = 2, batches of 40" in result.stderr
+
+
+@pytest.mark.parametrize("algorithm", ["ring", "double-tree", "halving-doubling"])
+@pytest.mark.parametrize("reached", [12, None])
+def test_the_table_loses_no_figure_on_a_terminal_of_80_columns(
+    algorithm: str, reached: int | None
+) -> None:
+    def fits(*rates: float) -> tuple[Fit, ...]:
+        seconds = reached and 104.25
+        return tuple(Fit(rate, 0.9, reached, seconds, {"wait": 0.4}) for rate in rates)
+
+    base, some = fits(17622.0, 15084.0, 20012.0), fits(16000.0, 8400.0, 123123.0)
+    rows = (
+        Measured("one", "serial", 1, 1, 64, base, base),
+        *(Measured("weak", algorithm, 16, 16, 1024, some, base) for _ in range(2)),
+    )
+    table = _table(rows)
+    narrow, wide = Console(width=80), Console(width=200)
+    with narrow.capture() as caught:
+        narrow.print(table)
+    said = caught.get()
+    assert "…" not in said and max(map(len, said.splitlines())) <= 80
+    with wide.capture() as caught:
+        wide.print(table)
+    figures = {word for word in caught.get().split() if word[0].isdigit()}
+    assert {"8,400", "123,123", "6%", "6.15"} <= figures <= {*said.split()}
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,7 @@ def test_nothing_asked_for_shows_the_help() -> None:
             ["train", "digits", "--optimizer", "lion"],
             "unknown optimizer 'lion'; known: adagrad, adam,",
         ),
+        (["train", "digits", "-w", "4"], "'serial' is one process, so there cannot be 4 workers"),
         (["train", "digits", "-s", "ring", "-w", "0"], "workers must be a whole number of at lea"),
         (["train", "digits", "-s", "ring", "-w", "9", "-b", "8"], "8 cannot be shared by 9 work"),
         (["train", "digits", "-s", "pipeline", "-w", "50"], "50 stages need as many layers"),
@@ -100,13 +101,19 @@ def test_nothing_asked_for_shows_the_help() -> None:
         (["train", "digits", "--plot", "curves.xyz"], "curves.xyz must end in one of .png"),
         (["compare", "digit"], "unknown data set 'digit'; known: digits"),
         (["compare", "digits", "--workers", "0"], "workers must be a whole number of at least 1"),
+        (["compare", "digits", "--workers", "40"], "a batch of 32 cannot be shared by 40 workers"),
+        (["compare", "digits", "--workers", "20"], "20 stages need as many layers"),
+        (["compare", "digits", "--epochs", "0"], "epochs must be a whole number of at least 1"),
+        (["compare", "digits", "--out", "/dev/null"], "cannot be written"),
         (["compare", "digits", "--plan", "gone.py"], "there is no file gone.py"),
         (["grade", "hw_rings"], "unknown exercise 'hw_rings'; known: hw_"),
         (["grade", "hw_ring", "-d", "gone"], "there is no directory gone"),
     ],
 )
 def test_bad_input_is_one_message_and_status_2(words: list[str], message: str) -> None:
-    assert message in refused(*words)
+    said = refused(*words)
+    assert message in said
+    assert "steps in float64" not in said  # nothing has been trained
 
 
 @pytest.mark.parametrize("word", ["--workers", "--epochs", "--batch-size", "--lr"])
@@ -233,8 +240,14 @@ def forgetful_ring(size: int) -> Collective:
     )
 
 
-def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
+def use_a_forgetful_ring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if there were no proof that would have refused it."""
     monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    monkeypatch.setattr("minidl.strategy.all_reduce.check_all_reduce", lambda plan: None)
+
+
+def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_a_forgetful_ring(monkeypatch)
     found = compare(status=1)
     assert found["agrees"] is False
     assert [row["strategy"] for row in found["rows"] if not row["agrees"]] == ["ring"]
@@ -248,7 +261,7 @@ def test_compare_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     for word in ("serial", "server", "ring", "pipeline", "accuracy", "here/curves.png"):
         assert word in result.stdout
     assert result.stdout.count("✓") == 4
-    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    use_a_forgetful_ring(monkeypatch)
     result = minidl("compare", "digits", "--epochs", "1")
     assert result.exit_code == 1
     assert "✗" in result.stdout

@@ -105,6 +105,13 @@ def test_laws_by_name() -> None:
     assert service_law("constant", 2.0, 0.5) == Constant(1.0)
 
 
+@pytest.mark.parametrize("words", ["--ranks 12", "--ranks 64 --bytes 100000000000"])
+def test_a_narrow_terminal_shortens_nothing(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    said = simulate("collectives", *words.split()).stdout
+    assert "…" not in said and max(map(len, said.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("command", ["server", "collectives"])
 def test_tables_and_json_show_the_same_rows(command: str) -> None:
     words = (command, "--updates", 300) if command == "server" else (command,)

@@ -176,6 +176,9 @@ def test_a_gradient_that_is_dropped_on_arrival_is_cancelled() -> None:
         (Decision(0), "no learner is at work, and update 1 will never come"),
         (Decision(0, release=(0, 0)), "releases learner 0, which is at work"),
         (Decision(0, cancel=(0,)), "cancels learner 0, which is not at work"),
+        (Decision(1, (Push(0, 0, 1),)), "Push.* number=1., which is not there to be used"),
+        (Decision(1, (Push(0, 0, 0),) * 2), "Push.* number=0., which is not there to be used"),
+        (Decision(1, (Push(0, 0, 0),), drop=(Push(0, 0, 0),)), "is not there to be used"),
     ],
 )
 def test_a_rule_that_does_nonsense_is_found_out(answer: Decision, message: str) -> None:

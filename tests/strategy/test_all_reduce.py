@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases
 
-from minidl import data, nn, optim, plans, rng, strategy
-from minidl.errors import InputError, PlanError
+from minidl import data, nn, optim, rng, strategy
+from minidl.errors import InputError
 from minidl.plans import ALL_REDUCES
 from minidl.runtime import Alone, Processes, Virtual
-from minidl.train import Trainer
 
 
 @st.composite
@@ -83,25 +82,6 @@ def test_on_real_processes(algorithm: str) -> None:
         assert (real.weights()[name] == value).all()
 
 
-def without_the_last_step(size: int) -> plans.Collective:
-    ring = plans.ring_all_reduce(size)
-    programs = tuple(program[:-1] for program in ring.programs)
-    return plans.Collective("hasty ring", programs, ring.chunks)
-
-
-@pytest.mark.parametrize("clock", ["real", "virtual"])
-@pytest.mark.parametrize(
-    "plan", [without_the_last_step, plans.reduce_scatter, plans.all_gather, plans.broadcast]
-)
-def test_a_plan_that_does_not_sum_everything_for_all_is_refused(plan: Any, clock: Any) -> None:
-    trainer = Trainer(nn.Sequential(nn.Linear(2)), nn.MSE(), optim.SGD(0.1))
-    train = data.Dataset(np.ones((6, 1)), np.ones((6, 2)))
-    how = strategy.AllReduce(3, plan=plan, runtime=Virtual())
-    with pytest.raises(PlanError, match="in the end rank . holds"):
-        trainer.fit(train, epochs=1, batch_size=3, strategy=how, clock=clock)
-    assert trainer.epoch == 0
-
-
 @pytest.mark.parametrize(
     ("chosen", "message"),
     [
@@ -111,10 +91,6 @@ def test_a_plan_that_does_not_sum_everything_for_all_is_refused(plan: Any, clock
             "a shape whose product is 4",
         ),
         ({"workers": 2, "options": {"shape": (1, 2)}}, "all-reduce 'ring' has no option 'shape'"),
-        (
-            {"workers": 2, "plan": plans.ring_all_reduce(2)},
-            "plan is a function of the number of ranks, not a Collective",
-        ),
     ],
 )
 def test_bad_settings_are_one_clear_error(chosen: dict[str, Any], message: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import multiprocess
@@ -20,6 +21,7 @@ from minidl.errors import (
     DeadlockError,
     InputError,
     NonFiniteError,
+    PlanError,
     ShapeError,
     UnknownNameError,
 )
@@ -252,6 +254,9 @@ NO_TIME = "time for mini-batch {} is a finite number of at least 0, not {}"
           for more in ({"rule": plans.FullySync()}, {"rule": plans.Async()}, {"plan": None})),
         ({"rule": plans.KAsync(2), "straggler": Never(sim.Constant(1.0), {})},
          "Never: learner 1's " + NO_TIME.format(2, "nan")),
+        *(({"straggler": sim.SlowWorkers(sim.Constant(1.0), {4: 10.0})} | more,
+           "SlowWorkers: there is no learner 4, they are 0 to 3")
+          for more in ({"rule": plans.Async()}, {"plan": None})),
         ({"rule": plans.Async(), "straggler": 0.1}, "straggler must be a Law of minidl.sim, not 0"),
     ],
 )  # fmt: skip
@@ -290,6 +295,12 @@ def test_a_strategy_needs_a_whole_number_of_ranks(
 ) -> None:
     with pytest.raises(InputError, match="must be a whole number of at least 1, not "):
         make(count)
+
+
+@pytest.mark.parametrize("link", ["slow", (50e-6, 125e6), 125e6, plans.Link])
+def test_a_link_is_a_link(link: Any) -> None:
+    with pytest.raises(InputError, match=r"link is a Link\(latency, bandwidth\) of minidl.plans, "):
+        Processes(link=link)
 
 
 def test_settings_of_strategies() -> None:
@@ -445,6 +456,36 @@ def test_weights_that_are_not_finite_are_never_taken_over(name: str) -> None:
         made.fit(samples(), epochs=2, batch_size=8, strategy=strategy(name))
     assert made.epoch == 1
     assert all(np.isfinite(array).all() for array in made.weights().values())
+
+
+def hasty_ring(size: int) -> Collective:
+    """A ring that ends a step too early."""
+    plan = ring_all_reduce(size)
+    return replace(plan, programs=tuple(program[:-1] for program in plan.programs))
+
+
+@pytest.mark.usefixtures("no_process")
+@pytest.mark.parametrize("clock", ["real", "virtual"])
+@pytest.mark.parametrize("plan", [hasty_ring, plans.broadcast, plans.reduce_scatter])
+def test_a_plan_that_does_not_sum_for_all_never_trains(plan: Any, clock: Any) -> None:
+    strategy = AllReduce(3, plan=plan)
+    with pytest.raises(PlanError, match=r"in the end rank \d holds of chunk \d "):
+        trainer().fit(samples(), epochs=1, batch_size=8, strategy=strategy, clock=clock)
+
+
+@pytest.mark.parametrize("plan", [ring_all_reduce(2), 2, lambda size: None])
+def test_a_plan_is_a_function_that_makes_one(plan: Any) -> None:
+    refused(
+        InputError,
+        "plan is a function that makes a Collective for so many ranks, such as .*, not ",
+        lambda t: t.fit(samples(), epochs=1, batch_size=8, strategy=AllReduce(2, plan=plan)),
+    )
+
+
+@pytest.mark.parametrize("rule", [plans.Async, plans.KSync, "async", 4, None])
+def test_a_rule_is_a_rule(rule: Any) -> None:
+    with pytest.raises(InputError, match="rule must be a Rule of minidl.plans, such as .*, not "):
+        ParameterServer(3, rule)
 
 
 def polite_ring(size: int) -> Collective:

@@ -24,7 +24,7 @@ class Options:
     task: str
     model: str | None
     strategy: str
-    workers: int
+    workers: int | None
     servers: int
     epochs: int | None
     batch_size: int | None

@@ -1,6 +1,14 @@
 """A parameter server's rules, as state machines that do nothing themselves."""
 
-from minidl.plans.server.interface import Decision, LastingRule, Push, Rule, State, require_push
+from minidl.plans.server.interface import (
+    Decision,
+    LastingRule,
+    Push,
+    Rule,
+    State,
+    require_push,
+    require_unused,
+)
 from minidl.plans.server.rules import (
     Async,
     FullySync,
@@ -27,4 +35,5 @@ __all__ = [
     "State",
     "Threshold",
     "require_push",
+    "require_unused",
 ]

@@ -7,6 +7,7 @@ drive the same object.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -158,3 +159,18 @@ def require_push(state: State, push: Push) -> None:
             f"learner {push.learner} pushed a gradient of version {push.version}, but the weights "
             f"are of version {state.version}"
         )
+
+
+def require_unused(decision: Decision, unused: Container[Push]) -> None:
+    """Refuse a decision on gradients that are not at the server, or twice on one.
+
+    Raises
+    ------
+    PlanError
+        If it applies or drops one that is not among the `unused`, or that it has used already.
+    """
+    used: set[Push] = set()
+    for push in (*decision.apply, *decision.drop):
+        if push in used or push not in unused:
+            raise PlanError(f"the rule applies or drops {push}, which is not there to be used")
+        used.add(push)
