@@ -24,6 +24,8 @@ HEADER = 256
 a message's fingerprint, two for its length and then its text."""
 ARRIVAL = struct.Struct("d")
 ROOM = HEADER - ARRIVAL.size - 2
+SOON = 1e-6
+"""Seconds: no time, but some."""
 
 
 class Semaphore(Protocol):
@@ -91,7 +93,7 @@ class Channel:
         self.due = 0.0
         self._items, self._space, self._bell = items, space, bell
         self._uplink = uplink
-        self._claimed = False
+        self._claimed = self._arrived = False
         self._arrivals = [memoryview(slot[: ARRIVAL.size]) for slot in memory]
         self._headers = [memoryview(slot[ARRIVAL.size : HEADER]) for slot in memory]
         self._bodies = memory[:, HEADER:]
@@ -126,7 +128,9 @@ class Channel:
             self._claimed = self._items.acquire(False)
             if self._claimed and self._uplink is not None:
                 (self.due,) = ARRIVAL.unpack_from(self._arrivals[self.turn])
-        return self._claimed and self.on_its_way() <= 0
+        if self._claimed and not self._arrived:
+            self._arrived = self._uplink is None or self.due <= time.monotonic()
+        return self._arrived
 
     @property
     def claimed(self) -> bool:
@@ -134,14 +138,17 @@ class Channel:
         return self._claimed
 
     def on_its_way(self) -> float:
-        """Seconds until a piece that was sent arrives; none was sent, or it is here: 0."""
-        if self._uplink is None or not self._claimed:
+        """Seconds until a piece arrives that `has_piece` saw on its way; 0 if it saw none.
+
+        If it has arrived since, there is still something to wait for: another look.
+        """
+        if not self._claimed or self._arrived:
             return 0.0
-        return max(0.0, self.due - time.monotonic())
+        return max(SOON, self.due - time.monotonic())
 
     def take(self) -> None:
         """Free the slot whose piece has been read."""
-        self._claimed = False
+        self._claimed = self._arrived = False
         self.turn = (self.turn + 1) % self.slots
         self._space.release()
         self._bell.release()

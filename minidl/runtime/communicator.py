@@ -211,8 +211,8 @@ class Communicator:
         )
 
     def on_its_way(self, peers: Sequence[int]) -> float:
-        """Seconds until the next piece arrives that one of these has sent; 0 if none has."""
-        due = (self._incoming[peer].on_its_way() for peer in peers if peer in self._incoming)
+        """Seconds until a piece arrives that was seen on its way from one of these; 0 if none."""
+        due = (self._incoming[peer].on_its_way() for peer in peers)
         return min(filter(None, due), default=0.0)
 
     def _exchange(self, transfers: tuple[Outgoing | Incoming, ...]) -> None:
@@ -262,7 +262,8 @@ class Communicator:
             else:
                 if wait is None:
                     wait = Wait(self._patience, pending[0].operation)
-                gone = wait.sleep([transfer.peer for transfer in pending])
+                sources = [each.peer for each in pending if isinstance(each, Receiving)]
+                gone = wait.sleep([transfer.peer for transfer in pending], sources)
         if lost:
             raise Lost(lost[0], self._status.why(lost[0]))
 
@@ -299,4 +300,4 @@ class Communicator:
                 raise Lost(silent[0], self._status.why(silent[0]))
             if wait is None:
                 wait = Wait(self._patience, operation)
-            gone = wait.sleep(peers)
+            gone = wait.sleep(peers, peers)

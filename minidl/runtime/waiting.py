@@ -42,7 +42,8 @@ class Patience:
     deadline, polls, complain
         See `Communicator`.
     on_its_way
-        Seconds until a piece arrives that one of these ranks has sent; 0 if none has.
+        Seconds until a piece arrives that was seen on its way from one of these ranks; 0 if
+        none was.
     """
 
     rank: int
@@ -91,8 +92,13 @@ class Wait:
         self._peer = -1
         self._ended = False
 
-    def sleep(self, peers: list[int]) -> list[int]:
+    def sleep(self, peers: list[int], sources: Sequence[int] = ()) -> list[int]:
         """Until the bell rings, which it does after everything that any peer does.
+
+        Parameters
+        ----------
+        peers, sources
+            Whom the rank waits for, and from which of them it is to receive something.
 
         Returns
         -------
@@ -117,7 +123,7 @@ class Wait:
             self._peer = peers[0] if len(peers) == 1 else -1
             of.status.waiting(of.rank, peers, self._operation)
         slept = time.monotonic()
-        due = of.on_its_way(peers)
+        due = of.on_its_way(sources)
         row["state"] = ARRIVING if due else WAITING
         of.bell.acquire(True, min(due, NAP) if due else NAP)
         row["checks"] += 1

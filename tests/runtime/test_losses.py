@@ -300,29 +300,41 @@ def test_nobody_waits_to_be_heard_with_a_lost_rank() -> None:
     assert launch(heard, heard, heard).results == ("heard", None, "heard")
 
 
-@given(ticks=st.floats(0.01, 0.6), any_peer=st.booleans())
-def test_what_arrives_between_two_looks_at_a_lost_rank_is_taken(
-    ticks: float, any_peer: bool
+@given(ticks=st.floats(0.01, 0.6), any_peer=st.booleans(), lost=st.booleans())
+def test_what_arrives_between_two_looks_is_taken_at_the_next(
+    ticks: float, any_peer: bool, lost: bool
 ) -> None:
     """Whenever the looks are: here the clock goes on by so much at each of them."""
     clock = itertools.count(0.0, ticks)
-    memory, bell = np.zeros((2, HEADER + 64), np.uint8), threading.Semaphore(10**6)
+    now = 0.0
+
+    def tick() -> float:
+        nonlocal now
+        now = next(clock)
+        return now
+
+    def acquire(block: bool, seconds: float) -> None:
+        """Nobody rings when a message arrives that was sent long before."""
+        assert seconds <= max(came.due - now, 1e-3)
+
+    memory = np.zeros((2, HEADER + 64), np.uint8)
     ends = threading.Semaphore(0), threading.Semaphore(2), threading.Semaphore(0)
     sent = Channel(1, 0, memory, *ends, Uplink(Link(1.0, math.inf)))
     came = Channel(1, 0, memory, *ends, Uplink(Link(1.0, math.inf)))
     status, got = Status(2), np.zeros(1)
-    status.lose(1, "gone")
+    if lost:
+        status.lose(1, "gone")
     communicator = Communicator(
         0,
         2,
         outgoing={},
         incoming={1: came},
-        bells=[bell, bell],
+        bells=[SimpleNamespace(acquire=acquire)] * 2,
         status=status,
         trace=Recorder(),
         deadline=5.0,
     )
-    with patch("minidl.runtime.channel.time", SimpleNamespace(monotonic=lambda: next(clock))):
+    with patch("minidl.runtime.channel.time", SimpleNamespace(monotonic=tick)):
         Sending(sent, Outgoing(1, np.ones(1), "x"), None).advance()
         asked = ReceiveAny({1: got}, "x") if any_peer else Exchange((Incoming(1, got, "x"),))
         communicator.perform(asked)
