@@ -54,7 +54,7 @@ class Fit:
         shown: Progress,
         save: Callable[[Path, Fit], None],
     ) -> None:
-        self._job, self._strategy, self._learnt = job, strategy, learnt
+        self.learnt, self._job, self._strategy = learnt, job, strategy
         self._callbacks, self._shown, self._state = callbacks, shown, learnt.state()
         self.collector = Collector(job, strategy.name, shown, self._state, self._decide)
         self.run = Run(
@@ -73,7 +73,7 @@ class Fit:
             callback.begin()
         self._prepare()
         self._shown.stage("training")
-        with self._learnt.lent():
+        with self.learnt.lent():
             self.outcome = self._strategy.run(self._job, self._state, self.collector)
             for callback in self._callbacks:
                 callback.end(self.run)
@@ -86,7 +86,7 @@ class Fit:
             return
         self._shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
         began = time.perf_counter()
-        with self._learnt.lent():
+        with self.learnt.lent():
             _warm_up(self._job, self._state)
         if (took := time.perf_counter() - began) > 1:
             self._shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from minidl.errors import InputError
 from minidl.nn import Layer, ParameterBuffer, Shape
 from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.strategy.replica import with_loss_scale
@@ -54,6 +55,7 @@ class Learnt:
         }
         self._unknown_before = {id(parameter) for parameter in model.parameters().values()}
         self.model, self.shape, self.dtype = model, shape, dtype
+        self._lent = False
         try:
             self.buffer = model.initialise(shape, seed=seed, dtype=dtype)
             if precision is not None:
@@ -72,9 +74,19 @@ class Learnt:
         """Leave the model as if this had never been made, so that other data can be tried."""
         self.model.forget(self._unknown_before)
 
-    def reclaim(self, shape: Shape) -> None:
-        """See that the model takes samples of this shape, with the weights that it has now."""
-        self.model.build(shape)
+    def reclaim(self) -> None:
+        """Own the weights that the model has now, also where another trainer has trained it.
+
+        Raises
+        ------
+        InputError
+            If a fit is under way: the weights here are those of its beginning then.
+        """
+        if self._lent:
+            raise InputError(
+                "a fit is under way, and until its end the model's weights are not the trainer's: "
+                "a callback has Run.model() to evaluate or predict with, and Run.save()"
+            )
         self.buffer.reclaim()
 
     def state(self) -> np.ndarray:
@@ -112,9 +124,11 @@ class Learnt:
     def lent(self) -> Iterator[None]:
         """Within the block the model's parameters belong to whoever trains it."""
         values, grads = self.buffer.values, self.buffer.grads
-        for parameter in self.buffer.parameters.values():
-            parameter.value = parameter.grad = None
         try:
+            self._lent = True
+            for parameter in self.buffer.parameters.values():
+                parameter.value = parameter.grad = None
             yield
         finally:
+            self._lent = False
             self.buffer.bind(values, grads)

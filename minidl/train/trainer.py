@@ -240,14 +240,16 @@ class Trainer:
         path
             A safetensors file, replaced as a whole or not at all.
         """
+        learnt = self._existing()
         self._write(
-            Path(path), self._existing().state(), self.epoch, self.step, self.rate, self.history
+            Path(path), learnt, learnt.state(), self.epoch, self.step, self.rate, self.history
         )
 
     def _save_under_way(self, path: Path, fit: Fit) -> None:
         done = fit.collector.finished()
         self._write(
             path,
+            fit.learnt,
             done.state,
             self.epoch + done.epochs,
             self.step + done.steps,
@@ -256,9 +258,15 @@ class Trainer:
         )
 
     def _write(
-        self, path: Path, state: np.ndarray, epoch: int, step: int, rate: float, history: History
+        self,
+        path: Path,
+        learnt: Learnt,
+        state: np.ndarray,
+        epoch: int,
+        step: int,
+        rate: float,
+        history: History,
     ) -> None:
-        learnt = self._existing()
         facts = checkpoints.Facts(
             self.seed,
             self.dtype.name,
@@ -315,7 +323,8 @@ class Trainer:
         If the block fails that first time, the model is as if it had never been built.
         """
         if self._learnt is not None:
-            self._learnt.reclaim(sample_shape)
+            self._learnt.reclaim()
+            self.model.build(sample_shape)
             yield self._learnt
             return
         self._learnt = Learnt(
@@ -333,6 +342,7 @@ class Trainer:
             raise NotBuiltError(
                 "the model has no weights yet: fit, evaluate or load first, which show its input"
             )
+        self._learnt.reclaim()
         return self._learnt
 
     def _taken(self, dataset: Dataset) -> Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,33 @@ def test_an_accuracy_is_better_when_it_is_more(name: str) -> None:
     found = [record.train["accuracy"] for record in stopped.history.epochs]
     assert found[-1] <= max(found[:-1]) == found[stopping.best_epoch]
     assert all(before < after for before, after in pairwise(found[:-1]))
+
+
+@each_strategy
+def test_the_trainer_is_the_fits_until_its_end(name: str, tmp_path: Path) -> None:
+    """A callback that evaluated with the trainer took the weights away from the serial run."""
+    used, path = trainer(), tmp_path / "early.safetensors"
+    inputs = samples().inputs
+    uses: list[Callable[[], Any]] = [
+        lambda: used.evaluate(samples()),
+        lambda: used.predict(inputs),
+        used.weights,
+        lambda: used.save(path),
+        lambda: used.load(path),
+        lambda: used.fit(samples(), epochs=1, batch_size=5),
+    ]
+    refused = []
+
+    def use(run: Run) -> None:
+        run.save(path)
+        for each in uses:
+            with pytest.raises(InputError, match="a fit is under way"):
+                each()
+            refused.append(each)
+
+    used.fit(samples(), epochs=2, strategy=strategy(name), callbacks=[use], **FIT)
+    assert refused == 2 * uses
+    State.of(used).assert_equals(State.of(fitted(name, 2)))
 
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))

@@ -175,6 +175,19 @@ def test_another_trainer_goes_on_from_the_weights_of_the_model() -> None:
         np.testing.assert_array_equal(first.weights()[name], weights)
 
 
+def test_what_is_saved_are_the_weights_of_the_model(tmp_path: Path) -> None:
+    """Also if another trainer was the last to train it."""
+    first, path = trainer(), tmp_path / "first.safetensors"
+    first.fit(samples(), epochs=1, batch_size=8)
+    second = Trainer(first.model, first.task, first.optimizer, dtype=first.dtype.name)
+    second.fit(samples(), epochs=1, batch_size=8)
+    first.save(path)
+    loaded = trainer()
+    loaded.load(path)
+    for name, weights in second.weights().items():
+        np.testing.assert_array_equal(loaded.weights()[name], weights)
+
+
 def test_weights_are_copies() -> None:
     made = trainer()
     with pytest.raises(NotBuiltError):
