@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from minidl import files
 from minidl.errors import InputError
 from minidl.nn.settings import whole
 from minidl.train.run import Run, figures_of
@@ -210,7 +212,7 @@ class Log(Callback):
     ----------
     path
         ``.csv`` for a table, ``.jsonl`` for a JSON object a line. Lines are added to
-        what is there.
+        what is there, and to the table columns, if an epoch has figures that others had not.
 
     Raises
     ------
@@ -233,16 +235,29 @@ class Log(Callback):
             "samples per second": last.samples_per_second,
             "strategy": last.strategy,
         }
+        if self.path.suffix == ".csv":
+            self._add_to_table(row)
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        new = not self.path.exists() or not self.path.stat().st_size
-        with open(self.path, "a", newline="") as file:
-            if self.path.suffix == ".jsonl":
-                file.write(json.dumps(row) + "\n")
-                return
-            table = csv.DictWriter(file, list(row))
-            if new:
-                table.writeheader()
+        with open(self.path, "a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _add_to_table(self, row: dict[str, Any]) -> None:
+        rows = []
+        if self.path.exists():
+            with open(self.path, newline="") as file:
+                rows = list(csv.DictReader(file))
+        columns = list(dict.fromkeys(name for each in (*rows, row) for name in each))
+        text = io.StringIO()
+        table = csv.DictWriter(text, columns)
+        if rows and columns == list(rows[0]):
             table.writerow(row)
+            with open(self.path, "a", newline="") as file:
+                file.write(text.getvalue())
+            return
+        table.writeheader()
+        table.writerows([*rows, row])
+        files.replace(self.path, text.getvalue().encode())
 
 
 class Call(Callback):

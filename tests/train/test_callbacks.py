@@ -200,6 +200,21 @@ def test_the_log_holds_every_epoch(name: str, tmp_path: Path) -> None:
         ]
 
 
+def test_a_table_gets_columns_for_new_figures(tmp_path: Path) -> None:
+    """They stood in lines of their own length, under the names of other figures."""
+    path, made, without = tmp_path / "log.csv", trainer(), FIT | {"validation": None}
+    for settings in (without, FIT, without):
+        made.fit(samples(), epochs=2, callbacks=[Log(path)], **settings)
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == list("123456")
+    assert all(row["strategy"] == "serial" and None not in row for row in rows)
+    assert [row["validation loss"] for row in rows] == [
+        str(record.validation["loss"]) if record.validation else ""
+        for record in made.history.epochs
+    ]
+
+
 @each_strategy
 def test_a_callback_sees_the_model_of_its_epoch(name: str) -> None:
     seen = []
@@ -241,6 +256,23 @@ def test_what_a_callback_raises_ends_the_fit_after_its_epoch(name: str) -> None:
     with pytest.raises(ZeroDivisionError, match="mine"):
         failed.fit(samples(), epochs=5, strategy=strategy(name), callbacks=[fail], **FIT)
     State.of(failed).assert_equals(State.of(fitted(name, 2)))
+
+
+@each_strategy
+def test_what_the_history_has_of_the_last_fit_is_never_of_the_one_before(name: str) -> None:
+    made = fitted(name, 1, lambda run: run.stop("enough"))
+    assert made.history.trace is not None
+    made.history.seconds = 1e6
+
+    def fail(run: Run) -> None:
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        made.fit(samples(), epochs=1, strategy=strategy(name), callbacks=[fail], **FIT)
+    assert made.history.trace is None
+    assert not made.history.traffic
+    assert not made.history.stopped
+    assert made.history.seconds < 1e6
 
 
 @pytest.mark.parametrize(
