@@ -88,9 +88,9 @@ class History:
     lost
         Learners that a fit lost, and went on without if it could; see `ParameterServer`.
     traffic
-        Of the last fit: ``traffic[rank][operation]``, what the rank sent.
+        Of the last fit: ``traffic[rank][operation]``, what the rank sent; empty if it failed.
     trace
-        Of the last fit: the spans of every rank.
+        Of the last fit: the spans of every rank; None if it failed.
     seconds
         Of the last fit: all of it, starting workers included.
     stopped
@@ -192,7 +192,10 @@ class History:
 
     def _trace(self) -> Trace:
         if self.trace is None:
-            raise InputError("there is no trace: nothing has been trained in this session")
+            raise InputError(
+                "there is no trace: nothing has been trained in this session, "
+                "or the last fit failed"
+            )
         return self.trace
 
     def to_json(self) -> dict[str, Any]:

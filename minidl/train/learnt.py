@@ -48,12 +48,8 @@ class Learnt:
         optimizer: Optimizer,
         precision: MixedPrecision | None,
     ) -> None:
-        given = {
-            name: parameter.value.copy()
-            for name, parameter in model.parameters().items()
-            if parameter.initialised
-        }
-        self._unknown_before = {id(parameter) for parameter in model.parameters().values()}
+        given = {name: p.value for name, p in model.parameters().items() if p.initialised}
+        self._before = [(p, vars(p).copy()) for p in model.parameters().values()]
         self.model, self.shape, self.dtype = model, shape, dtype
         self._lent = False
         try:
@@ -72,7 +68,9 @@ class Learnt:
 
     def forget(self) -> None:
         """Leave the model as if this had never been made, so that other data can be tried."""
-        self.model.forget(self._unknown_before)
+        self.model.forget({id(parameter) for parameter, _ in self._before})
+        for parameter, attributes in self._before:
+            vars(parameter).update(attributes)
 
     def reclaim(self) -> None:
         """Own the weights that the model has now, also where another trainer has trained it.

@@ -256,7 +256,9 @@ def step_shares(history: History) -> dict[str, float]:
     """
     trace, steps = history.trace, [record.steps for record in history.epochs]
     if trace is None or not steps:
-        raise InputError("there is no trace: nothing has been trained in this session")
+        raise InputError(
+            "there is no trace: nothing has been trained in this session, or the last fit failed"
+        )
     last = np.cumsum(steps) - 1
     found = []
     for spans in trace.ranks:

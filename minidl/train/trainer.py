@@ -177,12 +177,10 @@ class Trainer:
                 self._check(part)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
             strategy.check(job)
-        began = time.perf_counter()
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
             self._carry_out(
                 Fit(job, strategy, self._existing(), hooks, shown, self._save_under_way)
             )
-        self.history.seconds = time.perf_counter() - began
         return self.history
 
     def evaluate(self, data: Data) -> dict[str, float]:
@@ -383,6 +381,8 @@ class Trainer:
 
     def _carry_out(self, fit: Fit) -> None:
         """Do a fit, and go on from its last whole epoch, or from what a callback restored."""
+        began = time.perf_counter()
+        self.history.traffic, self.history.trace = (), None
         try:
             fit.carry_out()
         finally:
@@ -390,6 +390,7 @@ class Trainer:
             self._existing().adopt(done.state if run.restored is None else run.restored)
             self.history.extend(done.history)
             self.history.stopped = run.stopped
+            self.history.seconds = time.perf_counter() - began
             if fit.outcome is not None:
                 self.history.traffic, self.history.trace = fit.outcome.traffic, fit.outcome.trace
             self.epoch += done.epochs

@@ -173,6 +173,33 @@ def test_a_first_fit_that_is_refused_leaves_other_shapes_open() -> None:
     State.of(straight).assert_equals(State.of(made))
 
 
+@pytest.mark.parametrize(
+    ("inputs", "targets", "rule"),
+    [
+        (samples().inputs, samples().targets + 9, optim.SGD(0.1)),
+        (samples().inputs[:, :1], samples().targets, optim.SGD(0.1)),
+        (
+            samples().inputs,
+            samples().targets,
+            optim.Groups(optim.SGD(0.1), groups=((("none",), optim.SGD(0.2)),)),
+        ),
+    ],
+)
+def test_a_fit_that_is_refused_leaves_the_weights_of_a_model_alone(
+    inputs: np.ndarray, targets: np.ndarray, rule: optim.Optimizer
+) -> None:
+    """Another trainer's model was left rounded to the type of the one that was refused."""
+    made = trainer(dtype="float64")
+    made.evaluate(samples())
+    before = made.weights()
+    with pytest.raises(InputError):
+        Trainer(made.model, made.task, rule, dtype="float32").fit(
+            (inputs, targets), epochs=1, batch_size=8
+        )
+    for name, weights in made.weights().items():
+        np.testing.assert_array_equal(weights, before[name], strict=True)
+
+
 @pytest.mark.usefixtures("no_process")
 def test_regression_targets_of_another_shape() -> None:
     made = Trainer(nn.Sequential(nn.Linear(3)), nn.MSE(), optim.SGD(lr=0.1))
