@@ -24,7 +24,8 @@ class BatchNorm(Layer):
     The statistics are handed in by `backward`, weighted by the piece's share of
     the global batch, so that a forward pass that is repeated counts once. As in
     PyTorch the running variance follows the unbiased estimate. A piece that
-    shows a channel only once has variance 0.
+    shows a channel only once has variance 0. If the layer stands in several places of
+    a network, running values follow the mean of what is seen there.
 
     Parameters
     ----------
@@ -48,6 +49,7 @@ class BatchNorm(Layer):
     beta: Parameter
     mean: RunningMean
     variance: RunningMean
+    _places = 1  # of the layer in its network; `initialise` counts them
 
     def __init__(
         self, momentum: float = 0.1, eps: float = 1e-5, synchronised: bool = False
@@ -81,7 +83,7 @@ class BatchNorm(Layer):
             scale = gamma / xp.sqrt(self.variance.value + self.eps)
             return x * scale + (beta - self.mean.value * scale), None
         rows = x.reshape(x.size // len(gamma), len(gamma))
-        share = len(x) / mode.batch_size
+        share = len(x) / (mode.batch_size * self._places)
         if self.synchronised and mode.total is not None:
             y, mean, inv_std, count = self._normalise_together(rows, mode.total)
             return y.reshape(x.shape), (x, mean, inv_std, share, count, mode.total)

@@ -16,7 +16,8 @@ class Dropout(Layer):
 
     The scale 1 / (1 - rate) keeps the mean, so that evaluation is the identity.
     A sample's mask is named by seed, layer, step and its index in the global
-    batch: it is the same whoever computes it, however the batch is cut.
+    batch: it is the same whoever computes it, however the batch is cut. It is the same,
+    too, wherever a network has this very layer; places that are to differ have their own.
 
     Parameters
     ----------

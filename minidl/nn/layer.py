@@ -7,6 +7,7 @@ any number of batches can be under way at once and one layer can be used twice.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -192,6 +193,16 @@ class Layer:
             prefix = f"{here}." if here else ""
             pending.extend(reversed([(prefix + name, child) for name, child in layer.children()]))
 
+    def _passed(self, within: frozenset[int] = frozenset()) -> Iterator[Layer]:
+        """This layer and all below it, each as often as it has a place of its own."""
+        yield self
+        within |= {id(self)}
+        children = [child for _, child in self.children() if id(child) not in within]
+        if type(self).children is Layer.children:  # two attributes may be names of one place
+            children = list({id(child): child for child in children}.values())
+        for child in children:
+            yield from child._passed(within)
+
     def parameters(self) -> dict[str, Parameter]:
         """All parameters by dotted name, in the order of their definition.
 
@@ -224,8 +235,9 @@ class Layer:
             If a layer cannot take such an input, or was built for another. Nothing
             that this call has built then remains.
         """
+        places = Counter(map(id, self._passed()))
         for path, layer in self.walk():
-            layer.__dict__["_path"] = path
+            layer.__dict__.update(_path=path, _places=places[id(layer)])
         before = {id(parameter) for parameter in self.parameters().values()}
         try:
             self.build(shape)

@@ -73,6 +73,38 @@ def test_running_values_follow_mean_and_unbiased_variance(momentum, steps, seed)
     assert saved is None
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        lambda a, b, c: nn.Sequential(a, nn.Tanh(), b, nn.Tanh(), c),
+        lambda a, b, c: nn.Sequential(nn.Sequential(a, nn.Tanh()), b, nn.Residual(c)),
+        lambda a, b, c: nn.Concat(a, nn.Sequential(nn.Tanh(), b), nn.Sequential(nn.ReLU(), c)),
+    ],
+)
+@given(seed=st.integers(0, 99))
+def test_running_values_of_a_layer_in_several_places_follow_the_mean_of_them(network, seed):
+    """They followed the sum: in evaluation everything was shifted, and scaled too little."""
+    x = np.random.default_rng(seed).normal(3, 5, size=(6, 3))
+    shared, apart = nn.BatchNorm(), [nn.BatchNorm() for _ in range(3)]
+    for layers in ([shared] * 3, apart):
+        model = network(*layers)
+        model.initialise((3,), dtype=np.float64)
+        train_on(model, x, split(len(x), 2))
+    for name in ("mean", "variance"):
+        expected = np.mean([getattr(each, name).grad for each in apart], axis=0)
+        np.testing.assert_allclose(getattr(shared, name).grad, expected, atol=1e-12)
+
+
+def test_running_values_in_a_block_that_stands_in_two_places():
+    x = np.random.default_rng(0).normal(3, 5, size=(6, 3))
+    norm = nn.BatchNorm()
+    block = nn.Sequential(norm)
+    model = nn.Sequential(block, block)
+    model.initialise((3,), dtype=np.float64)
+    train_on(model, x, split(len(x), 1))
+    np.testing.assert_allclose(norm.mean.grad, x.mean(axis=0) / 2)  # what comes second has mean 0
+
+
 def test_a_forward_pass_that_is_repeated_counts_once():
     layer, _ = made((3,))
     x = np.random.default_rng(0).normal(size=(5, 3))
