@@ -23,7 +23,8 @@ class Callback:
 
     All are called in the process that called `fit`, whatever the strategy, while the
     workers wait. So a callback may keep what it likes on itself, open files, and use all
-    that `Run` offers. What it raises ends the fit.
+    that `Run` offers, but not the trainer, whose weights come with the fit's end. What it
+    raises ends the fit.
 
     >>> class Patience(Callback):
     ...     def epoch(self, run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -73,10 +74,20 @@ class Run:
         return self.verdict.rate
 
     def slow(self, factor: float) -> None:
-        """Multiply all learning rates by `factor` from the next step on, in later fits too."""
-        if not factor > 0:
-            raise InputError(f"a learning rate can be multiplied by a factor above 0, not {factor}")
-        self.verdict = Verdict(self.verdict.stop, self.verdict.rate * factor)
+        """Multiply all learning rates by `factor` from the next step on, in later fits too.
+
+        Raises
+        ------
+        InputError
+            If they would not stay above 0 and finite.
+        """
+        rate = float(self.rate * factor)
+        if not 0 < rate < math.inf:
+            raise InputError(
+                f"learning rates can be multiplied by a factor above 0, not {factor}; "
+                f"they must stay above 0 and finite, and are multiplied by {self.rate:g} already"
+            )
+        self.verdict = Verdict(self.verdict.stop, rate)
 
     def stop(self, why: str) -> None:
         """End the fit after this epoch."""

@@ -175,7 +175,7 @@ def test_a_checkpoint_between_epochs_continues_to_the_same_end(name: str, tmp_pa
 
 def test_a_checkpoint_keeps_the_lowered_rate(tmp_path: Path) -> None:
     path = tmp_path / "run.safetensors"
-    fitted("serial", 2, lambda run: run.slow(0.5), Checkpoints(path))
+    fitted("serial", 2, lambda run: run.slow(np.float32(0.5)), Checkpoints(path))
     loaded = trainer()
     loaded.load(path)
     assert loaded.rate == 0.25
@@ -291,6 +291,8 @@ def test_what_the_history_has_of_the_last_fit_is_never_of_the_one_before(name: s
         (lambda: fitted("serial", 1, EarlyStopping), "a callback is a Callback or a function"),
         (lambda: fitted("serial", 1, EarlyStopping("loss")), "unknown figure 'loss'; known: "),
         (lambda: fitted("serial", 1, lambda run: run.slow(0)), "a factor above 0, not 0"),
+        (lambda: fitted("serial", 1, lambda run: run.slow(np.inf)), "not inf; .* finite"),
+        (lambda: fitted("serial", 2, lambda run: run.slow(1e-300)), "multiplied by 1e-300 already"),
     ],
 )
 def test_bad_settings_are_one_clear_error(make: Any, message: str) -> None:
