@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from minidl.errors import InputError
 
@@ -41,10 +42,11 @@ class GrowingBatch:
         for name, value in vars(self).items():
             if name == "most" and value is None:
                 continue
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
                 raise InputError(
                     f"GrowingBatch: {name} must be a whole number of at least 1, not {value!r}"
                 )
+            object.__setattr__(self, name, int(value))
 
     def __call__(self, epoch: int) -> int:
         """The batch size in an epoch, counted from 0."""

@@ -28,6 +28,13 @@ def test_sizes_grow_by_the_factor_up_to_the_most(
         assert size == (wanted if most is None or wanted <= most else max(first, most))
 
 
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    """They were refused as no whole numbers, and a factor of int64 would overflow."""
+    sizes = np.array([10, 10, 1, 10**6])
+    assert data.GrowingBatch(*sizes) == data.GrowingBatch(*sizes.tolist())
+    assert data.GrowingBatch(*sizes)(100) == 10**6
+
+
 @given(
     first=st.integers(3, 5), factor=st.integers(2, 3), every=st.integers(1, 2),
     workers=st.integers(1, 3), parts=st.sampled_from([(4,), (1, 3), (2, 2)]),
