@@ -66,6 +66,16 @@ class Learnt:
             raise
         self.slots = {name: np.zeros(self.buffer.trainable, dtype) for name in optimizer.slots}
 
+    def check(self, optimizer: Optimizer) -> None:
+        """Raise an InputError if this optimizer, which may be another by now, cannot go on."""
+        optimizer.check(self.buffer.places)
+        if tuple(optimizer.slots) != tuple(self.slots):
+            raise InputError(
+                f"{type(optimizer).__name__} remembers {optimizer.slots}, and the optimizer that "
+                f"the trainer began with {(*self.slots,)}: make another Trainer of this model, "
+                "which goes on from its weights"
+            )
+
     def forget(self) -> None:
         """Leave the model as if this had never been made, so that other data can be tried."""
         self.model.forget({id(parameter) for parameter, _ in self._before})

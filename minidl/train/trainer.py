@@ -361,7 +361,9 @@ class Trainer:
         epochs: int,
         batch_size: int | GrowingBatch,
     ) -> Job:
-        buffer = self._existing().buffer
+        learnt = self._existing()
+        learnt.check(self.optimizer)
+        buffer = learnt.buffer
         return Job(
             model=self.model,
             task=self.task,

@@ -200,6 +200,16 @@ def test_a_fit_that_is_refused_leaves_the_weights_of_a_model_alone(
         np.testing.assert_array_equal(weights, before[name], strict=True)
 
 
+def test_an_optimizer_that_remembers_something_else_cannot_go_on() -> None:
+    """It was an IndexError from within."""
+    made = trainer(optimizer=optim.SGD(0.1))
+    made.fit(samples(), epochs=1, batch_size=8)
+    before, made.optimizer = State.of(made), optim.Adam(0.01)
+    with pytest.raises(InputError, match=r"Adam remembers \('m', 'v'\).*make another Trainer"):
+        made.fit(samples(), epochs=1, batch_size=8)
+    State.of(made).assert_equals(before)
+
+
 @pytest.mark.usefixtures("no_process")
 def test_regression_targets_of_another_shape() -> None:
     made = Trainer(nn.Sequential(nn.Linear(3)), nn.MSE(), optim.SGD(lr=0.1))
