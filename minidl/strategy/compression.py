@@ -132,7 +132,7 @@ class _Rounding(Compressor):
                 match instruction:
                     case Send(peer, int(chunk)):
                         message = self._rounded(vector[cuts[chunk]], first + cuts[chunk].start)
-                        vector[cuts[chunk]] = message  # or it would know more than its peers
+                        vector[cuts[chunk]] = single(message)  # or it would know more than peers
                         outgoing.append(Outgoing(peer, message, operation))
                     case Receive(peer, int(chunk), reduce):
                         part = vector[cuts[chunk]]
@@ -141,10 +141,10 @@ class _Rounding(Compressor):
             yield Exchange((*outgoing, *(wish for wish, _, _ in incoming)))
             for wish, part, reduce in incoming:
                 if reduce:
-                    part += wish.array
+                    part += single(wish.array)
                 else:
-                    part[...] = wish.array
-        vector[...] = self._rounded(vector, first)
+                    part[...] = single(wish.array)
+        vector[...] = single(self._rounded(vector, first))
 
     def _rounded(self, part: np.ndarray, first: int) -> np.ndarray:
         """A part of the gradient in float16."""
@@ -169,6 +169,15 @@ def half(numbers: np.ndarray) -> np.ndarray:
     coarse = numbers.dtype.type(1.5 * 2.0 ** (np.finfo(numbers.dtype).nmant - 24))
     rounded = np.copysign((numbers + coarse) - coarse, numbers)
     return np.where(np.abs(numbers) < 2.0**-14, rounded, numbers).astype(np.float16)
+
+
+SINGLES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+"""All numbers of float16, by their bits."""
+
+
+def single(halves: np.ndarray) -> np.ndarray:
+    """The same as ``halves.astype(np.float32)``, which is up to eight times slower below 2⁻¹⁴."""
+    return SINGLES[halves.view(np.uint16)]
 
 
 @dataclass(frozen=True)

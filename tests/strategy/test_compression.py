@@ -22,7 +22,7 @@ from minidl.plans import ALL_REDUCES
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Float16, TopK
-from minidl.strategy.compression import half, largest
+from minidl.strategy.compression import half, largest, single
 
 U = 2.0**-11
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -129,6 +129,13 @@ def test_half_is_numpys_to_the_last_bit_without_its_slow_way(
         expected = vector.astype(np.float16)
     with np.errstate(over="ignore", under="raise"):
         assert half(vector).tobytes() == expected.tobytes()
+
+
+def test_single_is_numpys_for_every_number_of_float16() -> None:
+    numbers = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    found, expected = single(numbers[::-3]), numbers[::-3].astype(np.float32)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype and (np.signbit(found) == np.signbit(expected)).all()
 
 
 @given(vector=arrays(np.float64, st.integers(0, 30), elements=st.integers(-4, 4)), data=st.data())
