@@ -132,7 +132,7 @@ class _Rounding(Compressor):
                 match instruction:
                     case Send(peer, int(chunk)):
                         message = self._rounded(vector[cuts[chunk]], first + cuts[chunk].start)
-                        vector[cuts[chunk]] = message  # or it would know more than its peers
+                        vector[cuts[chunk]] = single(message)  # or it would know more than peers
                         outgoing.append(Outgoing(peer, message, operation))
                     case Receive(peer, int(chunk), reduce):
                         part = vector[cuts[chunk]]
@@ -141,15 +141,15 @@ class _Rounding(Compressor):
             yield Exchange((*outgoing, *(wish for wish, _, _ in incoming)))
             for wish, part, reduce in incoming:
                 if reduce:
-                    part += wish.array
+                    part += single(wish.array)
                 else:
-                    part[...] = wish.array
-        vector[...] = self._rounded(vector, first)
+                    part[...] = single(wish.array)
+        vector[...] = single(self._rounded(vector, first))
 
     def _rounded(self, part: np.ndarray, first: int) -> np.ndarray:
         """A part of the gradient in float16."""
         with np.errstate(over="ignore"):
-            message = part.astype(np.float16)
+            message = half(part)
         largest = np.finfo(np.float16).max
         advice = (
             f"which does not fit float16 (at most {largest:g}): scale the loss down, "
@@ -157,6 +157,27 @@ class _Rounding(Compressor):
         )
         self._require_finite(message, part, first, advice)
         return message
+
+
+def half(numbers: np.ndarray) -> np.ndarray:
+    """The same as ``numbers.astype(np.float16)``, up to twenty times as fast.
+
+    That takes up to 0.2 µs for each number below 2⁻¹⁴, as most gradients are, if it is rounded.
+    Here such are rounded beforehand, to the multiples of 2⁻²⁴ that float16 has there.
+    """
+    # From it to its double, numbers of this type lie 2⁻²⁴ apart: a sum with it is rounded so.
+    coarse = numbers.dtype.type(1.5 * 2.0 ** (np.finfo(numbers.dtype).nmant - 24))
+    rounded = np.copysign((numbers + coarse) - coarse, numbers)
+    return np.where(np.abs(numbers) < 2.0**-14, rounded, numbers).astype(np.float16)
+
+
+SINGLES = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+"""All numbers of float16, by their bits."""
+
+
+def single(halves: np.ndarray) -> np.ndarray:
+    """The same as ``halves.astype(np.float32)``, which is up to eight times slower below 2⁻¹⁴."""
+    return SINGLES[halves.view(np.uint16)]
 
 
 @dataclass(frozen=True)

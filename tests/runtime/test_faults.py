@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from minidl import kernels
 from minidl.errors import InputError, SharedMemoryError, WorkerError
 from minidl.runtime import (
     Exchange,
@@ -278,6 +279,20 @@ def test_later_launches_fork_from_the_same_prepared_server() -> None:
 
     first, second = (launch(Processes(), prepared).results for _ in range(2))
     assert first == second and first[0][1]
+
+
+def test_a_rank_whose_kernels_are_on_disk_finds_them_ready() -> None:
+    """What they need beside is loaded once, where ranks are forked, not by each rank anew."""
+    numbers = np.zeros(3, np.float32)
+
+    def rectified(context: RankContext) -> Program:
+        relu, before = kernels.of(numbers).relu, {*sys.modules}
+        relu(numbers)
+        return {*sys.modules} - before
+        yield
+
+    kernels.of(numbers).relu(numbers)
+    assert launch(Processes(), rectified).results == (set(),)
 
 
 def test_spawned_processes_do_the_same() -> None:

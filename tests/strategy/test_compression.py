@@ -22,7 +22,7 @@ from minidl.plans import ALL_REDUCES
 from minidl.runtime import Processes, Virtual
 from minidl.runtime.requests import RankContext
 from minidl.strategy import Float16, TopK
-from minidl.strategy.compression import largest
+from minidl.strategy.compression import half, largest, single
 
 U = 2.0**-11
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -115,6 +115,27 @@ def test_float16_where_both_add_what_the_other_sends(gradients: np.ndarray) -> N
 def test_float16_is_exact_for_small_whole_numbers(gradients: np.ndarray, algorithm: str) -> None:
     held, _, _ = reduced(Float16(), plans.all_reduce(gradients.shape[1], algorithm), gradients)
     assert (held == gradients.sum(axis=1, keepdims=True)).all()
+
+
+@given(dtype=DTYPES, data=st.data())
+def test_half_is_numpys_to_the_last_bit_without_its_slow_way(
+    dtype: type[np.floating], data: st.DataObject
+) -> None:
+    """NumPy takes long where it has to say that a number is rounded below the least normal one."""
+    width = 8 * np.dtype(dtype).itemsize
+    numbers = st.floats(width=width, allow_nan=False) | st.floats(-(2**-13), 2**-13, width=width)
+    vector = data.draw(arrays(dtype, st.integers(0, 30), elements=numbers))
+    with np.errstate(over="ignore", under="ignore"):
+        expected = vector.astype(np.float16)
+    with np.errstate(over="ignore", under="raise"):
+        assert half(vector).tobytes() == expected.tobytes()
+
+
+def test_single_is_numpys_for_every_number_of_float16() -> None:
+    numbers = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    found, expected = single(numbers[::-3]), numbers[::-3].astype(np.float32)
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == expected.dtype and (np.signbit(found) == np.signbit(expected)).all()
 
 
 @given(vector=arrays(np.float64, st.integers(0, 30), elements=st.integers(-4, 4)), data=st.data())
