@@ -406,6 +406,28 @@ def test_a_rule_that_breaks_its_word_is_an_error(extra: str, runtime: Virtual) -
             trainer.fit(train, epochs=1, batch_size=4, strategy=how)
 
 
+@dataclass(frozen=True)
+class Stubborn(plans.KSync):
+    """Applies what comes too late, too."""
+
+    def push(
+        self, state: State, learner: int, version: int, number: int = 0
+    ) -> tuple[State, Decision]:
+        after, decision = super().push(state, learner, version, number)
+        if not decision.drop:
+            return after, decision
+        after = replace(after, version=after.version + 1)
+        return after, Decision(after.version, apply=decision.drop)
+
+
+def test_what_was_cancelled_cannot_be_applied() -> None:
+    train = data.Dataset(np.ones((24, 1)), np.ones((24, 1)))
+    trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1))
+    how = ParameterServer(3, Stubborn(1), runtime=Virtual("unlimited"))
+    with pytest.raises(PlanError, match=r"applies Push\(.*\), which it has cancelled"):
+        trainer.fit(train, epochs=4, batch_size=6, strategy=how)
+
+
 @dataclass
 class ByHand:
     """A runtime in which the test drives the only learner, with weights that stay as they are."""
