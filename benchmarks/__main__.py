@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ALL = ("kernels", "steps", "throughput", "communicator", "overlap", "pipeline_bubble", "faults")
+ALL = (
+    "kernels", "steps", "throughput", "communicator", "overlap", "pipeline_bubble", "virtual_time",
+    "faults",
+)  # fmt: skip
 
 for name in sys.argv[1:] or ALL:
     if name not in ALL:

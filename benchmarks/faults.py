@@ -31,7 +31,7 @@ import numpy as np
 from multiprocess import forkserver
 
 from benchmarks.measure import machine
-from minidl import nn, optim, plans, rng
+from minidl import nn, optim, plans, rng, sim
 from minidl.errors import MinidlError
 from minidl.runtime import Outcome, Processes, Runtime
 from minidl.runtime.base import MakeProgram
@@ -68,6 +68,7 @@ DEADLINE = 3.0
 """Seconds that a rank may be silent: a stopped one is found out after these."""
 MARGIN = 20.0
 """Seconds over the deadline after which a run counts as hanging, on however busy a machine."""
+STRAGGLER = sim.Exponential(1000.0)
 RULES = (
     plans.FullySync(),
     plans.KSync(2),
@@ -234,7 +235,10 @@ def cases() -> dict[str, Case]:
 
 
 def _server(rule: plans.Rule, on_failure: Any, runtime: Runtime, servers: int = 1) -> Strategy:
-    return ParameterServer(3, rule, on_failure=on_failure, servers=servers, runtime=runtime)
+    # Learners that come at unlike times, so that some are struck asleep, and some cancelled.
+    return ParameterServer(
+        3, rule, STRAGGLER, on_failure=on_failure, servers=servers, runtime=runtime
+    )
 
 
 def _all_reduce(algorithm: str, runtime: Runtime, **settings: Any) -> Strategy:
@@ -275,13 +279,14 @@ class Result:
 
 @dataclass
 class Sweep:
-    """Draws faults from a seed, and strikes with them; every strategy and every fault in turn.
+    """Draws faults from a seed, and strikes with them; strategies, faults and moments in turn.
 
     Only what strikes whom follows from the seed: when it can depends on an undisturbed run's spans.
     """
 
     seed: int
     chosen: Mapping[str, Case] = field(default_factory=cases)
+    met: Counter[str] = field(default_factory=Counter)
     _moments: dict[str, list[tuple[int, str, float]]] = field(default_factory=dict)
 
     def run(self, runs: int) -> Iterator[Result]:
@@ -294,7 +299,8 @@ class Sweep:
                 yield strike(case, self._draw(case, what, drawn, Path(folder) / str(number)))
 
     def _draw(self, case: Case, what: str, drawn: random.Random, flag: Path) -> Fault:
-        """First a kind of moment, of those that an undisturbed run has; then whose, and which."""
+        """First a kind of moment, one of those an undisturbed run has that came up least often
+        so far, or rare kinds would never come; then whose, and which."""
         if case.name not in self._moments:
             runtime = Sabotaged()
             fit(case.make(runtime))
@@ -304,7 +310,10 @@ class Sweep:
             for rank, moment, count in self._moments[case.name]
             if (rank or not case.continues) and not (what == "raise" and moment in TIMED)
         ]
-        moment = drawn.choice(sorted({moment for _, moment, _ in found}))
+        moments = sorted({moment for _, moment, _ in found})
+        least = min(self.met[moment] for moment in moments)
+        moment = drawn.choice([each for each in moments if self.met[each] == least])
+        self.met[moment] += 1
         rank, _, count = drawn.choice([each for each in found if each[1] == moment])
         number = drawn.uniform(0, count) if moment in TIMED else drawn.randrange(int(count))
         return Fault(rank, what, moment, number, flag)

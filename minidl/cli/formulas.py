@@ -161,13 +161,16 @@ def descent_lines(seed: int) -> Iterator[Line]:
             Beside(formulas.stability_edge(staleness), edge, error=error),
         )  # fmt: skip
     stale = (0, 1, 2, 9)
+    moved, constant = (0.0, 0.5, 1.0, 2.0), 0.5
     for by, words, known in (
         ("gradient", "α₀/max(1, τ)", sum(1 / max(1, each) for each in stale) / 4),
         ("mean", "α₀/max(1, mean τ)", 1 / 3),
+        ("distance", "min(α₀, C/d²)", (1 + 1 + 1 / 2 + 1 / 8) / 4),
     ):
-        weights = optim.StalenessAware(optim.SGD(0.1), by).weights(stale, (0.0,) * 4)
-        what = f"rate by {by}, τ ≤ 9"
-        yield Line(topic, what, words, Beside(known, float(np.mean(weights))))
+        setting = constant if by == "distance" else None
+        weights = optim.StalenessAware(optim.SGD(0.1), by, setting).weights(stale, moved)
+        reach = "d ≤ 2" if by == "distance" else "τ ≤ 9"
+        yield Line(topic, f"rate by {by}, {reach}", words, Beside(known, float(np.mean(weights))))
 
 
 def collective_lines(seed: int) -> Iterator[Line]:
@@ -198,6 +201,13 @@ def collective_lines(seed: int) -> Iterator[Line]:
             topic, f"{name}: steps", plan.cost.words[0], Beside(plan.cost.steps, counted.steps)
         )
         yield Line(topic, f"{name}: bytes", plan.cost.words[2], sent)
+    for name, held in (
+        ("reduce-scatter", size), ("all-gather", size), ("all-to-all", size // ranks)
+    ):  # fmt: skip
+        seconds = predicted_seconds(COLLECTIVES[name](ranks), size, 0.0, 1e6)
+        bus = Beside(1e6, (ranks - 1) / ranks * held / seconds)
+        words = "(P−1)/P · N/t" if held == size else "(P−1)/P · N/(Pt)"
+        yield Line(topic, f"{name}: bus bandwidth", words, bus)
 
 
 def pipeline_lines(seed: int) -> Iterator[Line]:

@@ -21,13 +21,14 @@ from hypothesis import strategies as st
 from mistakes import EARLY, MISTAKES, Mistake
 from rich.console import Console
 
-from minidl import nn, optim, plans, strategy
+from minidl import data, models, nn, optim, plans, strategy
 from minidl.course import EXERCISES, Report, grade, load_plan_maker
 from minidl.errors import ExerciseError
 from minidl.plans import check_all_reduce
-from minidl.runtime import Virtual
+from minidl.runtime import Processes, Virtual
 from minidl.sim.formulas import stability_edge
 from minidl.tasks import Adversarial
+from minidl.train import Trainer
 
 ROOT = Path(__file__).parents[2]
 DRAWN = tuple(name for name in EXERCISES if name != "hw_ring")
@@ -221,6 +222,18 @@ def test_a_plan_of_neither_exercise_is_refused(tmp_path: Path) -> None:
 def test_the_students_rules_train_as_minidls(name: str, k: int, own: plans.Rule) -> None:
     module = load("hw_server")
     assert module.train(getattr(module, name)(k), epochs=1) == module.train(own, epochs=1)
+
+
+@pytest.mark.parametrize(("name", "k"), [("KBatchSync", 3), ("KAsync", 2)])
+def test_the_students_rules_serve_real_learners(name: str, k: int) -> None:
+    rule = getattr(load("hw_server"), name)(k)
+    trainer = Trainer(models.mlp((8,)), nn.CrossEntropy(), optim.SGD(0.1))
+    how = strategy.ParameterServer(2, rule, runtime=Processes(deadline=30))
+    history = trainer.fit(
+        data.digits()[0].take(slice(0, 96)), epochs=2, batch_size=32, strategy=how
+    )
+    assert {len(stale) for stale in history.staleness} == {k}
+    assert not any(map(any, history.staleness))  # with two, and k gradients an update
 
 
 @pytest.mark.parametrize(

@@ -113,10 +113,10 @@ def test_a_run_beyond_the_edge_of_stability_is_rescued(learners: int) -> None:
 
 
 def test_by_distance_rescues_it_too() -> None:
+    """It keeps the weights from growing, though near the minimum it does nothing."""
     edge = stability_edge(7) / 2
-    assert final_size(StalenessAware(SGD(1.5 * edge), "distance", 1e-3), 8) < final_size(
-        SGD(1.5 * edge), 8
-    )
+    assert final_size(SGD(1.5 * edge), 8) > 1e6
+    assert final_size(StalenessAware(SGD(1.5 * edge), "distance", 1e-3), 8) < 0.5
 
 
 @pytest.mark.parametrize(

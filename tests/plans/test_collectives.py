@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every_collective import ALL, ROOTED, options
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,28 +20,9 @@ from minidl.plans.collectives.trees import two_trees
 from minidl.plans.rendezvous import Message, count_messages, execute
 
 MOST = 17
-ALL = {**plans.ALL_REDUCES, **plans.COLLECTIVES}
-ROOTED = ("broadcast", "reduce", "scatter", "gather")
 LENGTHS = st.integers(0, 40)
 each_all_reduce = pytest.mark.parametrize("name", plans.ALL_REDUCES)
 each_collective = pytest.mark.parametrize("name", ALL)
-
-
-def options(name: str, size: int) -> list[dict[str, Any]]:
-    """Every way to call a collective for so many ranks, but for pieces, of which there are some."""
-    match name:
-        case "torus":
-            return [{"shape": (x, size // x)} for x in range(1, size + 1) if size % x == 0]
-        case "hierarchical":
-            return [{"groups": groups} for groups in range(1, size + 1)]
-        case "tree" | "double-tree":
-            return [{"pieces": pieces} for pieces in (1, 2, 3, 5)]
-        case "send/receive":
-            ends = {(0, size - 1), (size - 1, 0), (size // 2, 0)}
-            return [{"source": a, "target": b} for a, b in sorted(ends) if a != b]
-        case _ if name in ROOTED:
-            return [{"root": root} for root in range(size)]
-    return [{}]
 
 
 def every(name: str) -> Iterator[Collective]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from every_collective import ALL, options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,7 +15,6 @@ from minidl import plans
 from minidl.plans import Collective
 from minidl.runtime import Processes, RankContext, Runtime, Traffic, Virtual, collective
 
-ALL = {**plans.ALL_REDUCES, **plans.COLLECTIVES}
 each_collective = pytest.mark.parametrize("name", ALL)
 LENGTHS = st.integers(0, 60)
 few = settings(max_examples=8)  # of each of many collectives
@@ -54,15 +54,18 @@ def check(runtime: Runtime, plan: Collective, length: int, dtype: str, seed: int
 @given(
     size=st.integers(2, 8),
     length=LENGTHS,
-    dtype=st.sampled_from(["f4", "f8", "i4", "i8"]),
+    dtype=st.sampled_from(["f2", "f4", "f8", "i2", "i4", "i8", "c8"]),
     seed=st.integers(0, 99),
     unlimited=st.booleans(),
+    draw=st.data(),
 )
 def test_vectors_end_where_they_are_promised(
-    name: str, size: int, length: int, dtype: str, seed: int, unlimited: bool
+    name: str, size: int, length: int, dtype: str, seed: int, unlimited: bool, draw: st.DataObject
 ) -> None:
+    """From and to any root, on a torus of any shape, in any number of groups and pieces."""
     runtime = Virtual("unlimited", seed) if unlimited else Virtual()
-    check(runtime, ALL[name](size), length, dtype, seed)
+    chosen = draw.draw(st.sampled_from(options(name, size)))
+    check(runtime, ALL[name](size, **chosen), length, dtype, seed)
 
 
 @each_collective

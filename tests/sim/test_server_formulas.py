@@ -255,14 +255,14 @@ def test_formulas_say_when_they_know_nothing() -> None:
     assert seconds_per_update(Async(), Constant(0), 4) == 0
 
 
-@pytest.mark.parametrize("lr", [0.1, 0.5, 1.2])
-def test_the_error_floor_on_a_quadratic(lr: float) -> None:
-    """For c = 1, and K = 3 mini-batches of noise 0.7 each."""
+@pytest.mark.parametrize(("lr", "curvature"), [(0.1, 1.0), (0.5, 1.0), (1.2, 1.0), (0.5, 2.4)])
+def test_the_error_floor_on_a_quadratic(lr: float, curvature: float) -> None:
+    """Of K = 3 mini-batches of noise 0.7 each."""
     k, noise = 3, 0.7
-    w = descend(KSync(k), EXP, 5, 8000, lr=lr, noise=noise)
-    mean, error = settled_mean([w**2 / 2])
+    w = descend(KSync(k), EXP, 5, 8000, lr=lr, curvature=curvature, noise=noise)
+    mean, error = settled_mean([curvature * w**2 / 2])
     assert error < 0.1 * mean
-    assert abs(mean - error_floor(lr, 1.0, noise**2 / k)) <= 4 * error
+    assert abs(mean - error_floor(lr, curvature, noise**2 / k)) <= 4 * error
 
 
 def test_there_is_no_floor_where_descent_diverges() -> None:

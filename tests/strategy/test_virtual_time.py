@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -131,6 +131,37 @@ def test_each_update_is_the_mean_gradient_at_the_weights_that_were_given(
                 )
             weights.append(weights[-1] - 0.05 * float(np.mean(steps)))
     assert trainer.weights()["0.weight"][0, 0] == pytest.approx(weights[-1], rel=1e-9)
+
+
+class Counting(nn.Layer):
+    """The identity; counts the mini-batches it has been trained with."""
+
+    trained: ClassVar[int] = 0
+
+    def build(self, shape: nn.Shape) -> nn.Shape:
+        return shape  # or it would be tried out
+
+    def forward(self, x: nn.Array, mode: nn.Mode) -> tuple[nn.Array, Any]:
+        Counting.trained += mode.training
+        return x, None
+
+    def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
+        return dy
+
+
+@given(chosen=runs(), epochs=st.integers(1, 3))
+def test_a_run_costs_as_many_gradients_as_it_applies(
+    chosen: tuple[int, Any, sim.Law, int], epochs: int
+) -> None:
+    """And one before it begins, to warm up; none of mini-batches that are cancelled or not done."""
+    workers, rule, law, seed = chosen
+    train = data.Dataset(np.ones((2 * workers, 1)), np.ones((2 * workers, 1)))
+    trainer = Trainer(nn.Sequential(nn.Linear(1), Counting()), nn.MSE(), optim.SGD(0.1), seed=seed)
+    how = ParameterServer(workers, rule, straggler=law)
+    Counting.trained = 0
+    history = trainer.fit(train, epochs=epochs, batch_size=workers, strategy=how, clock="virtual")
+    assert Counting.trained == 1 + sum(map(len, history.staleness))
+    assert Counting.trained == 1 + len(history.steps) * rule.gradients(workers)
 
 
 def _orders(count: int, seed: int) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Collection
 
 import pytest
 
-from benchmarks.faults import FAULTS, Result, Sweep, cases
+from benchmarks.faults import BESIDE, FAULTS, Result, Sweep, cases
+from minidl.runtime.trace import KINDS
 
 SOME = ("server KAsync", "continue KBatchSync", "all-reduce torus", "pipeline gpipe")
 
@@ -35,3 +36,6 @@ def test_every_kind_of_run_ends_as_it_should_and_leaves_nothing() -> None:
     found = struck(cases(), 46, 1)
     assert {each.fault.what for each in found} == set(FAULTS)
     assert any(each.recorded for each in found)
+    # At every kind of instruction; only whether anybody was cancelled is for the clock to say.
+    moments = {*KINDS, BESIDE, "report", "heard"} - {"cancelled"}
+    assert moments <= {each.fault.moment for each in found}
