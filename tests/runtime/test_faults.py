@@ -286,6 +286,8 @@ def test_a_rank_whose_kernels_are_on_disk_finds_them_ready() -> None:
     numbers = np.zeros(3, np.float32)
 
     def rectified(context: RankContext) -> Program:
+        from minidl import kernels  # not the caller's, which other tests have had in their hands
+
         relu, before = kernels.of(numbers).relu, {*sys.modules}
         relu(numbers)
         return {*sys.modules} - before

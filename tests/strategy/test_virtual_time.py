@@ -249,7 +249,7 @@ def test_no_more_orders_of_the_data_are_kept_in_a_longer_run(clock: Any) -> None
     kept: list[int] = []
 
     def count(run: Any) -> None:
-        kept.append(sum(isinstance(each, data.Loader) for each in gc.get_objects()))
+        kept.append(sum(type(each) is data.Loader for each in gc.get_objects()))
 
     how = ParameterServer(2, plans.Async(), runtime=Virtual())
     trainer = Trainer(nn.Sequential(nn.Linear(1)), nn.MSE(), optim.SGD(0.1))
