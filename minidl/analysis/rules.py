@@ -13,7 +13,7 @@ from minidl import nn
 from minidl.analysis.receptive_field import Sight
 from minidl.errors import InputError
 from minidl.nn.parameters import Shape
-from minidl.nn.pooling import Pool2d
+from minidl.nn.pooling import GlobalPool2d, Pool2d
 from minidl.nn.windows import around
 
 
@@ -66,6 +66,8 @@ def _(layer: nn.Recurrent, given: Shape, made: Shape) -> int:
 @multiply_adds.register(nn.BatchNorm)
 @multiply_adds.register(nn.LayerNorm)
 @multiply_adds.register(nn.GroupNorm)
+@multiply_adds.register(nn.RMSNorm)
+@multiply_adds.register(nn.PReLU)
 @multiply_adds.register(nn.Embedding)  # a row is looked up, nothing is multiplied
 def _(layer: nn.Layer, given: Shape, made: Shape) -> int:
     return 0
@@ -127,6 +129,15 @@ def _(layer: Pool2d, seen: Sight, given: Shape, made: Shape) -> Sight:
 
 
 @sight.register
+def _(layer: nn.Pad2d, seen: Sight, given: Shape, made: Shape) -> Sight:
+    if seen is None:
+        return None
+    starts = (before for before, _ in layer.padding)
+    down, across = (field.behind_window(1, 1, by) for field, by in zip(seen, starts, strict=True))
+    return down, across
+
+
+@sight.register
 def _(layer: nn.PadChannels, seen: Sight, given: Shape, made: Shape) -> Sight:
     if seen is None:
         return None
@@ -147,7 +158,7 @@ def _(layer: nn.FitImage, seen: Sight, given: Shape, made: Shape) -> Sight:
 @sight.register(nn.Reshape)
 @sight.register(nn.Upsample)  # neighbours may be copies of one position: no single step joins them
 @sight.register(nn.ConvTranspose2d)  # nor here, where they may see as many positions or fewer
-@sight.register(nn.GlobalAvgPool2d)
+@sight.register(GlobalPool2d)
 def _(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
     return None
 

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from minidl.nn import init
-from minidl.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softplus, Tanh
+from minidl.nn.activations import (
+    ELU,
+    Hardswish,
+    LeakyReLU,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softplus,
+    Softsign,
+    Tanh,
+)
 from minidl.nn.adversarial import AdversarialLoss, LeastSquares, Minimax, NonSaturating
 from minidl.nn.auxiliary import AuxiliaryHeads, WithAuxiliary
 from minidl.nn.batch_norm import BatchNorm, synchronised
@@ -23,11 +35,12 @@ from minidl.nn.hinge import Hinge
 from minidl.nn.huber import Huber
 from minidl.nn.l1 import L1
 from minidl.nn.layer import EVALUATE, Layer, Mode
-from minidl.nn.layer_norm import LayerNorm
+from minidl.nn.layer_norm import LayerNorm, RMSNorm
 from minidl.nn.linear import Linear
 from minidl.nn.loss import Loss
 from minidl.nn.mse import MSE
 from minidl.nn.pad_channels import PadChannels
+from minidl.nn.padding import Pad2d
 from minidl.nn.parameters import (
     Array,
     Initialiser,
@@ -37,7 +50,14 @@ from minidl.nn.parameters import (
     Shape,
     parts_of,
 )
-from minidl.nn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from minidl.nn.pooling import (
+    AvgPool1d,
+    AvgPool2d,
+    GlobalAvgPool2d,
+    GlobalMaxPool2d,
+    MaxPool1d,
+    MaxPool2d,
+)
 from minidl.nn.pytorch import export_pytorch, import_pytorch, pytorch_tensors
 from minidl.nn.recurrent import GRU, LSTM, RNN, Recurrent, TakeLast, with_mask
 from minidl.nn.reshape import Reshape
@@ -58,6 +78,7 @@ __all__ = [
     "AdversarialLoss",
     "Array",
     "AuxiliaryHeads",
+    "AvgPool1d",
     "AvgPool2d",
     "BCEWithLogits",
     "BatchNorm",
@@ -71,7 +92,9 @@ __all__ = [
     "FitImage",
     "Flatten",
     "GlobalAvgPool2d",
+    "GlobalMaxPool2d",
     "GroupNorm",
+    "Hardswish",
     "Hinge",
     "Huber",
     "Initialiser",
@@ -81,13 +104,18 @@ __all__ = [
     "LeastSquares",
     "Linear",
     "Loss",
+    "MaxPool1d",
     "MaxPool2d",
     "Minimax",
+    "Mish",
     "Mode",
     "NonSaturating",
+    "PReLU",
+    "Pad2d",
     "PadChannels",
     "Parameter",
     "ParameterBuffer",
+    "RMSNorm",
     "ReLU",
     "Recurrent",
     "Reshape",
@@ -99,6 +127,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "Softsign",
     "TakeLast",
     "Tanh",
     "Upsample",

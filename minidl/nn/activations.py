@@ -6,9 +6,10 @@ from math import isfinite
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError
+from minidl.errors import InputError, ShapeError
+from minidl.nn.init import constant
 from minidl.nn.layer import Layer, Mode
-from minidl.nn.parameters import Array
+from minidl.nn.parameters import Array, Parameter, Shape
 
 
 class ReLU(Layer):
@@ -60,11 +61,12 @@ class ELU(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         xp = kernels.array_module(x)
         y = xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
-        return y, y if mode.training else None
+        return y, x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        y = saved
-        return kernels.array_module(y).where(y > 0, dy, dy * (y + self.alpha))
+        x, xp = saved, kernels.array_module(saved)
+        # Not y + alpha, which is 0 long before the exponential is.
+        return dy * xp.where(x > 0, 1, self.alpha * xp.exp(xp.minimum(x, 0)))
 
 
 class Tanh(Layer):
@@ -101,15 +103,97 @@ class SiLU(Layer):
 
 
 class Softplus(Layer):
-    """log(1 + exp(x)), a smooth max(0, x); its derivative is sigmoid(x).
-
-    Written as ``max(x, 0) + log(1 + exp(-|x|))``, which overflows for no x.
-    """
+    """log(1 + exp(x)), a smooth max(0, x); its derivative is sigmoid(x)."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        xp = kernels.array_module(x)
-        y = xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))
-        return y, x if mode.training else None
+        return softplus(x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         return dy * kernels.of(saved).sigmoid(saved)
+
+
+class Mish(Layer):
+    """x · tanh(softplus(x)) (Misra 2019)."""
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x * kernels.of(x).tanh(softplus(x)), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, kernel = saved, kernels.of(saved)
+        t = kernel.tanh(softplus(x))
+        return dy * (t + x * (1 - t * t) * kernel.sigmoid(x))
+
+
+class Hardswish(Layer):
+    """x · clip(x / 6 + 1/2, 0, 1), a `SiLU` without exponential (Howard et al. 2019)."""
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x * (x / 6 + 0.5).clip(0, 1), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, xp = saved, kernels.array_module(saved)
+        return dy * xp.where(abs(x) < 3, x / 3 + 0.5, x > 0)
+
+
+class Softsign(Layer):
+    """``x / (1 + |x|)``; its derivative is ``1 / (1 + |x|)²``."""
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        return x / (1 + abs(x)), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        shrunk = 1 / (1 + abs(saved))
+        return dy * shrunk * shrunk
+
+
+class PReLU(Layer):
+    """x where positive, else weight · x, with a slope that is learnt (He et al. 2015).
+
+    Parameters
+    ----------
+    per_channel
+        Whether each channel, on the last axis, has a slope of its own: then `weight` has the
+        shape (C,). If not, all share one, of shape (1,).
+    slope
+        What it is at first; finite.
+
+    Raises
+    ------
+    InputError
+        If `slope` is not finite.
+    """
+
+    weight: Parameter
+
+    def __init__(self, per_channel: bool = False, slope: float = 0.25) -> None:
+        if not isfinite(slope):
+            raise InputError(f"PReLU: slope must be finite, not {slope}")
+        self.per_channel = per_channel
+        self.slope = slope
+
+    def build(self, shape: Shape) -> Shape:
+        if self.per_channel and (not shape or shape[-1] < 1):
+            raise ShapeError(
+                f"{self.describe()} needs samples with at least one channel on the last axis, "
+                f"not of shape {shape}"
+            )
+        self.parameter("weight", shape[-1:] if self.per_channel else (1,), constant(self.slope))
+        return shape
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        w = self.weight.value
+        if self.per_channel:
+            self.expect_features(x, len(w))
+        return kernels.array_module(x).where(x > 0, x, w * x), x if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        x, w, xp = saved, self.weight.value, kernels.array_module(saved)
+        dw = kernels.wide(xp.where(x > 0, 0, dy * x))
+        self.weight.grad += dw.sum(axis=tuple(range(x.ndim - 1))) if self.per_channel else dw.sum()
+        return xp.where(x > 0, dy, dy * w)
+
+
+def softplus(x: Array) -> Array:
+    """log(1 + exp(x)), written as ``max(x, 0) + log(1 + exp(-|x|))``: it overflows for no x."""
+    xp = kernels.array_module(x)
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))

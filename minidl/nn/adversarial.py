@@ -7,6 +7,7 @@ z alone, given with its derivative.
 from __future__ import annotations
 
 from minidl import kernels
+from minidl.nn.activations import softplus
 from minidl.nn.parameters import Array
 
 Found = tuple[Array, Array]
@@ -46,10 +47,10 @@ class Minimax(AdversarialLoss):
     """
 
     def real(self, z: Array) -> Found:
-        return _softplus(-z), -self.belief(-z)
+        return softplus(-z), -self.belief(-z)
 
     def fake(self, z: Array) -> Found:
-        return _softplus(z), self.belief(z)
+        return softplus(z), self.belief(z)
 
     def generator(self, z: Array) -> Found:
         loss, derivative = self.fake(z)
@@ -88,8 +89,3 @@ class LeastSquares(AdversarialLoss):
 
     def belief(self, z: Array) -> Array:
         return kernels.array_module(z).clip(z, 0, 1)
-
-
-def _softplus(z: Array) -> Array:
-    xp = kernels.array_module(z)
-    return xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z)))

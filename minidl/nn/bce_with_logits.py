@@ -16,14 +16,17 @@ class BCEWithLogits(Loss):
     """-t log p - (1 - t) log(1 - p), where p is the sigmoid of the network's outputs.
 
     Outputs and targets have one shape (N, ...); targets are probabilities, from 0
-    to 1. The loss is written as ``max(z, 0) - z t + log(1 + exp(-|z|))``, which
-    overflows for no z. Its metric is ``"accuracy"``.
+    to 1. The loss is written as ``|z| q + log(1 + exp(-|z|))``, where q is 1 - t for
+    positive z and t for negative, which overflows for no z. Its metric is
+    ``"accuracy"``.
     """
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
         z, t = outputs, xp.asarray(targets, dtype=outputs.dtype)
-        losses = xp.maximum(z, 0) - z * t + xp.log1p(xp.exp(-xp.abs(z)))
+        size, against = xp.abs(z), xp.where(z > 0, 1 - t, t)
+        # Certainty, |z| = inf, costs nothing where it is right: then nothing is against it.
+        losses = xp.where(against != 0, size, 0) * against + xp.log1p(xp.exp(-size))
         return mean_per_sample(losses), (z, t)
 
     def backward(self, dlosses: Array, saved: Any) -> Array:

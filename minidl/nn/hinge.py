@@ -25,7 +25,9 @@ class Hinge(Loss):
         labels = targets[..., None].astype(np.int64)
         of_label = xp.take_along_axis(outputs, labels, axis=-1)
         others = xp.arange(outputs.shape[-1]) != labels
-        margins = xp.where(others, xp.maximum(1 - of_label + outputs, 0), 0)
+        level = xp.isinf(outputs) & (outputs == of_label)  # inf - inf; counts nothing in PyTorch
+        margins = 1 - xp.where(level, 0, of_label) + xp.where(level, -1, outputs)
+        margins = xp.where(others, xp.maximum(margins, 0), 0)
         return mean_per_sample(margins), (margins > 0, others)
 
     def backward(self, dlosses: Array, saved: Any) -> Array:

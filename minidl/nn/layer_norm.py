@@ -1,9 +1,10 @@
-"""Layer normalisation (Ba et al. 2016)."""
+"""Layer normalisation (Ba et al. 2016), and by the root mean square (Zhang and Sennrich 2019)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from minidl import kernels
 from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
@@ -35,11 +36,7 @@ class LayerNorm(Layer):
         self.eps = checked_eps("LayerNorm", eps)
 
     def build(self, shape: Shape) -> Shape:
-        if not shape or shape[-1] < 1:
-            raise ShapeError(
-                f"{self.describe()} needs samples with at least one feature on the last axis, "
-                f"not of shape {shape}"
-            )
+        require_features(self, shape)
         self.parameter("gamma", shape[-1:], init.ones)
         self.parameter("beta", shape[-1:], init.zeros)
         return shape
@@ -56,3 +53,60 @@ class LayerNorm(Layer):
         self.gamma.grad += (dy * normal).sum(axis=others)
         self.beta.grad += dy.sum(axis=others)
         return standardise_gradient(dy * self.gamma.value, normal, inv_std, (-1,))
+
+
+class RMSNorm(Layer):
+    """The last axis of (N, ..., D) divided by its root mean square, and scaled.
+
+    The learnt scale `gamma` has the shape (D,). Unlike `LayerNorm` it neither takes the mean
+    away nor adds a shift.
+
+    Parameters
+    ----------
+    eps
+        Added to the mean square; positive. By default as in PyTorch for float32.
+
+    Raises
+    ------
+    InputError
+        If it is not.
+
+    References
+    ----------
+    Zhang and Sennrich, "Root mean square layer normalization", 2019.
+    """
+
+    gamma: Parameter
+
+    def __init__(self, eps: float = 2**-23) -> None:
+        self.eps = checked_eps("RMSNorm", eps)
+
+    def build(self, shape: Shape) -> Shape:
+        require_features(self, shape)
+        self.parameter("gamma", shape[-1:], init.ones)
+        return shape
+
+    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        gamma, wide = self.gamma.value, kernels.wide(x)
+        self.expect_features(x, len(gamma))
+        mean_square = (wide * wide).mean(axis=-1, keepdims=True)
+        inv_rms = 1 / kernels.array_module(x).sqrt(mean_square + self.eps)
+        normal = (wide * inv_rms).astype(x.dtype, copy=False)
+        return gamma * normal, (normal, inv_rms) if mode.training else None
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        normal, inv_rms = saved
+        self.gamma.grad += (dy * normal).sum(axis=tuple(range(dy.ndim - 1)))
+        d = kernels.wide(dy * self.gamma.value)
+        # The root mean square depends on x too: so dx has no part along x.
+        dx = inv_rms * (d - normal * (d * normal).mean(axis=-1, keepdims=True))
+        return dx.astype(dy.dtype, copy=False)
+
+
+def require_features(layer: Layer, shape: Shape) -> None:
+    """Raise a ShapeError unless samples of this shape have something on their last axis."""
+    if not shape or shape[-1] < 1:
+        raise ShapeError(
+            f"{layer.describe()} needs samples with at least one feature on the last axis, "
+            f"not of shape {shape}"
+        )

@@ -24,20 +24,39 @@ def checked_padding(name: str, value: int | Padding) -> Padding:
 
 
 def around(
-    padding: Padding, shape: Shape, size: Pair, stride: Pair, dilation: Pair = (1, 1)
+    padding: Padding,
+    shape: Shape,
+    size: Pair,
+    stride: Pair,
+    dilation: Pair = (1, 1),
+    ceil_mode: bool = False,
 ) -> tuple[Pair, Pair]:
     """Cells on either side of an image, and those added at its lower and right end beyond them.
 
-    The latter are 0 or 1, and only for "same" where an odd number of cells is needed, as
-    TensorFlow has it. Parameters as for `positions`.
+    The latter are 0 or 1 for "same", where an odd number of cells is needed, as TensorFlow
+    has it, and as many as `ceil_mode` asks for. Parameters as for `positions`.
     """
-    if padding != "same" or len(shape) != 3:
+    if len(shape) != 3 or not (padding == "same" or ceil_mode):
         return (0, 0) if padding == "same" else padding, (0, 0)
+    if padding != "same":
+        axes = zip(shape[:2], size, stride, padding, dilation, strict=True)
+        more_down, more_across = (_to_last_window(*axis) for axis in axes)
+        return padding, (more_down, more_across)
     down, across = [
         max(0, (-(-length // step) - 1) * step + d * (k - 1) + 1 - length)
         for length, k, step, d in zip(shape[:2], size, stride, dilation, strict=True)
     ]
     return (down // 2, across // 2), (down % 2, across % 2)
+
+
+def _to_last_window(length: int, size: int, stride: int, padding: int, dilation: int) -> int:
+    """Cells that a last window lacks behind the padding; 0 if there is none such.
+
+    As PyTorch has it, it must start before the padding at the end, which is all it would see.
+    """
+    rest = length + 2 * padding - dilation * (size - 1) - 1
+    start = -(-rest // stride) * stride
+    return start - rest if 0 <= start < length + padding else 0
 
 
 def extended(x: Array, further: Pair, value: float = 0) -> Array:
@@ -51,7 +70,13 @@ def extended(x: Array, further: Pair, value: float = 0) -> Array:
 
 
 def positions(
-    layer: Layer, shape: Shape, size: Pair, stride: Pair, padding: Padding, dilation: Pair = (1, 1)
+    layer: Layer,
+    shape: Shape,
+    size: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair = (1, 1),
+    ceil_mode: bool = False,
 ) -> Pair:
     """At how many places, down and across, a window fits on an image.
 
@@ -63,6 +88,9 @@ def positions(
         The image's shape, (H, W, C).
     size, stride, padding, dilation
         The window's, each (vertical, horizontal); the padding may be "same".
+    ceil_mode
+        Whether a last window counts that goes over the end of the image and its padding, but
+        starts before that padding.
 
     Raises
     ------
@@ -74,7 +102,7 @@ def positions(
             f"{layer.describe()} needs images of shape (height, width, channels), not {shape}"
         )
     spans = [d * (k - 1) + 1 for k, d in zip(size, dilation, strict=True)]
-    sides, further = around(padding, shape, size, stride, dilation)
+    sides, further = around(padding, shape, size, stride, dilation, ceil_mode)
     rooms = [length + 2 * p + f for length, p, f in zip(shape[:2], sides, further, strict=True)]
     if spans[0] > rooms[0] or spans[1] > rooms[1]:
         raise ShapeError(

@@ -28,7 +28,7 @@ def windows(draw: st.DrawFn) -> nn.Layer:
     size, stride = draw(sizes), draw(steps)
     if draw(st.booleans()):
         padding = tuple(draw(st.integers(0, k // 2)) for k in size)
-        return nn.AvgPool2d(size, stride, padding)
+        return nn.AvgPool2d(size, stride, padding, draw(st.booleans()), draw(st.booleans()))
     padding = draw(st.tuples(st.integers(0, 3), st.integers(0, 3)) | st.just("same"))
     return nn.Conv2d(2, size, stride, padding, draw(steps))
 
@@ -47,6 +47,7 @@ blocks = st.one_of(
         lambda a, b: nn.Concat(same_size(a), nn.Sequential(same_size(b), nn.ReLU())), odd, odd
     ),
     st.builds(lambda stride: nn.PadChannels(9, stride), st.integers(1, 2)),
+    st.builds(nn.Pad2d, st.tuples(steps, steps)),
 )
 
 

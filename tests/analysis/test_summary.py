@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl import kernels, models, nn
-from minidl.analysis import multiply_adds, sight, summary
+from minidl.analysis import Field, multiply_adds, sight, summary
 from minidl.errors import InputError, ShapeError
 
 PUBLISHED = {
@@ -234,3 +234,16 @@ def test_a_decoder_costs_its_own_steps_and_an_encoder_its_own():
     ]
     assert not network.parameters()
     assert counted.parameters == len(network.initialise((read + written,)))
+
+
+def test_norms_and_slopes_cost_nothing_and_padding_and_pooling_change_the_image():
+    network = nn.Sequential(
+        nn.Pad2d(((1, 0), (2, 2))), nn.MaxPool2d(2, ceil_mode=True), nn.RMSNorm(), nn.PReLU(),
+        nn.PReLU(per_channel=True), nn.GlobalMaxPool2d(),
+    )  # fmt: skip
+    found = summary(network, (6, 5, 3))
+    assert [row.shape for row in found.rows] == [(7, 9, 3), *[(4, 5, 3)] * 4, (3,)]
+    assert [row.parameters for row in found.rows] == [0, 0, 3, 1, 3, 0]
+    assert found.multiply_adds == 0
+    assert found.rows[1].fields == (Field(2, 2, -0.5), Field(2, 2, -1.5))
+    assert found.rows[-1].fields is None

@@ -18,13 +18,16 @@ ALL = {
     "LeakyReLU": nn.LeakyReLU(),
     "ELU": nn.ELU(),
     "GELU": nn.GELU(),
+    "Hardswish": nn.Hardswish(),
+    "Mish": nn.Mish(),
     "SiLU": nn.SiLU(),
     "Softplus": nn.Softplus(),
+    "Softsign": nn.Softsign(),
     "Tanh": nn.Tanh(),
     "Sigmoid": nn.Sigmoid(),
     "Softmax": nn.Softmax(),
 }
-LIKE_RELU = ["ReLU", "ELU", "GELU", "SiLU", "Softplus"]
+LIKE_RELU = ["ReLU", "ELU", "GELU", "Hardswish", "Mish", "SiLU", "Softplus"]
 dtypes = st.sampled_from([np.float32, np.float64])
 
 
@@ -108,3 +111,23 @@ def test_a_softmax_of_nothing_is_refused(shape):
 def test_a_bad_alpha_is_refused(alpha):
     with pytest.raises(InputError, match="alpha must be positive and finite"):
         nn.ELU(alpha)
+
+
+@pytest.mark.parametrize("slope", [math.inf, math.nan])
+def test_a_bad_first_slope_is_refused(slope):
+    with pytest.raises(InputError, match="PReLU: slope must be finite"):
+        nn.PReLU(slope=slope)
+
+
+@given(n=st.integers(1, 3), c=st.integers(1, 3), slope=st.floats(-1, 1), per_channel=st.booleans())
+def test_a_prelu_begins_as_a_leaky_relu(n, c, slope, per_channel):
+    layer, x = nn.PReLU(per_channel, slope), np.random.default_rng(n).normal(size=(n, 2, c))
+    layer.initialise(x.shape[1:], dtype=np.float64)
+    assert layer.weight.shape == ((c,) if per_channel else (1,))
+    expected, _ = nn.LeakyReLU(slope).forward(x, nn.EVALUATE)
+    np.testing.assert_allclose(layer.forward(x, nn.EVALUATE)[0], expected)
+
+
+def test_slopes_of_channels_need_channels():
+    with pytest.raises(ShapeError, match="at least one channel"):
+        nn.PReLU(per_channel=True).build(())

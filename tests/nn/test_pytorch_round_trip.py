@@ -79,6 +79,22 @@ def test_what_is_imported_computes_the_same_here_and_goes_back_as_it_came(path, 
             torch.testing.assert_close(after[name] + after[second], before[name] + before[second])
 
 
+def test_what_is_pooled_is_flattened_channels_first(path):
+    """PyTorch pools sequences (N, C, T), so a weight behind them sees another order."""
+    generator = np.random.default_rng(0)
+    model = nn.Sequential(nn.MaxPool1d(2, ceil_mode=True), nn.Flatten(), nn.Linear(2))
+    buffer = model.initialise((5, 3), dtype=np.float64)
+    buffer.values[...] = generator.normal(size=len(buffer))
+    nn.export_pytorch(model, path)
+    t = torch.nn
+    other = t.Sequential(t.MaxPool1d(2, ceil_mode=True), t.Flatten(), t.Linear(9, 2)).double()
+    other.load_state_dict(files.load_file(path))
+    x = generator.normal(size=(4, 5, 3))
+    y, _ = model.forward(x, nn.EVALUATE)
+    expected = other(torch.tensor(x.swapaxes(1, 2).copy())).detach().numpy()
+    np.testing.assert_allclose(y, expected, atol=1e-12)
+
+
 def test_lenet5_under_the_names_of_a_network_that_fits_no_images(path):
     """Ours has one layer more, in front: so every other is called by the number before."""
     model = models.lenet5()

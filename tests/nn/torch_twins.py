@@ -50,20 +50,22 @@ def images(draw: st.DrawFn) -> Twins:
     """A convolution, perhaps a norm, and a vector that is weighed behind a `Flatten`."""
     h, w, c, o, width = (draw(some) for _ in range(5))
     bias, norm, after, out = draw(flags), draw(st.integers(0, 2)), draw(flags), draw(some)
-    norms = ([], [nn.BatchNorm()], [nn.GroupNorm(o)])[norm]
+    norms, each = ([], [nn.BatchNorm()], [nn.GroupNorm(o)])[norm], draw(flags)
     behind = [nn.BatchNorm()] if after else []
     flat = h * w * o
     model = nn.Sequential(
-        nn.Conv2d(o, 3, padding=1, bias=bias), *norms, nn.Tanh(), nn.Sequential(nn.Flatten()),
-        *behind, nn.Dropout(0.2), nn.Linear(width, bias=bias), nn.Tanh(), nn.Linear(out),
+        nn.Pad2d(1), nn.Conv2d(o, 3, bias=bias), *norms, nn.PReLU(each),
+        nn.Sequential(nn.Flatten()), *behind, nn.Dropout(0.2), nn.Linear(width, bias=bias),
+        nn.Tanh(), nn.Linear(out),
     )  # fmt: skip
 
     def other(torch: Any) -> list[Any]:
         t = torch.nn
         return [
-            t.Conv2d(c, o, 3, padding=1, bias=bias),
+            t.ZeroPad2d(1), t.Conv2d(c, o, 3, bias=bias),
             *([], [t.BatchNorm2d(o)], [t.GroupNorm(o, o)])[norm],
-            t.Tanh(), t.Sequential(t.Flatten()), *([t.BatchNorm1d(flat)] if after else []),
+            t.PReLU(o if each else 1), t.Sequential(t.Flatten()),
+            *([t.BatchNorm1d(flat)] if after else []),
             t.Dropout(0.2), t.Linear(flat, width, bias=bias), t.Tanh(), t.Linear(width, out),
         ]  # fmt: skip
 
@@ -79,7 +81,7 @@ def generators(draw: st.DrawFn) -> Twins:
     model = nn.Sequential(
         nn.Linear(size), *([nn.BatchNorm()] if norm else []), nn.Tanh(), nn.Reshape(h, w, c),
         nn.Conv2d(o, 1), nn.Reshape(h * w * o), nn.Linear(size), nn.Reshape(h, w, c),
-        nn.Flatten(), nn.LayerNorm(), nn.Linear(1),
+        nn.Flatten(), nn.LayerNorm(), nn.RMSNorm(), nn.PReLU(True), nn.Linear(1),
     )  # fmt: skip
 
     def other(torch: Any) -> list[Any]:
@@ -87,7 +89,8 @@ def generators(draw: st.DrawFn) -> Twins:
         return [
             t.Linear(d, size), *([t.BatchNorm1d(size)] if norm else []), t.Tanh(),
             t.Unflatten(1, (c, h, w)), t.Conv2d(c, o, 1), t.Flatten(), t.Linear(h * w * o, size),
-            t.Unflatten(1, (c, h, w)), t.Flatten(), t.LayerNorm(size), t.Linear(size, 1),
+            t.Unflatten(1, (c, h, w)), t.Flatten(), t.LayerNorm(size),
+            t.RMSNorm(size, 2**-23), t.PReLU(size), t.Linear(size, 1),
         ]  # fmt: skip
 
     return Twins(model, (d,), other)
@@ -127,7 +130,7 @@ def convolutions(draw: st.DrawFn) -> Twins:
     model = nn.Sequential(
         nn.Linear(c), nn.Flatten(), nn.Linear(steps * c), nn.Reshape(steps, c),
         nn.Conv1d(o * groups, 3, padding=1, bias=bias, groups=1), nn.GroupNorm(o),
-        nn.Conv1d(2 * groups, 1, groups=groups), nn.Tanh(), nn.Flatten(),
+        nn.MaxPool1d(3, 1, 1), nn.Conv1d(2 * groups, 1, groups=groups), nn.Tanh(), nn.Flatten(),
         nn.Linear(h * w * groups), nn.Reshape(h, w, groups),
         nn.Conv2d(2 * groups, 3, padding=1, bias=bias, groups=groups), nn.BatchNorm(),
         nn.ConvTranspose2d(o, (2, 3), 2, bias=bias), nn.Flatten(), nn.Linear(1),
@@ -138,7 +141,8 @@ def convolutions(draw: st.DrawFn) -> Twins:
         return [
             t.Linear(2, c), t.Flatten(), t.Linear(steps * c, steps * c), t.Unflatten(1, (c, steps)),
             t.Conv1d(c, o * groups, 3, padding=1, bias=bias), t.GroupNorm(o, o * groups),
-            t.Conv1d(o * groups, 2 * groups, 1, groups=groups), t.Tanh(), t.Flatten(),
+            t.MaxPool1d(3, 1, 1), t.Conv1d(o * groups, 2 * groups, 1, groups=groups), t.Tanh(),
+            t.Flatten(),
             t.Linear(steps * 2 * groups, h * w * groups), t.Unflatten(1, (groups, h, w)),
             t.Conv2d(groups, 2 * groups, 3, padding=1, bias=bias, groups=groups),
             t.BatchNorm2d(2 * groups), t.ConvTranspose2d(2 * groups, o, (2, 3), 2, bias=bias),

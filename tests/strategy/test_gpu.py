@@ -24,14 +24,15 @@ CASES: dict[str, Case] = {
     "dense": (
         lambda: nn.Sequential(
             nn.Linear(5), nn.LayerNorm(), nn.GELU(), nn.Dropout(0.3), nn.Linear(5), nn.ELU(),
-            nn.Linear(3),
-        ), (4,), nn.CrossEntropy(0.1), optim.Clipped(optim.Adam(1e-3), norm=0.5),
+            nn.RMSNorm(), nn.PReLU(True), nn.Mish(), nn.Hardswish(), nn.Softsign(), nn.Linear(3),
+        ), (4,), nn.CrossEntropy(0.1, weight=(1, 2, 3)), optim.Clipped(optim.Adam(1e-3), norm=0.5),
     ),
     "images": (
         lambda: nn.Sequential(
-            nn.Conv2d(4, 3, padding=1), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Pad2d(1, "reflect"), nn.Conv2d(4, 3), nn.BatchNorm(), nn.ReLU(), nn.MaxPool2d(2),
             nn.Residual(nn.Conv2d(4, 3, padding=1, groups=2)), nn.GroupNorm(2), nn.SiLU(),
-            nn.ConvTranspose2d(3, 2, 2), nn.AvgPool2d(2), nn.GlobalAvgPool2d(), nn.Linear(3),
+            nn.ConvTranspose2d(3, 2, 2), nn.AvgPool2d(2, 2, 1, True, False), nn.Pad2d(1),
+            nn.Concat(nn.GlobalAvgPool2d(), nn.GlobalMaxPool2d()), nn.Linear(3),
         ), (6, 6, 2), nn.Hinge(), optim.SGD(0.01, momentum=0.9, nesterov=True),
     ),
     "tokens": (

@@ -13,6 +13,7 @@ from rows import OneLayer, Row, Twin
 
 from minidl import nn
 from minidl.errors import ShapeError
+from minidl.nn.padding import MODES
 
 few, some = st.integers(0, 3), st.integers(1, 4)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -26,6 +27,7 @@ def shapes(draw: st.DrawFn) -> tuple[int, ...]:
 
 
 sequences = st.tuples(st.integers(1, 3), st.integers(1, 3))
+sequences_to_pool = st.tuples(st.integers(1, 7), st.integers(1, 3))
 images = st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(1, 3))
 
 Drawn = Callable[[st.DrawFn], tuple[nn.Layer, tuple[int, ...], Twin]]
@@ -77,13 +79,24 @@ ACTIVATIONS = [
         [nn.LeakyReLU(0.1), nn.LeakyReLU(-0.5)],
         lambda t, x, own: t.nn.functional.leaky_relu(x, own.slope),
     ),
+    elementwise([nn.Hardswish()], lambda t, x, own: t.nn.functional.hardswish(x)),
+    elementwise([nn.Mish()], lambda t, x, own: t.nn.functional.mish(x)),
     elementwise([nn.ReLU()], lambda t, x, own: t.relu(x)),
     elementwise([nn.SiLU()], lambda t, x, own: t.nn.functional.silu(x)),
     elementwise([nn.Sigmoid()], lambda t, x, own: t.sigmoid(x)),
     elementwise([nn.Softmax()], lambda t, x, own: t.softmax(x, -1)),
     elementwise([nn.Softplus()], lambda t, x, own: t.nn.functional.softplus(x)),
+    elementwise([nn.Softsign()], lambda t, x, own: t.nn.functional.softsign(x)),
     elementwise([nn.Tanh()], lambda t, x, own: t.tanh(x)),
 ]
+
+
+@row(nn.PReLU)
+def prelu(draw):
+    def twin(torch, x, p):
+        return torch.nn.functional.prelu(x.movedim(-1, 1), p["weight"]).movedim(1, -1)
+
+    return nn.PReLU(draw(st.booleans())), draw(shapes()), twin
 
 
 @row(nn.Linear)
@@ -161,20 +174,43 @@ def conv_transpose2d(draw):
     return layer, (min(height, 4), min(width, 4), channels), twin
 
 
-def pooling(kind: type[Any], name: str, value: float) -> Row:
+def pooling(kind: type[Any], name: str, axes: int) -> Row:
+    """The row of a pooling layer over so many axes: ``torch.nn.functional.name``."""
+    averages = issubclass(kind, nn.AvgPool2d)
+
     @row(kind)
     def made(draw):
-        size, stride = draw(pairs), draw(pairs)
+        size, stride = draw(pairs)[:axes], draw(pairs)[:axes]
         half = tuple(draw(st.integers(0, side // 2)) for side in size)
-        padding = draw(st.sampled_from([half, "same"]))
+        padding, ceil_mode = draw(st.sampled_from([half, "same"])), draw(st.booleans())
+        settings = {"ceil_mode": ceil_mode} if padding != "same" else {}
+        if averages:
+            settings["count_include_pad"] = draw(st.booleans())
+        layer = kind(*(a if a == "same" or axes == 2 else a[0] for a in (size, stride, padding)),
+                     **{"ceil_mode": ceil_mode} | settings)  # fmt: skip
 
         def twin(torch, x, p):
-            padded = surrounded(torch, x, size, stride, (1, 1), padding, value)
-            return last(getattr(torch.nn.functional, name)(padded, size, stride))
+            pool = getattr(torch.nn.functional, name)
+            if padding != "same":
+                return last(pool(first(x), size, stride, half, **settings))
+            value = 0.0 if averages else -np.inf
+            around = (size, stride, (1,) * axes, padding, value)
+            y = pool(surrounded(torch, x, *around), size, stride)
+            if averages and not layer.count_include_pad:
+                y = y / pool(surrounded(torch, torch.ones_like(x), *around), size, stride)
+            return last(y)
 
-        return kind(size, stride, padding), draw(images), twin
+        return layer, draw(images if axes == 2 else sequences_to_pool), twin
 
     return made
+
+
+@row(nn.GlobalMaxPool2d)
+def global_max_pool2d(draw):
+    def twin(torch, x, p):
+        return torch.nn.functional.adaptive_max_pool2d(first(x), 1).flatten(1)
+
+    return nn.GlobalMaxPool2d(), draw(images), twin
 
 
 @row(nn.GlobalAvgPool2d)
@@ -218,6 +254,16 @@ def layer_norm(draw):
 
     def twin(torch, x, p):
         return torch.nn.functional.layer_norm(x, x.shape[-1:], p["gamma"], p["beta"], layer.eps)
+
+    return layer, draw(shapes()), twin
+
+
+@row(nn.RMSNorm)
+def rms_norm(draw):
+    layer = nn.RMSNorm(draw(eps))
+
+    def twin(torch, x, p):
+        return torch.nn.functional.rms_norm(x, x.shape[-1:], p["gamma"], layer.eps)
 
     return layer, draw(shapes()), twin
 
@@ -286,6 +332,19 @@ def fit_image(draw):
         return last(torch.nn.functional.pad(larger, border))
 
     return nn.FitImage(size), draw(images), twin
+
+
+@row(nn.Pad2d)
+def pad2d(draw):
+    mode, shape, value = draw(st.sampled_from(MODES)), draw(images), draw(st.integers(-1, 1))
+    most = [side - 1 if mode == "reflect" else 3 for side in shape[:2]]
+    ends = tuple(tuple(draw(st.integers(0, by)) for _ in range(2)) for by in most)
+
+    def twin(torch, x, p):
+        constant = {"value": float(value)} if mode == "constant" else {}
+        return last(torch.nn.functional.pad(first(x), (*ends[1], *ends[0]), mode, **constant))
+
+    return nn.Pad2d(ends, mode, value), shape, twin
 
 
 @row(nn.PadChannels)
@@ -387,9 +446,11 @@ def auxiliary_heads(draw):
 
 LAYERS = [
     linear, conv1d, conv2d, conv_transpose2d, embedding,
-    pooling(nn.MaxPool2d, "max_pool2d", -np.inf), pooling(nn.AvgPool2d, "avg_pool2d", 0.0),
-    global_avg_pool2d, batch_norm, synchronised_batch_norm, layer_norm, group_norm, dropout,
-    *ACTIVATIONS, *map(recurrent, (nn.RNN, nn.GRU, nn.LSTM)), take_last,
-    flatten, reshape, upsample, fit_image, pad_channels,
+    pooling(nn.MaxPool2d, "max_pool2d", 2), pooling(nn.AvgPool2d, "avg_pool2d", 2),
+    pooling(nn.MaxPool1d, "max_pool1d", 1), pooling(nn.AvgPool1d, "avg_pool1d", 1),
+    global_max_pool2d, global_avg_pool2d,
+    batch_norm, synchronised_batch_norm, layer_norm, rms_norm, group_norm, dropout,
+    *ACTIVATIONS, prelu, *map(recurrent, (nn.RNN, nn.GRU, nn.LSTM)), take_last,
+    flatten, reshape, upsample, fit_image, pad2d, pad_channels,
     sequential, residual, concat, auxiliary_heads,
 ]  # fmt: skip

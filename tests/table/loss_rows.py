@@ -21,7 +21,7 @@ SHAPES = st.tuples(
 LossTwin = Callable[[Any, Any, Any, Any], Any]
 
 
-def row(losses: list[nn.Loss], targets: str, twin: LossTwin) -> Row:
+def row(losses: list[nn.Loss], targets: str, twin: LossTwin, name: str = "") -> Row:
     """The row of a loss with some settings: ``twin(torch.nn.functional, z, t, loss)``."""
 
     @st.composite
@@ -38,17 +38,21 @@ def row(losses: list[nn.Loss], targets: str, twin: LossTwin) -> Row:
             t = generator.uniform(size=shape)
         else:
             t = z - away_from_ties(generator, shape)
+        if getattr(loss, "weight", None):
+            weight = generator.choice([0.25, 0.5, 1, 3], shape[-1])
+            loss = nn.CrossEntropy(loss.label_smoothing, loss.ignore_index, weight)
         if isinstance(loss, nn.WithAuxiliary):
             loss = nn.WithAuxiliary(loss.loss, shape[-1], loss.weights)
             z = np.concatenate((z, z[::-1] / 2, -z), axis=-1)
         return OneLoss(loss, z, t, lambda torch, z, t: twin(torch.nn.functional, z, t, loss))
 
-    return Row(type(losses[0]), drawn())
+    return Row(type(losses[0]), drawn(), name)
 
 
 def cross_entropy(f: Any, z: Any, t: Any, own: Any) -> Any:
     ignored = -100 if own.ignore_index is None else own.ignore_index
     settings = {
+        "weight": None if own.weight is None else z.new_tensor(own.weight),
         "label_smoothing": own.label_smoothing,
         "ignore_index": ignored,
         "reduction": "none",
@@ -70,9 +74,19 @@ def hinge(f: Any, z: Any, t: Any, own: Any) -> Any:
 
 LOSSES = [
     row(
-        [nn.CrossEntropy(), nn.CrossEntropy(0.1), nn.CrossEntropy(0.1, -100)],
+        [
+            nn.CrossEntropy(),
+            nn.CrossEntropy(0.1),
+            nn.CrossEntropy(0.1, -100),
+        ],
         "labels",
         cross_entropy,
+    ),
+    row(
+        [nn.CrossEntropy(weight=[1]), nn.CrossEntropy(0.1, -100, [1])],  # drawn for the classes
+        "labels",
+        cross_entropy,
+        "CrossEntropy(weight=...)",
     ),
     row([nn.Hinge()], "labels", hinge),
     row(

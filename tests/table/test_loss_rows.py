@@ -12,6 +12,7 @@ from rows import STRATEGIES, OneLoss, Row
 from trained import Layout, case_of, check_equal, layouts
 
 from minidl import kernels, nn
+from minidl.runtime import Virtual
 
 each_row = pytest.mark.parametrize("row", LOSSES, ids=lambda row: row.title)
 seeds = st.integers(0, 999)
@@ -114,3 +115,14 @@ def test_strategies(row: Row, name, data, layout: Layout, seed):
         layers.append(nn.Linear(one.outputs.shape[-1]))
     with kernels.using("reference"):
         check_equal(case_of(layers, inputs, targets, loss), name, layout)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_class_weights_mean_the_same_whoever_has_which_labels(name):
+    """No slice of a batch divides by the weights of its own labels: the mean is over samples."""
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(13, 3)), generator.integers(0, 3, 13)
+    layers = [nn.Linear(4), nn.Tanh(), nn.Linear(3)]
+    loss = nn.CrossEntropy(0.1, weight=[0.1, 1, 5])
+    with kernels.using("reference"):
+        check_equal(case_of(layers, inputs, labels, loss), name, Layout(3, Virtual()))

@@ -57,10 +57,18 @@ LAYERS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 2, 2), (2, 2, 2)),
     "MaxPool2d": (lambda: nn.MaxPool2d(2), (4, 4, 2)),
     "AvgPool2d": (lambda: nn.AvgPool2d(2), (4, 4, 2)),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2, 2, 1, True, False), (4, 2)),
+    "GlobalMaxPool2d": (nn.GlobalMaxPool2d, (4, 4, 2)),
+    "Pad2d": (lambda: nn.Pad2d(1, "reflect"), (4, 4, 2)),
     "BatchNorm": (nn.BatchNorm, (4,)),
     "LayerNorm": (nn.LayerNorm, (4,)),
     "GroupNorm": (lambda: nn.GroupNorm(2), (4, 4, 2)),
+    "RMSNorm": (nn.RMSNorm, (4,)),
     "ReLU": (nn.ReLU, (4,)),
+    "PReLU": (lambda: nn.PReLU(per_channel=True), (4,)),
+    "Hardswish": (nn.Hardswish, (4,)),
+    "Mish": (nn.Mish, (4,)),
+    "Softsign": (nn.Softsign, (4,)),
     "GELU": (nn.GELU, (4,)),
     "SiLU": (nn.SiLU, (4,)),
     "ELU": (nn.ELU, (4,)),
@@ -95,7 +103,9 @@ def test_each_layer_in_half_precision_is_the_layer_but_for_rounding(name: str, c
         np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.02)
 
 
-@pytest.mark.parametrize("make", [nn.LayerNorm, lambda: nn.GroupNorm(2), nn.BatchNorm, nn.GELU])
+@pytest.mark.parametrize(
+    "make", [nn.LayerNorm, nn.RMSNorm, lambda: nn.GroupNorm(2), nn.BatchNorm, nn.GELU]
+)
 def test_squares_beyond_half_precision_do_no_harm(make: Any) -> None:
     """The square of 1000 is infinite in float16; what norms make of it is not."""
     x = 1000 * rng.stream(0, "large").normal(size=(5, 4)).astype(np.float16)

@@ -213,8 +213,9 @@ def _softmax_cross_entropy(
             all_z += logits[row, c] - top
         for c in range(logits.shape[1]):
             probabilities[row, c] /= total
-        of_label = logits[row, labels[row]] - top
-        mixed = (one - smoothing) * of_label + smoothing * (all_z / classes)
+        mixed = (one - smoothing) * (logits[row, labels[row]] - top)
+        if smoothing > 0:  # else it would be 0 * -inf where a class is masked
+            mixed += smoothing * (all_z / classes)
         losses[row] = np.log(total) - mixed
 
 

@@ -29,7 +29,9 @@ def softmax_cross_entropy(logits: Array, labels: Array, smoothing: float) -> tup
     xp = array_module(logits)
     z = logits - logits.max(axis=1, keepdims=True)
     logs = z - xp.log(xp.exp(z).sum(axis=1, keepdims=True))
-    losses = -(_targets(logits, labels, smoothing) * logs).sum(axis=1)
+    wanted = _targets(logits, labels, smoothing)
+    # A class that is not wanted may have a logit of -inf: 0 times its logarithm counts as 0.
+    losses = -(wanted * xp.where(wanted > 0, logs, 0)).sum(axis=1)
     return losses, xp.exp(logs)
 
 

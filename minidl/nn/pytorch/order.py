@@ -12,15 +12,17 @@ from itertools import pairwise
 from math import prod
 
 from minidl.errors import InputError
+from minidl.nn.activations import PReLU
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.flatten import Flatten
 from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import Layer
-from minidl.nn.layer_norm import LayerNorm
+from minidl.nn.layer_norm import LayerNorm, RMSNorm
 from minidl.nn.linear import Linear
 from minidl.nn.parameters import Parameter, Shape
+from minidl.nn.pooling import Pool1d
 from minidl.nn.recurrent import Recurrent
 from minidl.nn.reshape import Reshape
 from minidl.nn.sequential import Sequential
@@ -90,7 +92,7 @@ def _images(chain: list[Layer]) -> list[Shape | None]:
 def _firsts(chain: list[Layer]) -> Iterator[tuple[bool, bool]]:
     """Whether PyTorch has channels before positions on either side of each layer.
 
-    Near a convolution, that is; elsewhere a sample (T, D) is a sequence, there as here.
+    Near a convolution or pooling, that is; elsewhere a sample (T, D) is a sequence, there as here.
     """
     first = [False] * (len(chain) + 1)
     for here, layer in enumerate(chain):
@@ -121,12 +123,13 @@ def _image(shape: Shape, channels_first: bool) -> Shape | None:
 
 
 def _convolves(layer: Layer) -> bool:
-    return any(isinstance(part, Conv2d | ConvTranspose2d) for _, part in layer.walk())
+    kinds = Conv2d | ConvTranspose2d | Pool1d
+    return any(isinstance(part, kinds) for _, part in layer.walk())
 
 
 def _keeps_axes(layer: Layer) -> bool:
     own = any(isinstance(attribute, Parameter) for attribute in vars(layer).values())
-    return isinstance(layer, BatchNorm | GroupNorm) or not (
+    return isinstance(layer, BatchNorm | GroupNorm | PReLU) or not (
         own or any(layer.children()) or isinstance(layer, Flatten | Reshape)
     )
 
@@ -135,13 +138,14 @@ def _keeps_order(layer: Layer) -> bool:
     if isinstance(layer, Flatten | Reshape):
         return len(layer.given) == 1 and isinstance(layer, Flatten)
     own = any(isinstance(attribute, Parameter) for attribute in vars(layer).values())
-    return isinstance(layer, BatchNorm | LayerNorm) or not (own or any(layer.children()))
+    known = BatchNorm | LayerNorm | RMSNorm | PReLU
+    return isinstance(layer, known) or not (own or any(layer.children()))
 
 
 def _lost(layer: Layer, what: str) -> InputError:
     return InputError(
         f"{layer.describe()} {what}, which PyTorch holds channels first, in another order; that "
-        "can be followed only within a Sequential, through Linear, BatchNorm, LayerNorm and "
+        "can be followed only within a Sequential, through Linear, PReLU, BatchNorm, "
         "layers without parameters"
     )
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
+from minidl.nn.activations import PReLU
 from minidl.nn.batch_norm import BatchNorm
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.conv_transpose2d import ConvTranspose2d
 from minidl.nn.embedding import Embedding
 from minidl.nn.group_norm import GroupNorm
 from minidl.nn.layer import Layer
-from minidl.nn.layer_norm import LayerNorm
+from minidl.nn.layer_norm import LayerNorm, RMSNorm
 from minidl.nn.linear import Linear
 from minidl.nn.parameters import Array, Parameter, Shape
 from minidl.nn.recurrent import Recurrent
@@ -119,6 +120,16 @@ def _(layer: ConvTranspose2d, given: Shape | None, made: Shape | None) -> dict[s
 @pytorch_tensors.register(GroupNorm)
 def _(layer: LayerNorm | GroupNorm, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
     return {"weight": _vector(layer.gamma, given), "bias": _vector(layer.beta, given)}
+
+
+@pytorch_tensors.register
+def _(layer: RMSNorm, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
+    return {"weight": _vector(layer.gamma, given)}
+
+
+@pytorch_tensors.register
+def _(layer: PReLU, given: Shape | None, made: Shape | None) -> dict[str, Tensor]:
+    return {"weight": _vector(layer.weight, given if layer.per_channel else None)}
 
 
 @pytorch_tensors.register
