@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CANDIDATES := python3 python3.13 python3.12 python3.11
 
-.PHONY: help demo test table lint docs bench clean
+.PHONY: help demo test table lint docs bench gpu clean
 
 help:
 	@echo "make demo    train one CNN under every strategy and compare them"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    build the documentation into docs/_build/html"
 	@echo "make bench   measure minidl, beside PyTorch where .venv has it"
+	@echo "make gpu     check and measure minidl on this machine's GPU; writes docs/gpu.md"
 	@echo "make clean   remove .venv and everything that was built"
 
 demo: .venv/.core
@@ -39,6 +40,14 @@ docs: .venv/.docs
 
 bench: .venv/.core
 	$(PYTHON) -m benchmarks
+
+# The system's own Python where that has CuPy already, else .venv with the extra `gpu`.
+gpu:
+	@if python3 -c 'import cupy' 2>/dev/null; then \
+	  python3 -m benchmarks.gpu docs/gpu.md; \
+	else \
+	  $(MAKE) .venv/.gpu && $(PYTHON) -m benchmarks.gpu docs/gpu.md; \
+	fi
 
 clean:
 	rm -rf .venv build dist docs/_build docs/jupyter_execute .hypothesis
@@ -70,6 +79,11 @@ clean:
 	@echo "Installing minidl and what its tests need into .venv"
 	@$(INSTALL) --editable '.[test]'
 	@touch $@ .venv/.core
+
+.venv/.gpu: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing minidl, its tests and CuPy with CUDA's libraries into .venv"
+	@$(INSTALL) --editable '.[test,gpu]'
+	@touch $@ .venv/.core .venv/.test
 
 .venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing minidl and what its documentation needs into .venv"

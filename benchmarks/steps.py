@@ -37,36 +37,39 @@ CASES: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...], int]] = {
 
 
 def ours(
-    make: Callable[[], nn.Sequential], shape: tuple[int, ...], batch: int
+    make: Callable[[], nn.Sequential], shape: tuple[int, ...], batch: int, xp: Any = np
 ) -> Callable[[], object]:
-    """One step of ours, as `Serial` does it."""
+    """One step of ours, as `Serial` does it, on arrays of `xp`: NumPy or CuPy."""
     model, loss, optimizer = make(), nn.CrossEntropy(), optim.SGD(lr=0.01, momentum=0.9)
-    buffer = model.initialise(shape)
-    slots = {name: np.zeros(buffer.trainable, np.float32) for name in optimizer.slots}
-    x, labels = _data(model, shape, batch)
-    upstream = np.full(batch, 1 / batch, np.float32)
+    initial = model.initialise(shape).values
+    buffer = nn.ParameterBuffer(model.parameters(), np.float32, xp)
+    buffer.values[...] = xp.asarray(initial)
+    slots = {name: xp.zeros(buffer.trainable, np.float32) for name in optimizer.slots}
+    x, labels = map(xp.asarray, _data(model, shape, batch))
+    upstream = xp.full(batch, 1 / batch, np.float32)
 
     def step() -> None:
         outputs, saved = model.forward(x, nn.Mode(training=True, batch_size=batch))
         _, loss_saved = loss.forward(outputs, labels)
         model.accumulate(loss.backward(upstream, loss_saved), saved)
-        optimizer.step(buffer.values, buffer.grads, slots, 0)
+        learnt = slice(buffer.trainable)
+        optimizer.step(buffer.values[learnt], buffer.grads[learnt], slots, 0)
         buffer.grads[...] = 0
 
     return step
 
 
 def theirs(
-    make: Callable[[], nn.Sequential], shape: tuple[int, ...], batch: int
+    make: Callable[[], nn.Sequential], shape: tuple[int, ...], batch: int, device: str = "cpu"
 ) -> Callable[[], object]:
-    """The same step in PyTorch, on its own layout of images."""
+    """The same step in PyTorch, on its own layout of images; `device` is ``cpu`` or ``cuda``."""
     import torch
 
     model = make()
     model.initialise(shape)
-    twin = _twin(model, shape)
+    twin = _twin(model, shape).to(device)
     optimizer = torch.optim.SGD(twin.parameters(), lr=0.01, momentum=0.9)
-    x, labels = (torch.from_numpy(array) for array in _data(model, shape, batch))
+    x, labels = (torch.from_numpy(array).to(device) for array in _data(model, shape, batch))
     if x.ndim == 4:
         x = x.permute(0, 3, 1, 2).contiguous()
 
