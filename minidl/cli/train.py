@@ -52,6 +52,7 @@ def run(options: Options) -> None:
     if options.as_json:
         result = asdict(history.last()) | {
             "total_seconds": history.seconds,
+            "preparation_seconds": history.preparation,
             "bytes_sent": history.bytes_sent(),
             "written": written,
         }
@@ -103,4 +104,7 @@ def _printer(quiet: bool) -> Callable[[str], None]:
 def _line(history: History) -> str:
     figures = history.last().validation or {}
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    return f"test: {text}; {history.seconds:.1f} s in all"
+    return (
+        f"test: {text}; {history.seconds:.1f} s of training, "
+        f"{history.preparation:.1f} s of preparation"
+    )
