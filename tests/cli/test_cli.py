@@ -180,7 +180,9 @@ def test_train_tells_what_it_does() -> None:
     )
     assert result.exit_code == 0, result.output
     assert re.search(r"serial +epoch 2/2 +loss \d.*accuracy \d.*samples/s", result.stderr)
-    assert re.search(r"test: loss \d.*, accuracy \d.*; \d.* s of training, \d.* s of preparation", result.stdout)
+    assert re.search(
+        r"test: loss \d.*, accuracy \d.*; \d.* s of training, \d.* s of preparation", result.stdout
+    )
     assert "saved run" in result.stdout
 
 
