@@ -109,12 +109,12 @@ class Fit:
 
 
 def has_not_learnt(collector: Collector) -> bool:
-    """Whether the loss has risen above that of a fit's first step, and ends no lower than it."""
+    """Whether the loss rose to twice that of a fit's first step, and ends no lower than it."""
     if not collector.records or not collector.steps:
         return False
-    first = collector.steps[min(collector.steps)].get("loss", math.nan)
-    losses = [record.train.get("loss", math.nan) for record in collector.records]
-    return max(losses) > 1.02 * first and losses[-1] > 0.98 * first
+    losses = [collector.steps[step].get("loss", math.nan) for step in sorted(collector.steps)]
+    first, last = losses[0], collector.records[-1].train.get("loss", math.nan)
+    return max(losses) > 2 * first and last > 0.98 * first
 
 
 def staleness_advice(collector: Collector) -> str:
