@@ -109,12 +109,13 @@ class Fit:
 
 
 def has_not_learnt(collector: Collector) -> bool:
-    """Whether the loss rose to twice that of a fit's first step, and ends no lower than it."""
-    if not collector.records or not collector.steps:
+    """Whether an epoch's loss rose far above that of the first batch, and the last is no better."""
+    if not collector.records:
         return False
-    losses = [collector.steps[step].get("loss", math.nan) for step in sorted(collector.steps)]
-    first, last = losses[0], collector.records[-1].train.get("loss", math.nan)
-    return max(losses) > 2 * first and last > 0.98 * first
+    batch = sorted(collector.steps)[: math.ceil(collector.job.pace)]  # the steps that it took
+    first = np.mean([collector.steps[step].get("loss", math.nan) for step in batch])
+    epochs = [record.train.get("loss", math.nan) for record in collector.records]
+    return bool(max(epochs) > 1.5 * first and epochs[-1] > 0.98 * first)
 
 
 def staleness_advice(collector: Collector) -> str:
