@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import data, models, optim
-from minidl.cli.train import require_place
+from minidl.cli.places import fresh, require_place
 from minidl.data import Dataset
 from minidl.nn import CrossEntropy
 from minidl.plans import Collective, ring_all_reduce
@@ -106,7 +106,8 @@ def compare(
     *,
     plan: Path | None,
     seed: int,
-    out: Path,
+    out: Path | None,
+    force: bool,
     quiet: bool,
 ) -> Comparison:
     """Train under every strategy; see ``minidl compare --help``."""
@@ -124,7 +125,9 @@ def compare(
         RingAllReduce(workers, plan=maker),
         Pipeline(workers),
     ]
-    require_place(out / "curves.png")
+    out = fresh(Path("compared")) if out is None else out
+    for name in ("curves.png", "timeline.png"):
+        require_place(out / name, force=force)
     sent = {  # a strategy that would be refused is refused now
         strategy.name: _trainer(seed, "float32").expected_bytes(train, epochs, batch_size, strategy)
         for strategy in strategies

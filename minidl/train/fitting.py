@@ -94,7 +94,7 @@ class Fit:
         """Compile kernels, if the strategy computes with them, where somebody sees how long."""
         if self._strategy.device != "cpu":
             return
-        self._shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
+        self._shown.stage("compiling kernels (once)")
         began = time.perf_counter()
         with self.learnt.lent():
             _warm_up(self._job, self._state)

@@ -349,5 +349,5 @@ def test_summary_refuses_what_cannot_be_counted() -> None:
     assert "at most 32×32" in refused("summary", "lenet5", "--input", "224x224x3")
     assert "one network" in refused("summary", "all", "--input", "32x32x3")
     assert "one network" in refused("summary", "all", "--classes", "3")
-    assert "may end in" in refused("summary", "lenet5", "--plot", "picture.doc")
+    assert "must end in" in refused("summary", "lenet5", "--plot", "picture.doc")
     assert "batch must be" in refused("summary", "mlp", "--batch", "0")
