@@ -21,6 +21,7 @@ help:
 
 demo: .venv/.core
 	.venv/bin/minidl compare digits
+	@echo "Next: source .venv/bin/activate, after which minidl is found; or type .venv/bin/minidl"
 
 test: .venv/.test
 	$(PYTHON) -m pytest $(PYTEST_ARGS)

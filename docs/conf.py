@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
+
+from sphinx.application import Sphinx
 
 import minidl
 
@@ -60,7 +64,19 @@ CHAPTERS = (
     "stragglers",
     "training",
 )
-PAGES = ("index", *CHAPTERS, "coverage", "architecture")
+PAGES = ("index", "install", *CHAPTERS, "coverage", "architecture")
 html_sidebars: dict[str, list[str]] = {page: [] for page in (*PAGES, "experiments/*")}
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app: Sphinx) -> None:
+    """Say on the terminal which page is read: each runs its code, and all take minutes."""
+    began, pages = time.perf_counter(), iter(range(1, 1000))
+
+    def say(app: Sphinx, docname: str, source: list[str]) -> None:
+        seconds = time.perf_counter() - began
+        number = f"{next(pages)}/{len(app.env.found_docs)}"
+        print(f"{seconds:5.0f} s  page {number:>7}  {docname}", file=sys.stderr, flush=True)
+
+    app.connect("source-read", say)

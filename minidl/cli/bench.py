@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minidl import data, models, plans, strategy
+from minidl.cli.places import require_picture
 from minidl.cli.recipes.optimizers import optimizer
-from minidl.cli.train import require_picture
 from minidl.errors import InputError, unknown_name
 from minidl.nn import CrossEntropy
 from minidl.runtime.machine import Machine
@@ -53,6 +53,7 @@ class Options:
     overlap: bool
     seed: int
     plot: Path | None
+    force: bool
     as_json: bool
 
 
@@ -115,7 +116,7 @@ def _check(options: Options, counts: list[int]) -> None:
     if options.algorithm is not None:
         for count in counts:
             plans.all_reduce(count, options.algorithm)
-    require_picture(options.plot)
+    require_picture(options.plot, force=options.force)
 
 
 def _counts(text: str) -> list[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import data, models, optim
-from minidl.cli.train import require_place
+from minidl.cli.places import fresh, require_place
 from minidl.data import Dataset
 from minidl.nn import CrossEntropy
 from minidl.plans import Collective, ring_all_reduce
@@ -44,7 +44,9 @@ class Row:
     drift
         The same at the end of the float32 runs.
     seconds
-        For the whole fit, starting workers and evaluating included.
+        Of training and evaluating.
+    preparation
+        Seconds before that: compiling or loading kernels, starting workers.
     samples_per_second
         While training.
     ranks
@@ -61,6 +63,7 @@ class Row:
     difference: float
     drift: float
     seconds: float
+    preparation: float
     samples_per_second: float
     ranks: tuple[str, ...]
     bytes_measured: tuple[int, ...]
@@ -103,7 +106,8 @@ def compare(
     *,
     plan: Path | None,
     seed: int,
-    out: Path,
+    out: Path | None,
+    force: bool,
     quiet: bool,
 ) -> Comparison:
     """Train under every strategy; see ``minidl compare --help``."""
@@ -121,7 +125,9 @@ def compare(
         RingAllReduce(workers, plan=maker),
         Pipeline(workers),
     ]
-    require_place(out / "curves.png")
+    out = fresh(Path("compared")) if out is None else out
+    for name in ("curves.png", "timeline.png"):
+        require_place(out / name, force=force)
     sent = {  # a strategy that would be refused is refused now
         strategy.name: _trainer(seed, "float32").expected_bytes(train, epochs, batch_size, strategy)
         for strategy in strategies
@@ -159,6 +165,7 @@ def compare(
                 _difference(exact["serial"], exact[strategy.name]),
                 _difference(weights["serial"], weights[strategy.name]),
                 history.seconds,
+                history.preparation,
                 float(np.median([record.samples_per_second for record in history.epochs])),
                 () if history.trace is None else history.trace.names,
                 history.bytes_sent(list(expected)),
@@ -215,7 +222,8 @@ def show(comparison: Comparison) -> None:
         "test\naccuracy",
         "|Δw|\nexact",
         "|Δw|\nfloat32",
-        "\nseconds",
+        "start\ns",
+        "train\ns",
         "samples\n/s",
         "MB sent\ncounted",
         "\nformula",
@@ -228,6 +236,7 @@ def show(comparison: Comparison) -> None:
             f"{row.accuracy:.2%}",
             f"{row.difference:.1e} {verdict}",
             f"{row.drift:.1e}",
+            f"{row.preparation:.1f}",
             f"{row.seconds:.1f}",
             f"{row.samples_per_second:,.0f}",
             "",
@@ -235,7 +244,7 @@ def show(comparison: Comparison) -> None:
         )
         for name, measured, expected in _by_kind(row):
             table.add_row(
-                f"[dim]  {name}[/dim]", *[""] * 5, f"{measured / 1e6:.2f}", f"{expected / 1e6:.2f}"
+                f"[dim] {name}[/dim]", *[""] * 6, f"{measured / 1e6:.2f}", f"{expected / 1e6:.2f}"
             )
     console = Console()
     console.print(
@@ -248,6 +257,7 @@ def show(comparison: Comparison) -> None:
         f"|Δw| exact: largest difference of a weight from serial after {CHECKED_STEPS} steps",
         f"  in float64; up to {ROUNDING:.0e} is rounding.",
         "|Δw| float32: the same after the whole run in float32; rounding has grown.",
+        "start: compiling or loading kernels, starting workers. train: the rest of the fit.",
         "MB sent: by each rank in the whole run. Formula for a step, N the model's size:",
         *(f"  {row.strategy}: {row.formula}" for row in comparison.rows if row.formula),
     ]

@@ -8,16 +8,35 @@ from typing import Annotated
 
 import typer
 
-from minidl.cli.options import BatchSize, Epochs, Json, Seed, Workers, explained
+import minidl
+from minidl.cli.options import BatchSize, Epochs, Force, Json, Seed, Workers, explained
 from minidl.cli.studies import bench, simulate
 
 app = typer.Typer(
     help="Train networks on one process or many, compare the ways, and grade homework.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"minidl {minidl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def minidl_(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Train networks on one process or many, compare the ways, and grade homework."""
+
 
 app.add_typer(simulate, name="simulate")
 app.add_typer(bench, name="bench")
@@ -83,8 +102,12 @@ def train(
     trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder for a GAN's pictures.", show_default="the task's name"),
+        typer.Option(
+            help="The folder for a GAN's pictures.",
+            show_default="the task's name, with a number if it exists",
+        ),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train a network.
@@ -98,7 +121,7 @@ def train(
         command.run(
             Options(
                 task, model, strategy, workers, servers, epochs, batch_size, optimizer, lr, seed,
-                resume, save, plot, timeline, trace, out, as_json,
+                resume, save, plot, timeline, trace, out, force, as_json,
             )
         )  # fmt: skip
 
@@ -114,7 +137,14 @@ def compare(
         typer.Option(help="A Python file with your own ring_all_reduce or torus_all_reduce."),
     ] = None,
     seed: Seed = 0,
-    out: Annotated[Path, typer.Option(help="The folder for the pictures.")] = Path("compared"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder for the pictures.",
+            show_default="compared, with a number if it exists",
+        ),
+    ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Train one network under every strategy and compare the results.
@@ -127,7 +157,15 @@ def compare(
 
     with explained():
         comparison = command.compare(
-            dataset, workers, epochs, batch_size, plan=plan, seed=seed, out=out, quiet=as_json
+            dataset,
+            workers,
+            epochs,
+            batch_size,
+            plan=plan,
+            seed=seed,
+            out=out,
+            force=force,
+            quiet=as_json,
         )
     if as_json:
         typer.echo(comparison.to_json())
@@ -156,6 +194,7 @@ def summary(
         Path | None,
         typer.Option(help="Save a picture: each layer's memory, or all networks' costs."),
     ] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Count a network: sizes, parameters, multiply-adds, activations, receptive fields.
@@ -167,7 +206,7 @@ def summary(
     from minidl.cli import summary as command
 
     with explained():
-        command.run(model, shape, batch, classes, plot=plot, as_json=as_json)
+        command.run(model, shape, batch, classes, plot=plot, force=force, as_json=as_json)
 
 
 @app.command()
@@ -203,7 +242,9 @@ def grade(
 
 @app.command()
 def doctor(
-    clear: Annotated[bool, typer.Option(help="Remove leftover shared-memory segments.")] = False,
+    clear: Annotated[
+        bool, typer.Option("--clear", metavar="", help="Remove leftover shared-memory segments.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look at this machine: cores, threads, shared memory, GPU, leftovers of crashed runs."""

@@ -14,7 +14,12 @@ Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipel
 Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", "-b", help="Samples for each update.")]
 Seed = Annotated[int, typer.Option(help="Decides weights, order of samples and dropout.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+Force = Annotated[
+    bool, typer.Option("--force", metavar="", help="Replace files that exist already.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print the result as JSON, and nothing else.")
+]
 
 
 @contextmanager

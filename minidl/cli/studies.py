@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from minidl.cli.options import Json, explained
+from minidl.cli.options import Force, Json, explained
 
 simulate = typer.Typer(
     help="Formulas of servers and collectives beside what is simulated or counted.",
@@ -116,10 +116,11 @@ def bench_scaling(
         ),
     ] = None,
     overlap: Annotated[
-        bool, typer.Option("--overlap", help="Sum gradients beside the backward pass.")
+        bool, typer.Option("--overlap", metavar="", help="Sum gradients beside the backward pass.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the first round; the next has the next.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Save a picture.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Speedup, efficiency, communication and time to accuracy, for P workers.
@@ -132,6 +133,7 @@ def bench_scaling(
         command.scaling(
             command.Options(
                 dataset, model, strategy, algorithm, workers, mode, batch_size, target, epochs,
-                repeats, optimizer, lr, threads, link, overlap, seed, plot, as_json,
+                repeats, optimizer, lr, threads, link, overlap, seed, plot, force,
+                as_json,
             )
         )  # fmt: skip

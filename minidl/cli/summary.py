@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from minidl import models
 from minidl.analysis import Field, Row, Summary, summary
+from minidl.cli.places import require_picture
 from minidl.errors import InputError
 from minidl.nn import Shape
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+SEEN = ("field", "jump", "centre")
+"""The columns that tell what a layer sees; they go first where there is little room."""
 
 
 def run(
@@ -19,9 +27,11 @@ def run(
     classes: int | None,
     *,
     plot: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Count and show one network or all; see ``minidl summary --help``."""
+    require_picture(plot, force=force)
     if model == "all":
         counted = count_all(shape, batch, classes)
         if plot is not None:
@@ -84,12 +94,43 @@ def parse_shape(text: str) -> Shape:
 def show(model: str, counted: Summary) -> None:
     """Print the table, its totals, and what the columns mean."""
     from rich.console import Console
+
+    console = Console()
+    # What does not fit a narrow terminal is left out as a whole: a name cut in pieces helps nobody.
+    unlimited = console.options.update(width=1000)
+    for left_out in (SEEN[:0], SEEN[1:], SEEN):
+        table = _table(counted, left_out)
+        if console.measure(table, options=unlimited).maximum <= console.width:
+            break
+    samples = "1 sample" if counted.batch == 1 else f"{counted.batch} samples"
+    console.print(f"\n[bold]{model}[/bold] for {samples} of {_times(counted.input_shape)}\n",
+                  highlight=False)  # fmt: skip
+    console.print(table)
+    console.print(
+        "\nmultiply-adds: of one forward pass, products with weights only; MB: the layer's output "
+        f"in {counted.dtype}.\nfield: pixels of the input that a position depends on; jump: from "
+        "one position's field to the next; centre: of the first position's field, from the "
+        "middle of pixel 0.",
+        style="dim",
+        highlight=False,
+    )
+    if left_out:
+        console.print(
+            f"{', '.join(left_out)}: left out, for the terminal is {console.width} columns wide.",
+            style="dim",
+            highlight=False,
+        )
+
+
+def _table(counted: Summary, left_out: Sequence[str]) -> Table:
+    """The layers and the total, without some of the columns of `SEEN`."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 0, 0, 1), header_style="bold")
-    table.add_column("layer", overflow="fold")
+    table.add_column("layer", no_wrap=True)
     table.add_column("type", no_wrap=True)
-    for heading in ("output", "parameters", "multiply-\nadds", "MB", "field", "jump", "centre"):
+    seen = [name for name in SEEN if name not in left_out]
+    for heading in ("output", "parameters", "multiply-\nadds", "MB", *seen):
         table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
     for row in counted.rows:
         table.add_row(
@@ -99,7 +140,7 @@ def show(model: str, counted: Summary) -> None:
             f"{row.parameters:,}" if row.parameters else "",
             _short(row.multiply_adds),
             f"{row.activation_bytes / 1e6:.3f}",
-            *_seen(row),
+            *_seen(row)[: len(seen)],
         )
     table.add_section()
     table.add_row(
@@ -110,19 +151,7 @@ def show(model: str, counted: Summary) -> None:
         _short(counted.multiply_adds),
         f"{counted.activation_bytes / 1e6:.3f}",
     )
-    samples = "1 sample" if counted.batch == 1 else f"{counted.batch} samples"
-    console = Console()
-    console.print(f"\n[bold]{model}[/bold] for {samples} of {_times(counted.input_shape)}\n",
-                  highlight=False)  # fmt: skip
-    console.print(table)
-    console.print(
-        "\nmultiply-adds: of one forward pass, products with weights only; MB: the layer's output "
-        f"in {counted.dtype}.\nfield: pixels of the input that a position depends on; jump: from "
-        "one position's field to the next;\ncentre: of the first position's field, from the "
-        "middle of pixel 0.",
-        style="dim",
-        highlight=False,
-    )
+    return table
 
 
 def show_all(counted: Mapping[str, Summary]) -> None:

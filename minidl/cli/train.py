@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 from minidl import strategy
 from minidl.cli import recipes
+from minidl.cli.places import require_picture, require_place
 from minidl.cli.recipes import Options
 from minidl.errors import InputError
 from minidl.train import History, Trainer
-
-_PICTURES = (".png", ".pdf", ".svg", ".jpg")
 
 
 def run(options: Options) -> None:
@@ -52,6 +49,7 @@ def run(options: Options) -> None:
     if options.as_json:
         result = asdict(history.last()) | {
             "total_seconds": history.seconds,
+            "preparation_seconds": history.preparation,
             "bytes_sent": history.bytes_sent(),
             "written": written,
         }
@@ -69,28 +67,13 @@ def _workers(options: Options) -> int:
 
 def _require_places(options: Options) -> None:
     """Refuse, before anything is trained, files that could not be written afterwards."""
-    for path in (options.save, options.trace):
-        require_place(path)
+    resumed = options.save is not None and options.save == options.resume
+    require_place(options.save, force=options.force or resumed)
+    require_place(options.trace, force=options.force)
     for path in (options.plot, options.timeline):
-        require_picture(path)
+        require_picture(path, force=options.force)
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise InputError(f"{options.out} is no folder for pictures")
-
-
-def require_place(path: Path | None) -> None:
-    """Refuse a file that could not be written."""
-    if path is None:
-        return
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{path} cannot be written: a file in a folder of yours is needed")
-
-
-def require_picture(path: Path | None) -> None:
-    """Refuse a picture that could not be written."""
-    require_place(path)
-    if path is not None and path.suffix not in _PICTURES:
-        raise InputError(f"{path} must end in one of {', '.join(_PICTURES)}")
 
 
 def _printer(quiet: bool) -> Callable[[str], None]:
@@ -103,4 +86,7 @@ def _printer(quiet: bool) -> Callable[[str], None]:
 def _line(history: History) -> str:
     figures = history.last().validation or {}
     text = ", ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    return f"test: {text}; {history.seconds:.1f} s in all"
+    return (
+        f"test: {text}; {history.seconds:.1f} s of training, "
+        f"{history.preparation:.1f} s of preparation"
+    )

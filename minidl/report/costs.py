@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-MOST_NAMES = 60
-"""How many layers have room for their names."""
-
 
 class Layer(Protocol):
     """What is drawn of a layer: ``minidl.analysis.Row`` is one."""
@@ -51,7 +48,7 @@ class Network(Protocol):
 
 
 def draw_memory(network: Network, path: str | Path | None = None) -> Figure:
-    """Draw the memory of each layer's output and of its parameters as bars.
+    """Draw the memory of each layer's output and of its parameters as bars, from top to bottom.
 
     In networks of convolutions, the outputs of the first layers and the parameters of
     the last ones need most.
@@ -72,24 +69,22 @@ def draw_memory(network: Network, path: str | Path | None = None) -> Figure:
         raise InputError("there is nothing to draw: the network has no layer")
     itemsize = np.dtype(network.dtype).itemsize
     places = np.arange(len(network.rows))
-    figure = new_figure(min(16, 3 + 0.25 * len(places)), 4.5)
+    figure = new_figure(8, 1.4 + 0.24 * len(places))  # as long as it takes to name every layer
     axes = figure.subplots()
     for side, colour, what, sizes in (
         (-0.2, SERIES[0], "outputs", [row.activation_bytes for row in network.rows]),
         (0.2, SERIES[1], "parameters", [itemsize * row.parameters for row in network.rows]),
     ):
         label = f"{what}: {sum(sizes) / 1e6:,.2f} MB"
-        axes.bar(places + side, np.array(sizes) / 1e6, 0.4, color=colour, label=label)
-    named = places[:: -(-len(places) // MOST_NAMES)]
-    names = [f"{network.rows[place].name} {network.rows[place].kind}".strip() for place in named]
-    axes.set_xticks(named, names, rotation=90, fontsize=7)
+        axes.barh(places + side, np.array(sizes) / 1e6, 0.4, color=colour, label=label)
+    axes.set_yticks(places, [f"{row.name} {row.kind}".strip() for row in network.rows], fontsize=8)
+    axes.set_ylim(len(places) - 0.4, -0.6)  # the first layer at the top
     samples = "1 sample" if network.batch == 1 else f"{network.batch} samples"
     axes.set_title(f"{samples}, {network.dtype}")
-    axes.set_ylabel("MB")
-    axes.set_xlim(-1, len(places))
-    axes.grid(alpha=0.3, axis="y")
+    axes.set_xlabel("MB")
+    axes.grid(alpha=0.3, axis="x")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=8)
     return save(figure, path)
 
 
@@ -142,9 +137,15 @@ def draw_networks(networks: Mapping[str, Network], path: str | Path | None = Non
             *place, 20 + 1200 * network.activation_bytes / max(1, largest),
             color=SERIES[number % len(SERIES)], alpha=0.5, label=name,
         )  # fmt: skip
-        axes.annotate(  # downward, across the diagonal along which larger networks lie
-            name, place, (4, -4), textcoords="offset points", va="top", fontsize=7,
-            rotation=-45, rotation_mode="anchor",
+    # Names stand in a column beside the axes, in the order of their bubbles' heights: networks of
+    # a family lie so close together that names beside the bubbles would cover each other.
+    by_height = sorted(networks, key=lambda name: networks[name].parameters)
+    for height, name in zip(np.linspace(0.02, 0.98, len(by_height)), by_height, strict=True):
+        network = networks[name]
+        axes.annotate(
+            name, (network.multiply_adds, network.parameters), (1.06, height),
+            textcoords="axes fraction", va="center", fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": "0.6", "linewidth": 0.6, "shrinkA": 1},
         )  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="multiply-adds", ylabel="parameters")
     axes.set_title(f"area: outputs of all layers, the largest {largest / 1e6:,.1f} MB")

@@ -68,13 +68,16 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             colour = SERIES[number % len(SERIES)]
             # Runs that agree hide each other: draw the first ones broad and the last ones thin.
             width = 1.5 + 2.0 * (len(runs) - 1 - number)
+            label = f"{name} " if name else ""
             ends = [record.epoch + 1 for record in run.epochs]
             if metric.endswith("loss"):
                 where = np.concatenate(
                     [r.epoch + np.arange(1, r.steps + 1) / r.steps for r in run.epochs]
                 )
-                axes.plot(where, run.series(metric), color=colour, alpha=0.25, linewidth=width / 2)
-            label = f"{name} " if name else ""
+                axes.plot(
+                    where, run.series(metric), color=colour, alpha=0.25, linewidth=width / 2,
+                    label=f"{label}single steps",
+                )  # fmt: skip
             training = [record.train.get(metric, np.nan) for record in run.epochs]
             axes.plot(ends, training, "--", color=colour, linewidth=width, label=f"{label}training")
             tested = [(record.validation or {}).get(metric, np.nan) for record in run.epochs]
@@ -90,7 +93,7 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(fontsize=7)
+        axes.legend(fontsize=7)
     return save(figure, path)
 
 

@@ -21,6 +21,15 @@ GAME = (("discriminator loss", "generator loss"), ("D(x)", "D(G(z))"))
 """The figures of ``minidl.tasks.Adversarial``, panel by panel."""
 
 
+MEANINGS = {
+    "confidence": "mean highest probability (higher is better)",
+    "sure": "share with a probability above 0.9 (higher is better)",
+    "coverage": "classes that samples fall in (higher is better)",
+    "distance": "Fréchet distance to real samples (lower is better)",
+}
+"""What the figures of ``minidl.train.SampleQuality`` are."""
+
+
 def tile(images: np.ndarray, columns: int | None = None, scale: int = 1) -> np.ndarray:
     """Images side by side in one, as bytes.
 
@@ -154,7 +163,8 @@ def draw_quality(
     epochs
         The numbers of the epochs.
     figures
-        By name, a value for each epoch.
+        By name, a value for each epoch. Those of `minidl.train.SampleQuality` are labelled with
+        what they mean and which way is better.
     real
         What real samples have.
     path
@@ -174,7 +184,7 @@ def draw_quality(
         axes.plot(epochs, values, "-o", color=SERIES[0], markersize=3, label="generated")
         if name in real:
             axes.axhline(real[name], color=SERIES[1], linestyle="--", label="real")
-        axes.set(xlabel="epochs", title=name)
+        axes.set(xlabel="epochs", title=name, ylabel=MEANINGS.get(name, name))
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)

@@ -63,13 +63,14 @@ def draw_timelines(
     steps: tuple[int, int] | None = None,
     seconds: tuple[float, float] | None = None,
 ) -> Figure:
-    """As `draw_timeline`, for several runs under each other, by name."""
+    """As `draw_timeline`, for several runs under each other, by name, on one axis of time."""
     from matplotlib.patches import Patch
 
     rows = [len(trace.ranks) for trace in traces.values()]
     figure = new_figure(10, 0.9 + sum(0.45 * count + 0.75 for count in rows))
     panels = figure.subplots(len(traces), 1, squeeze=False, height_ratios=[n + 0.5 for n in rows])
     seen: set[str] = set()
+    longest = 0.0
     for axes, (name, trace) in zip(panels[:, 0], traces.items(), strict=True):
         if seconds is None:
             first, last = _last_steps(trace, 3) if steps is None else steps
@@ -80,9 +81,12 @@ def draw_timelines(
             raise InputError(f"the trace holds nothing of {what}")
         zero = part.start if seconds is None else trace.start + seconds[0]
         seen |= _draw_trace(axes, part, zero)
-        axes.set_xlim(left=0, right=None if seconds is None else 1e3 * (seconds[1] - seconds[0]))
+        longest = max(longest, *(float(s["stop"].max()) - zero for s in part.ranks if len(s)))
         if name:
             axes.set_title(name, loc="left", fontsize=10)
+    width = 1.02 * longest if seconds is None else seconds[1] - seconds[0]
+    for axes in panels[:, 0]:
+        axes.set_xlim(0, 1e3 * width)  # one for all: what looks longer took longer
     panels[-1, 0].set_xlabel("milliseconds")
     handles = [
         Patch(facecolor=SPAN_COLOURS[kind], label=kind, **_edge(kind, "#888888"))

@@ -203,12 +203,15 @@ class EpochDone:
         How long the rank trained in this epoch, evaluation not counted.
     validation
         The sums over the rank's part of the validation data.
+    began
+        When the rank began the first epoch of the fit, on the machine's monotonic clock.
     """
 
     epoch: int
     ranks: int
     seconds: float
     validation: Sums
+    began: float
 
 
 Event = StepDone | EpochDone | Loss

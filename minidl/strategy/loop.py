@@ -76,4 +76,5 @@ class Epoch:
             Whether only this rank has epochs; it then waits for none.
         """
         ranks = 1 if alone else self.context.size
-        return Report(EpochDone(self.number, ranks, self.seconds, validation), True, alone)
+        done = EpochDone(self.number, ranks, self.seconds, validation, self.began)
+        return Report(done, True, alone)

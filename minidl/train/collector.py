@@ -71,6 +71,9 @@ class Collector:
         The record of each complete epoch.
     kept
         How many epochs the state kept has seen, and that state.
+    began
+        When the last rank began to train, in seconds of `time.perf_counter`; None before an
+        epoch is whole.
     """
 
     def __init__(
@@ -87,6 +90,7 @@ class Collector:
         self.lost: list[LearnerLost] = []
         self.records: list[EpochRecord] = []
         self.kept: tuple[int, np.ndarray] = (0, state)
+        self.began: float | None = None
         self._newest = job.epochs.start, job.first_step, 0.0
         self._parts: dict[int, Sums] = defaultdict(Sums)
         self._times: dict[int, float] = defaultdict(float)
@@ -154,6 +158,8 @@ class Collector:
             self.job.steps_in(event.epoch),
             self.strategy,
         )
+        if self.began is None:
+            self.began = max(done.began for done in part.done)
         self.records.append(record)
         self.shown.epoch(record)
         return len(self.records)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from minidl.data import Batch
+from minidl.errors import NonFiniteError
 from minidl.runtime import Outcome, RankContext
 from minidl.strategy import Job, Strategy, Verdict
 from minidl.strategy.replica import Replica
@@ -74,9 +77,16 @@ class Fit:
         self._prepare()
         self._shown.stage("training")
         with self.learnt.lent():
-            self.outcome = self._strategy.run(self._job, self._state, self.collector)
+            try:
+                self.outcome = self._strategy.run(self._job, self._state, self.collector)
+            except NonFiniteError as error:
+                if late := staleness_advice(self.collector):
+                    raise NonFiniteError(f"{error} {late}") from error
+                raise
             for callback in self._callbacks:
                 callback.end(self.run)
+        if has_not_learnt(self.collector) and (late := staleness_advice(self.collector)):
+            warnings.warn(f"the training loss has not fallen. {late}", stacklevel=4)
         if self.run.stopped:
             self._shown.note(f"stopped: {self.run.stopped}")
 
@@ -84,7 +94,7 @@ class Fit:
         """Compile kernels, if the strategy computes with them, where somebody sees how long."""
         if self._strategy.device != "cpu":
             return
-        self._shown.stage("preparing kernels (compiled at their first use, then kept on disk)")
+        self._shown.stage("compiling kernels (once)")
         began = time.perf_counter()
         with self.learnt.lent():
             _warm_up(self._job, self._state)
@@ -96,6 +106,32 @@ class Fit:
         for callback in self._callbacks:
             callback.epoch(self.run)
         return self.run.verdict
+
+
+def has_not_learnt(collector: Collector) -> bool:
+    """Whether an epoch's loss rose far above that of the first batch, and the last is no better."""
+    if not collector.records:
+        return False
+    batch = sorted(collector.steps)[: math.ceil(collector.job.pace)]  # the steps that it took
+    first = np.mean([collector.steps[step].get("loss", math.nan) for step in batch])
+    epochs = [record.train.get("loss", math.nan) for record in collector.records]
+    return bool(max(epochs) > 1.5 * first and epochs[-1] > 0.98 * first)
+
+
+def staleness_advice(collector: Collector) -> str:
+    """What to do about gradients that came late in a fit; empty if none did.
+
+    Stale gradients allow only a smaller learning rate, and the more they are, the smaller
+    (Dutta et al. 2018, "Slow and stale gradients can win the race").
+    """
+    missed = [updates for step in collector.staleness.values() for updates in step]
+    if not any(missed):
+        return ""
+    return (
+        f"Gradients came late: each had missed {np.mean(missed):.1f} updates on average, "
+        f"{max(missed)} at most, and late gradients need a lower learning rate. Lower it, wrap "
+        "the optimizer in StalenessAware, or take a rule that waits for more learners."
+    )
 
 
 def _warm_up(job: Job, state: np.ndarray) -> None:

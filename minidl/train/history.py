@@ -92,7 +92,10 @@ class History:
     trace
         Of the last fit: the spans of every rank; None if it failed.
     seconds
-        Of the last fit: all of it, starting workers included.
+        Of the last fit: how long it trained and evaluated, callbacks included.
+    preparation
+        Of the last fit: seconds before that, in which kernels were compiled or loaded and
+        workers started. All the time of a fit that ended before its first epoch did.
     stopped
         Of the last fit: why a callback ended it early; empty if none did.
     """
@@ -104,6 +107,7 @@ class History:
     traffic: Sequence[Mapping[str, Traffic]] = ()
     trace: Trace | None = None
     seconds: float = 0.0
+    preparation: float = 0.0
     stopped: str = ""
 
     @property

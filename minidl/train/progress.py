@@ -73,7 +73,7 @@ def showing(job: Job, name: str, *, shown: bool) -> Iterator[Progress]:
     live = console.is_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
     bars = Bars(
         TextColumn("[bold]{task.fields[strategy]:<9}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=12),
         MofNCompleteColumn(),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),

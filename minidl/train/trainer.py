@@ -392,7 +392,9 @@ class Trainer:
             self._existing().adopt(done.state if run.restored is None else run.restored)
             self.history.extend(done.history)
             self.history.stopped = run.stopped
-            self.history.seconds = time.perf_counter() - began
+            ended = time.perf_counter()
+            ready = ended if fit.collector.began is None else fit.collector.began
+            self.history.seconds, self.history.preparation = ended - ready, ready - began
             if fit.outcome is not None:
                 self.history.traffic, self.history.trace = fit.outcome.traffic, fit.outcome.trace
             self.epoch += done.epochs

@@ -180,7 +180,9 @@ def test_train_tells_what_it_does() -> None:
     )
     assert result.exit_code == 0, result.output
     assert re.search(r"serial +epoch 2/2 +loss \d.*accuracy \d.*samples/s", result.stderr)
-    assert re.search(r"test: loss \d.*, accuracy \d.*; \d.* s in all", result.stdout)
+    assert re.search(
+        r"test: loss \d.*, accuracy \d.*; \d.* s of training, \d.* s of preparation", result.stdout
+    )
     assert "saved run" in result.stdout
 
 
@@ -347,5 +349,5 @@ def test_summary_refuses_what_cannot_be_counted() -> None:
     assert "at most 32×32" in refused("summary", "lenet5", "--input", "224x224x3")
     assert "one network" in refused("summary", "all", "--input", "32x32x3")
     assert "one network" in refused("summary", "all", "--classes", "3")
-    assert "may end in" in refused("summary", "lenet5", "--plot", "picture.doc")
+    assert "must end in" in refused("summary", "lenet5", "--plot", "picture.doc")
     assert "batch must be" in refused("summary", "mlp", "--batch", "0")

@@ -133,6 +133,7 @@ def test_several_runs_stand_below_each_other(tmp_path: Path) -> None:
     path = tmp_path / "new" / "timelines.png"
     figure = draw_timelines({"one": one, "two": two}, path)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["one", "two"]
+    assert [axes.get_xlim() for axes in figure.axes] == [(0, 2040)] * 2  # the longer one's, of 2 s
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["forward", "send", "receive"]
     assert path.read_bytes().startswith(b"\x89PNG")

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from minidl.runtime import Processes
 from minidl.runtime.trace import KINDS
 from minidl.strategy import Job, Strategy
 from minidl.train import Trainer
+from minidl.train.fitting import Fit
 
 HOME = str(Path(minidl.__file__).parents[1])
 EXAMPLE = """
@@ -455,3 +457,14 @@ def test_the_digits_are_learnt() -> None:
     made.fit(train, epochs=8, batch_size=64, strategy=strategy("ring"))
     assert made.evaluate(test)["accuracy"] > 0.93
     assert (made.predict(test).argmax(axis=1) == test.targets).mean() > 0.93
+
+
+@pytest.mark.parametrize("kind", ["serial", "ring"])
+def test_preparation_is_no_time_of_training(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = 0.5
+    monkeypatch.setattr(Fit, "_prepare", lambda fit: time.sleep(slow))  # as if kernels compiled
+    began = time.perf_counter()
+    history = trainer().fit(samples(), epochs=2, batch_size=4, strategy=strategy(kind))
+    took = time.perf_counter() - began
+    assert history.preparation >= slow
+    assert sum(epoch.seconds for epoch in history.epochs) <= history.seconds <= took - slow

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl import data, models, nn
+from minidl.cli.places import fresh
 from minidl.cli.recipes.optimizers import optimizer
 from minidl.cli.recipes.recipe import Options, Recipe
 from minidl.data import Dataset
@@ -33,7 +34,7 @@ def recipe(options: Options) -> Recipe:
         else optimizer(options.optimizer, options.lr)
     )
     gallery = Gallery(
-        options.out or Path(options.task),
+        options.out or fresh(Path(options.task)),
         partial(_judge, train, test, options.seed),
         seed=options.seed,
     )

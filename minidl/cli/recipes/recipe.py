@@ -37,6 +37,7 @@ class Options:
     timeline: Path | None
     trace: Path | None
     out: Path | None
+    force: bool
     as_json: bool
 
 
