@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import minidl
+from minidl.cli.course import course, grade
 from minidl.cli.options import BatchSize, Epochs, Force, Json, Seed, Workers, explained
 from minidl.cli.studies import bench, simulate
 
@@ -40,6 +41,7 @@ def minidl_(
 
 app.add_typer(simulate, name="simulate")
 app.add_typer(bench, name="bench")
+app.add_typer(course, name="course")
 
 
 @app.command()
@@ -209,35 +211,7 @@ def summary(
         command.run(model, shape, batch, classes, plot=plot, force=force, as_json=as_json)
 
 
-@app.command()
-def grade(
-    exercise: Annotated[str, typer.Argument(help="The exercise's name, e.g. hw_ring.")],
-    directory: Annotated[
-        Path | None,
-        typer.Option("--directory", "-d", help="Your files.", show_default="exercises/<name>"),
-    ] = None,
-    results: Annotated[
-        Path | None, typer.Option(help="Write Gradescope's results.json here.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Grade an exercise: run its property tests on your files.
-
-    Exit status 1 says that some points are missing.
-    """
-    from rich.console import Console
-
-    from minidl.course.grading import grade as run
-
-    with explained():
-        report = run(exercise, directory or Path("exercises") / exercise)
-        if results is not None:
-            report.to_gradescope(results)
-    if as_json:
-        typer.echo(report.to_json())
-    else:
-        Console().print(report.render())
-    raise typer.Exit(0 if report.passed else 1)
+app.command()(grade)
 
 
 @app.command()

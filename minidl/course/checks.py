@@ -57,7 +57,8 @@ def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
             for check in checks:
                 message = _first_wrong(student, check)
                 score = 0 if message else check.points
-                results.append(Result(check.name, score, check.points, message))
+                asked = tuple(student.asked)
+                results.append(Result(check.name, score, check.points, message, asked))
         finally:
             set_hypothesis_home_dir(None)
     return tuple(results)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minidl.course.programs import RING, ask_plan, programs
 from minidl.course.report import Result
@@ -55,6 +55,7 @@ def grade(student: Student) -> tuple[Result, ...]:
         except ExerciseError as error:
             plans[size] = error
     reached: dict[int, str | None] = dict.fromkeys(SIZES)
+    asked = dict(zip(SIZES, student.asked, strict=True))
     results = []
     for check in CHECKS:
         wrongs: dict[int, str] = {}
@@ -70,7 +71,8 @@ def grade(student: Student) -> tuple[Result, ...]:
                     wrongs[size] = str(error)
         for size in wrongs:
             reached[size] = reached[size] or check.name
-        results.append(_result(check, wrongs, plans))
+        question = asked[min(wrongs, default=SIZES[-1])]
+        results.append(replace(_result(check, wrongs, plans), questions=(question,)))
     return tuple(results)
 
 

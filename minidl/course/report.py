@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from minidl.course.student import Question
+from minidl.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,12 +28,16 @@ class Result:
         Points reached, and to be had.
     message
         What is wrong and what may help; empty if nothing is.
+    questions
+        What the student's code was asked in the case that the check ended with: the smallest
+        one in which something is wrong, if there is one.
     """
 
     name: str
     score: float
     max_score: float
     message: str = ""
+    questions: tuple[Question, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -52,12 +59,18 @@ class Report:
         How long grading took.
     printed
         What the student's code printed.
+    isolation
+        What kept the student's code from the rest of the machine.
+    first
+        The number of the first result; the next has the next.
     """
 
     exercise: str
     results: tuple[Result, ...]
     seconds: float
     printed: str = ""
+    isolation: str = ""
+    first: int = 1
 
     @property
     def score(self) -> float:
@@ -74,6 +87,22 @@ class Report:
         """Whether all points were reached."""
         return all(result.passed for result in self.results)
 
+    def only(self, number: int) -> Report:
+        """The report of one check.
+
+        Raises
+        ------
+        InputError
+            If there is no check of this number.
+        """
+        last = self.first + len(self.results) - 1
+        if not self.first <= number <= last:
+            raise InputError(
+                f"there is no case {number}; {self.exercise} has {self.first} to {last}"
+            )
+        result = self.results[number - self.first]
+        return replace(self, results=(result,), first=number)
+
     def render(self) -> RenderableType:
         """A table of the checks, then what is wrong, to be printed by rich."""
         from rich.console import Group
@@ -82,15 +111,16 @@ class Report:
         from rich.text import Text
 
         table = Table(title=f"{self.exercise}: {self.score:g} of {self.max_score:g} points")
+        table.add_column("case", justify="right")
         table.add_column("check")
         table.add_column("points", justify="right")
         table.add_column("")
-        for result in self.results:
+        for number, result in enumerate(self.results, self.first):
             verdict = Text("right", "green") if result.passed else Text("wrong", "bold red")
             if not result.passed and result.score:
                 verdict = Text("in part", "yellow")
             points = f"{result.score:g} / {result.max_score:g}"
-            table.add_row(Text(result.name), points, verdict)
+            table.add_row(str(number), Text(result.name), points, verdict)
         parts: list[RenderableType] = [table]
         for message, names in self._messages().items():
             # Sentences wrap; a drawing's long rows are cut, because wrapping would break it up.
@@ -100,18 +130,25 @@ class Report:
                     for line in message.splitlines()
                 )
             )
-            title = names[0] if len(names) == 1 else f"{names[0]} (and {len(names) - 1} more)"
+            title = f"case {names[0]}"
+            if len(names) > 1:
+                title += f" (and {len(names) - 1} more)"
             parts.append(Panel(text, title=Text(title), title_align="left"))
         if self.printed:
             parts.append(Panel(Text(self.printed), title="your code printed", title_align="left"))
+        if self.isolation and not self.passed:
+            here = f"minidl grade {self.exercise} --case NUMBER --here"
+            parts.append(Text(f"To look into a case in your own terminal: {here}", "dim"))
+        if self.isolation:
+            parts.append(Text(f"Your code ran {self.isolation}.", "dim"))
         return Group(*parts)
 
     def _messages(self) -> dict[str, list[str]]:
         """The checks that each message belongs to, so that a message is shown once."""
         messages: dict[str, list[str]] = {}
-        for result in self.results:
+        for number, result in enumerate(self.results, self.first):
             if result.message:
-                messages.setdefault(result.message, []).append(result.name)
+                messages.setdefault(result.message, []).append(f"{number}: {result.name}")
         return messages
 
     def to_json(self) -> str:
@@ -138,6 +175,8 @@ class Report:
 
     def _gradescope(self) -> dict[str, Any]:
         output = f"{self.exercise}: {self.score:g} of {self.max_score:g} points"
+        if self.isolation:
+            output += f"\nYour code ran {self.isolation}."
         if self.printed:
             output += f"\n\nYour code printed:\n{self.printed}"
         return {
@@ -147,6 +186,7 @@ class Report:
             "output_format": "text",
             "tests": [
                 {
+                    "number": str(number),
                     "name": result.name,
                     "score": result.score,
                     "max_score": result.max_score,
@@ -154,6 +194,6 @@ class Report:
                     "output": result.message,
                     "output_format": "text",
                 }
-                for result in self.results
+                for number, result in enumerate(self.results, self.first)
             ],
         }
