@@ -137,41 +137,45 @@ class ParameterBuffer:
         Of both vectors.
     home
         The module whose arrays they are: ``numpy``, or ``cupy`` on a GPU.
+
+    Attributes
+    ----------
+    values, grads
+        The two vectors.
+    index
+        Where each parameter lies in them, by name.
+    places, frozen
+        Those of what is learnt, and of what is frozen.
+    trainable
+        How many elements are learnt.
     """
 
     def __init__(
         self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np
     ) -> None:
-        ordered = sorted(parameters.items(), key=lambda item: _rank(item[1]))
-        self.parameters = dict(ordered)
-        self._learnt = [name for name, parameter in ordered if parameter.trainable]
-        self._frozen = {name for name, parameter in ordered if parameter.frozen}
+        self.parameters = dict(sorted(parameters.items(), key=lambda item: _rank(item[1])))
         self.index: dict[str, slice] = {}
         end = 0
         for name, parameter in self.parameters.items():
             self.index[name] = slice(end, end + parameter.size)
             end += parameter.size
-        self.trainable = sum(p.size for p in parameters.values() if p.trainable)
+        self.places = {n: self.index[n] for n, p in self.parameters.items() if p.trainable}
+        self.frozen = {n: self.index[n] for n, p in self.parameters.items() if p.frozen}
+        self.trainable = sum(place.stop - place.start for place in self.places.values())
+        self._spans: dict[str, tuple[slice, slice]] = {}
         self.bind(home.zeros(end, dtype), home.zeros(end, dtype))
-
-    @property
-    def places(self) -> dict[str, slice]:
-        """Where each parameter lies that is learnt; running means and frozen ones are not."""
-        return {name: self.index[name] for name in self._learnt}
-
-    @property
-    def frozen(self) -> dict[str, slice]:
-        """Where each parameter lies that was frozen when this buffer was made."""
-        return {name: place for name, place in self.index.items() if name in self._frozen}
 
     def spans(self, path: str) -> tuple[slice, slice]:
         """Where what is learnt in the layer at a dotted path lies, and where its running means.
 
         As they lie in the order of definition, neither has gaps.
         """
-        learnt, others = parts_of(self.places, path), {*self._learnt, *self._frozen}
-        means = {n: p for n, p in parts_of(self.index, path).items() if n not in others}
-        return _hull(learnt, 0), _hull(means, self.trainable)
+        if path not in self._spans:
+            here, others = parts_of(self.index, path), {*self.places, *self.frozen}
+            learnt = {name: place for name, place in here.items() if name in self.places}
+            means = {name: place for name, place in here.items() if name not in others}
+            self._spans[path] = _hull(learnt, 0), _hull(means, self.trainable)
+        return self._spans[path]
 
     def bind(self, values: Array, grads: Array) -> None:
         """Let the parameters be views of these two vectors from now on."""
@@ -224,7 +228,7 @@ class ParameterBuffer:
         """Let the running means below a path follow what the finished step has gathered."""
         for name in parts_of(self.index, path):
             parameter = self.parameters[name]
-            if isinstance(parameter, RunningMean) and name not in self._frozen:
+            if isinstance(parameter, RunningMean) and name not in self.frozen:
                 parameter.follow()
 
     def __len__(self) -> int:

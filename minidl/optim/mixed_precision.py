@@ -83,7 +83,7 @@ class LossScale(Parameter):
 
     def follow(self, *, overflow: bool) -> None:
         """Take in whether a step's gradient overflowed."""
-        scale, well, skipped = self.value
+        scale, well, skipped = map(float, self.value)
         if overflow:
             self.value[...] = max(1.0, scale / self.settings.factor), 0, skipped + 1
         elif well + 1 == self.settings.every:

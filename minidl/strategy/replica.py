@@ -189,9 +189,9 @@ class Replica:
             yield
             return
         learnt = self.buffer.trainable
-        halves = self.buffer.values[:learnt].astype(np.float16)
         found = self.home.zeros(learnt, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found at the update
+            halves = self.buffer.values[:learnt].astype(np.float16)
             with (
                 self.buffer.borrowed(halves, found),
                 self.frozen.borrowed(self._frozen_half, self.frozen.grads),

@@ -36,7 +36,9 @@ class Trainer:
     ----------
     model
         The network. Its parameters are made when the first data show their shape;
-        those that have been trained already keep their values.
+        those that have been trained already keep their values. Between two fits layers may
+        be replaced, added, removed, frozen and so on: what stays keeps its values and what
+        the optimizer remembers of it, and what is new begins afresh.
     loss
         Compares outputs with targets; or another `Task` than to bring these together.
     optimizer
