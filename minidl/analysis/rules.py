@@ -37,7 +37,7 @@ def multiply_adds(layer: nn.Layer, given: Shape, made: Shape) -> int:
     InputError
         If it has parameters and there is no rule for it.
     """
-    if any(parameter.trainable for parameter in layer.parameters().values()):
+    if any(parameter.has_gradient for parameter in layer.parameters().values()):
         raise _no_rule("multiply_adds", layer)
     return 0
 

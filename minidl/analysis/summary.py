@@ -37,7 +37,7 @@ class Row:
     shape
         Of one sample's output.
     parameters
-        What it learns; what it shares with an earlier layer counts there.
+        How many weights it has; what it shares with an earlier layer counts there.
     multiply_adds
         For one forward pass of the whole batch, see `analysis.multiply_adds`.
     activation_bytes
@@ -45,6 +45,8 @@ class Row:
     fields
         What a position of the output sees down and across the image; None if the output
         is no image.
+    frozen
+        How many of the parameters are frozen; the others are trainable.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Row:
     multiply_adds: int
     activation_bytes: int
     fields: Sight
+    frozen: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,18 @@ class Summary:
 
     @property
     def parameters(self) -> int:
-        """What is learnt; running means are not counted."""
+        """All weights, trainable or frozen; running means are not counted."""
         return sum(row.parameters for row in self.rows)
+
+    @property
+    def frozen(self) -> int:
+        """How many of the parameters are frozen; see `Layer.freeze`."""
+        return sum(row.frozen for row in self.rows)
+
+    @property
+    def trainable(self) -> int:
+        """How many of the parameters are learnt."""
+        return self.parameters - self.frozen
 
     @property
     def multiply_adds(self) -> int:
@@ -111,6 +124,8 @@ class Summary:
             "dtype": self.dtype,
             "output_shape": self.output_shape,
             "parameters": self.parameters,
+            "trainable": self.trainable,
+            "frozen": self.frozen,
             "multiply_adds": self.multiply_adds,
             "activation_bytes": self.activation_bytes,
         }
@@ -232,7 +247,7 @@ class _Walk:
         yield from self.through(gan.discriminator, _below(name, "discriminator"), shape, seen)
 
     def _row(self, layer: nn.Layer, name: str, cost: int) -> Row:
-        own = [p for p in layer.parameters().values() if p.trainable]
+        own = [p for p in layer.parameters().values() if p.has_gradient]
         fresh = [parameter for parameter in own if id(parameter) not in self.counted]
         self.counted.update(map(id, fresh))
         size = 0 if isinstance(layer, nn.Flatten) else prod(self.shape)
@@ -244,6 +259,7 @@ class _Walk:
             cost,
             self.batch * size * self.itemsize,
             self.seen,
+            sum(parameter.size for parameter in fresh if parameter.frozen),
         )
 
 

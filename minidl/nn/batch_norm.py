@@ -25,7 +25,11 @@ class BatchNorm(Layer):
     the global batch, so that a forward pass that is repeated counts once. As in
     PyTorch the running variance follows the unbiased estimate. A piece that
     shows a channel only once has variance 0. If the layer stands in several places of
-    a network, running values follow the mean of what is seen there.
+    a network, running values follow the mean of what is seen there. Of inputs in float16
+    all statistics are float32.
+
+    A frozen one (`freeze`) normalises by its running values in training too, and leaves
+    them as they are, as in Keras; in PyTorch ``requires_grad_(False)`` does not do that.
 
     Parameters
     ----------
@@ -78,31 +82,34 @@ class BatchNorm(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         gamma, beta = self.gamma.value, self.beta.value
         self.expect_features(x, len(gamma))
-        if not mode.training:
-            xp = kernels.array_module(x)
-            scale = gamma / xp.sqrt(self.variance.value + self.eps)
-            return x * scale + (beta - self.mean.value * scale), None
-        rows = x.reshape(x.size // len(gamma), len(gamma))
+        if self.mean.frozen or not mode.training:
+            scale = self._running_scale(x)
+            y = x * scale + (kernels.wide(beta) - self.mean.value * scale)
+            return y.astype(x.dtype, copy=False), None
+        rows = kernels.wide(x.reshape(x.size // len(gamma), len(gamma)))
         share = len(x) / (mode.batch_size * self._places)
         if self.synchronised and mode.total is not None:
             y, mean, inv_std, count = self._normalise_together(rows, mode.total)
-            return y.reshape(x.shape), (x, mean, inv_std, share, count, mode.total)
-        y, mean, inv_std = kernels.of(x).batch_norm(rows, gamma, beta, self.eps)
-        return y.reshape(x.shape), (x, mean, inv_std, share, len(rows), None)
+        else:
+            gamma, beta = kernels.wide(gamma), kernels.wide(beta)
+            y, mean, inv_std = kernels.of(rows).batch_norm(rows, gamma, beta, self.eps)
+            count = len(rows)
+        y = y.reshape(x.shape).astype(x.dtype, copy=False)
+        total = mode.total if self.synchronised else None
+        return y, (x, mean, inv_std, share, count, total)
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        if saved is None:  # normalised by running values, which are constant
+            return (dy * self._running_scale(dy)).astype(dy.dtype, copy=False)
         x, mean, inv_std, share, count, total = saved
-        gamma = self.gamma.value
-        rows = x.reshape(x.size // len(gamma), len(gamma))
+        gamma = kernels.wide(self.gamma.value)
+        rows = kernels.wide(x.reshape(x.size // len(gamma), len(gamma)))
+        d = kernels.wide(dy.reshape(rows.shape))
         if total is None:
-            dx, dgamma, dbeta = kernels.of(x).batch_norm_gradient(
-                dy.reshape(rows.shape), rows, gamma, mean, inv_std
-            )
+            dx, dgamma, dbeta = kernels.of(rows).batch_norm_gradient(d, rows, gamma, mean, inv_std)
         else:
             off = (rows - mean) * inv_std
-            dx, dgamma, dbeta = self._gradient_together(
-                dy.reshape(rows.shape), off, inv_std, count, total
-            )
+            dx, dgamma, dbeta = self._gradient_together(d, off, inv_std, count, total)
         self.gamma.grad += dgamma
         self.beta.grad += dbeta
         if count:
@@ -110,7 +117,12 @@ class BatchNorm(Layer):
             variance = (1 / inv_std**2 - self.eps).clip(0) * unbiased
             self.mean.grad += share * mean
             self.variance.grad += share * variance
-        return dx.reshape(x.shape)
+        return dx.reshape(x.shape).astype(x.dtype, copy=False)
+
+    def _running_scale(self, like: Array) -> Array:
+        """gamma / √(running variance + eps)."""
+        xp = kernels.array_module(like)
+        return kernels.wide(self.gamma.value) / xp.sqrt(self.variance.value + self.eps)
 
     def _normalise_together(self, x: Array, total: Total) -> tuple[Array, Array, Array, int]:
         """As the kernel `batch_norm`, over all rows that anyone has; also how many these are."""
@@ -121,7 +133,8 @@ class BatchNorm(Layer):
         off = x - mean
         variance = total((off * off).sum(axis=0)) / max(1, count)
         inv_std = 1 / xp.sqrt(variance + self.eps)
-        return off * inv_std * self.gamma.value + self.beta.value, mean, inv_std, count
+        y = off * inv_std * kernels.wide(self.gamma.value) + kernels.wide(self.beta.value)
+        return y, mean, inv_std, count
 
     def _gradient_together(
         self, dy: Array, off: Array, inv_std: Array, count: int, total: Total
@@ -133,7 +146,8 @@ class BatchNorm(Layer):
         dbeta, dgamma = dy.sum(axis=0), (dy * off).sum(axis=0)
         sums = total(kernels.array_module(dy).concatenate((dbeta, dgamma))) / max(1, count)
         along, across = sums[: len(dbeta)], sums[len(dbeta) :]
-        return self.gamma.value * inv_std * (dy - along - off * across), dgamma, dbeta
+        gamma = kernels.wide(self.gamma.value)
+        return gamma * inv_std * (dy - along - off * across), dgamma, dbeta
 
 
 Total = Callable[[Array], Array]
@@ -142,5 +156,7 @@ Total = Callable[[Array], Array]
 def synchronised(model: Layer) -> tuple[BatchNorm, ...]:
     """The layers of a model that need sums over all who share a batch."""
     return tuple(
-        layer for _, layer in model.walk() if isinstance(layer, BatchNorm) and layer.synchronised
+        layer
+        for _, layer in model.walk()
+        if isinstance(layer, BatchNorm) and layer.synchronised and not layer.frozen
     )

@@ -114,10 +114,11 @@ class Conv2d(Layer):
     def accumulate(self, dy: Array, saved: Any) -> None:
         x, w, k = saved, self._kernel(), kernels.of(saved)
         further, window = self._window(x)
-        x = extended(x, further)
-        dw = k.conv2d_weight_gradient(dy, x, w.shape, *window, self.groups)
-        self.weight.grad += dw.reshape(self.weight.shape)
-        if self.has_bias:
+        if self.weight.trainable:
+            x = extended(x, further)
+            dw = k.conv2d_weight_gradient(dy, x, w.shape, *window, self.groups)
+            self.weight.grad += dw.reshape(self.weight.shape)
+        if self.has_bias and self.bias.trainable:
             self.bias.grad += k.bias_gradient(dy)
 
     def _kernel(self) -> Array:

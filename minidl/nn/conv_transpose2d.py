@@ -108,9 +108,10 @@ class ConvTranspose2d(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, k = saved, self.weight.value.swapaxes(2, 3), kernels.of(saved)
-        dw = k.conv2d_weight_gradient(x, dy, w.shape, *self._window)
-        self.weight.grad += dw.swapaxes(2, 3)
-        if self.has_bias:
+        if self.weight.trainable:
+            dw = k.conv2d_weight_gradient(x, dy, w.shape, *self._window)
+            self.weight.grad += dw.swapaxes(2, 3)
+        if self.has_bias and self.bias.trainable:
             self.bias.grad += k.bias_gradient(dy)
         return k.conv2d(dy, w, None, *self._window)
 

@@ -67,8 +67,9 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x = saved
-        self.weight.grad += kernels.of(dy).embedding_gradient(
-            dy.reshape(x.size, self.features), x.reshape(x.size), self.vocabulary
-        )
+        if self.weight.trainable:
+            self.weight.grad += kernels.of(dy).embedding_gradient(
+                dy.reshape(x.size, self.features), x.reshape(x.size), self.vocabulary
+            )
         # A table has no slope between its rows.
         return kernels.array_module(dy).zeros(x.shape, dy.dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
+from minidl import kernels
 from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
@@ -65,8 +66,10 @@ class GroupNorm(Layer):
     def backward(self, dy: Array, saved: Any) -> Array:
         normal, inv_std = saved
         others = tuple(range(dy.ndim - 1))
-        self.gamma.grad += (dy * normal.reshape(dy.shape)).sum(axis=others)
-        self.beta.grad += dy.sum(axis=others)
+        if self.gamma.trainable:
+            self.gamma.grad += (kernels.wide(dy) * normal.reshape(dy.shape)).sum(axis=others)
+        if self.beta.trainable:
+            self.beta.grad += kernels.wide(dy).sum(axis=others)
         dnormal = self._grouped(dy * self.gamma.value)
         return standardise_gradient(dnormal, normal, inv_std, GROUP).reshape(dy.shape)
 

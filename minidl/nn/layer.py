@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class Layer:
     A layer is written as `build`, `forward` and `backward`. Axis 0 of what
     passes through is the batch; the last axis holds features or channels.
     """
+
+    _frozen = False
 
     @property
     def takes_integers(self) -> bool:
@@ -135,6 +137,7 @@ class Layer:
         return made
 
     def _declare(self, name: str, fresh: Parameter) -> Parameter:
+        fresh.frozen = self._frozen
         known = self.__dict__.setdefault(name, fresh)
         if known.shape != fresh.shape:
             raise ShapeError(
@@ -236,7 +239,7 @@ class Layer:
             that this call has built then remains.
         """
         places = Counter(map(id, self._passed()))
-        for path, layer in self.walk():
+        for path, layer in list(self.walk()):
             layer.__dict__.update(_path=path, _places=places[id(layer)])
         before = {id(parameter) for parameter in self.parameters().values()}
         try:
@@ -247,6 +250,59 @@ class Layer:
         buffer = ParameterBuffer(self.parameters(), dtype)
         buffer.draw(seed)
         return buffer
+
+    def freeze(self) -> Self:
+        """Let nothing that is in this layer learn; before or after it is built.
+
+        What is frozen keeps its value, bit for bit: no gradient is computed for it, no
+        optimizer moves it, its weights do not decay, and a frozen `BatchNorm` normalises by
+        its running values, which stay as they are. The gradient still passes through the
+        layer, unless there is nothing to learn before it. Freeze and unfreeze between fits:
+        what is unfrozen begins with optimizer slots of zero.
+
+        A parameter that layers share is one parameter: freezing or unfreezing any of these
+        layers does that to it.
+
+        Returns
+        -------
+        Layer
+            This one.
+
+        Examples
+        --------
+        >>> from minidl import nn
+        >>> model = nn.Sequential(nn.Linear(8), nn.ReLU(), nn.Linear(2)).freeze()
+        >>> _ = model[-1].unfreeze()
+        >>> [layer.frozen for layer in model]
+        [True, True, False]
+        """
+        return self._set_frozen(True)
+
+    def unfreeze(self) -> Self:
+        """Let all that is in this layer learn again; the inverse of `freeze`."""
+        return self._set_frozen(False)
+
+    def _set_frozen(self, frozen: bool) -> Self:
+        for _, layer in self.walk():
+            layer._frozen = frozen
+        for parameter in self.parameters().values():
+            parameter.frozen = frozen
+        return self
+
+    @property
+    def frozen(self) -> bool:
+        """Whether `freeze` has been called on this layer, or on all layers it is made of."""
+        return all(
+            layer._frozen
+            for _, layer in self.walk()
+            if not any(True for _ in layer.children())
+            or any(isinstance(each, Parameter) for each in vars(layer).values())
+        )
+
+    @property
+    def learns(self) -> bool:
+        """Whether a training step changes anything in this layer, which must have been built."""
+        return any(not parameter.frozen for parameter in self.parameters().values())
 
     def forget(self, keep: set[int]) -> None:
         """Undo a build, so that another shape can be tried.

@@ -50,8 +50,10 @@ class LayerNorm(Layer):
     def backward(self, dy: Array, saved: Any) -> Array:
         normal, inv_std = saved
         others = tuple(range(dy.ndim - 1))
-        self.gamma.grad += (dy * normal).sum(axis=others)
-        self.beta.grad += dy.sum(axis=others)
+        if self.gamma.trainable:
+            self.gamma.grad += (kernels.wide(dy) * normal).sum(axis=others)
+        if self.beta.trainable:
+            self.beta.grad += kernels.wide(dy).sum(axis=others)
         return standardise_gradient(dy * self.gamma.value, normal, inv_std, (-1,))
 
 

@@ -77,6 +77,7 @@ class Linear(Layer):
         x, w = saved, self.weight.value
         rows = x.size // len(w)
         x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
-        self.weight.grad += kernels.of(x).matmul(x2.T, dy2)
-        if self.has_bias:
+        if self.weight.trainable:
+            self.weight.grad += kernels.of(x).matmul(x2.T, dy2)
+        if self.has_bias and self.bias.trainable:
             self.bias.grad += kernels.of(x).bias_gradient(dy2)

@@ -30,13 +30,21 @@ class Parameter:
         The array's shape.
     init
         Draws the initial value: ``init(generator, shape)``.
+
+    Attributes
+    ----------
+    frozen
+        Whether the value stays as it is; see `Layer.freeze`. Layers that share a
+        parameter share this too.
     """
 
-    trainable: ClassVar[bool] = True
+    has_gradient: ClassVar[bool] = True
+    """Whether optimizers move it when it is not frozen; otherwise it follows the run."""
 
     def __init__(self, shape: Shape, init: Initialiser) -> None:
         self.shape = tuple(shape)
         self.init = init
+        self.frozen = False
         self._value: Array = None
         self._grad: Array = None
 
@@ -67,6 +75,11 @@ class Parameter:
         return array
 
     @property
+    def trainable(self) -> bool:
+        """Whether optimizers move it. A layer computes no gradient for one that they do not."""
+        return self.has_gradient and not self.frozen
+
+    @property
     def initialised(self) -> bool:
         """Whether there are values."""
         return self._value is not None
@@ -92,7 +105,7 @@ class RunningMean(Parameter):
         The step from the old value to the new mean, between 0 and 1.
     """
 
-    trainable: ClassVar[bool] = False
+    has_gradient: ClassVar[bool] = False
 
     def __init__(self, shape: Shape, init: Initialiser, momentum: float) -> None:
         super().__init__(shape, init)
@@ -111,8 +124,10 @@ def parts_of(index: Mapping[str, slice], path: str) -> dict[str, slice]:
 class ParameterBuffer:
     """All parameters in one vector, all gradients in another.
 
-    What is learnt comes first, running means after it; within each, the order
-    of definition. So an optimizer's step is one pass over ``values[:trainable]``.
+    What is learnt comes first, running means after it, and what is frozen last;
+    within each, the order of definition. So an optimizer's step is one pass over
+    ``values[:trainable]``, and what ranks exchange has no gaps. Freezing or unfreezing
+    parameters later needs another buffer.
 
     Parameters
     ----------
@@ -122,34 +137,45 @@ class ParameterBuffer:
         Of both vectors.
     home
         The module whose arrays they are: ``numpy``, or ``cupy`` on a GPU.
+
+    Attributes
+    ----------
+    values, grads
+        The two vectors.
+    index
+        Where each parameter lies in them, by name.
+    places, frozen
+        Those of what is learnt, and of what is frozen.
+    trainable
+        How many elements are learnt.
     """
 
     def __init__(
         self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np
     ) -> None:
-        ordered = sorted(parameters.items(), key=lambda item: not item[1].trainable)
-        self.parameters = dict(ordered)
+        self.parameters = dict(sorted(parameters.items(), key=lambda item: _rank(item[1])))
         self.index: dict[str, slice] = {}
         end = 0
         for name, parameter in self.parameters.items():
             self.index[name] = slice(end, end + parameter.size)
             end += parameter.size
-        self.trainable = sum(p.size for p in parameters.values() if p.trainable)
+        self.places = {n: self.index[n] for n, p in self.parameters.items() if p.trainable}
+        self.frozen = {n: self.index[n] for n, p in self.parameters.items() if p.frozen}
+        self.trainable = sum(place.stop - place.start for place in self.places.values())
+        self._spans: dict[str, tuple[slice, slice]] = {}
         self.bind(home.zeros(end, dtype), home.zeros(end, dtype))
-
-    @property
-    def places(self) -> dict[str, slice]:
-        """Where each parameter lies that is learnt; running means are not."""
-        return {name: self.index[name] for name, p in self.parameters.items() if p.trainable}
 
     def spans(self, path: str) -> tuple[slice, slice]:
         """Where what is learnt in the layer at a dotted path lies, and where its running means.
 
         As they lie in the order of definition, neither has gaps.
         """
-        learnt = parts_of(self.places, path)
-        means = {n: p for n, p in parts_of(self.index, path).items() if n not in learnt}
-        return _hull(learnt, 0), _hull(means, self.trainable)
+        if path not in self._spans:
+            here, others = parts_of(self.index, path), {*self.places, *self.frozen}
+            learnt = {name: place for name, place in here.items() if name in self.places}
+            means = {name: place for name, place in here.items() if name not in others}
+            self._spans[path] = _hull(learnt, 0), _hull(means, self.trainable)
+        return self._spans[path]
 
     def bind(self, values: Array, grads: Array) -> None:
         """Let the parameters be views of these two vectors from now on."""
@@ -171,10 +197,14 @@ class ParameterBuffer:
 
     @contextmanager
     def borrowed(self, values: Array, grads: Array | None = None) -> Iterator[None]:
-        """Within the block, the parameters are views of other values, with these gradients."""
-        before = [(p, p._value, p._grad) for p in self.parameters.values()]
+        """Within the block, the parameters are views of other values, with these gradients.
+
+        Those that lie behind the end of `values` stay as they are.
+        """
+        inside = {n: p for n, p in self.parameters.items() if self.index[n].stop <= len(values)}
+        before = [(p, p._value, p._grad) for p in inside.values()]
         try:
-            for name, parameter in self.parameters.items():
+            for name, parameter in inside.items():
                 parameter.value = values[self.index[name]].reshape(parameter.shape)
                 parameter.grad = (
                     None if grads is None else grads[self.index[name]].reshape(parameter.shape)
@@ -198,11 +228,16 @@ class ParameterBuffer:
         """Let the running means below a path follow what the finished step has gathered."""
         for name in parts_of(self.index, path):
             parameter = self.parameters[name]
-            if isinstance(parameter, RunningMean):
+            if isinstance(parameter, RunningMean) and name not in self.frozen:
                 parameter.follow()
 
     def __len__(self) -> int:
         return int(self.values.size)
+
+
+def _rank(parameter: Parameter) -> int:
+    """The order of what is learnt, follows the run, or is frozen: weights first in the latter."""
+    return 2 * parameter.frozen + (not parameter.has_gradient)
 
 
 def _hull(places: Mapping[str, slice], otherwise: int) -> slice:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 from minidl.errors import InputError
@@ -16,6 +16,7 @@ class Sequential(Layer):
     They are named by their place, so that the parameters are ``"0.weight"``,
     ``"0.bias"``, ``"2.weight"`` and so on. ``network[2:5]`` is a `Sequential` of the
     same layers, not copies, under the names that they have in `network`.
+    ``network[2] = layer`` replaces one, ``network.layers = ...`` all of them.
 
     Parameters
     ----------
@@ -31,21 +32,45 @@ class Sequential(Layer):
     """
 
     def __init__(self, *layers: Layer, names: Sequence[str] | None = None) -> None:
+        self._arrange(layers, None if names is None else tuple(map(str, names)))
+
+    _layers: tuple[Layer, ...] = ()
+    _names: tuple[str, ...] | None = None
+
+    def _arrange(self, layers: Iterable[Layer], names: tuple[str, ...] | None) -> None:
+        layers = tuple(layers)
         for position, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise InputError(
                     f"Sequential: argument {position} must be a layer, such as nn.Linear(10), "
                     f"not {layer!r}"
                 )
-        self.layers = layers
-        self.names = tuple(map(str, range(len(layers)) if names is None else names))
-        if len(self.names) != len(layers):
+        if names is not None and len(names) != len(layers):
             raise InputError(
-                f"Sequential: {len(layers)} layers need as many names, not {len(self.names)}"
+                f"Sequential: {len(layers)} layers need as many names, not {len(names)}"
             )
-        owner = dict(zip(self.names, layers, strict=True))
-        if any(owner[name] is not layer for name, layer in self.children()):
-            raise InputError(f"Sequential: two layers have one name: {self.names}")
+        owner = dict(zip(names or (), layers, strict=False))
+        if names is not None and any(owner[n] is not layers[at] for at, n in enumerate(names)):
+            raise InputError(f"Sequential: two layers have one name: {names}")
+        self._layers, self._names = layers, names
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in their order; other ones can be put in their place."""
+        return self._layers
+
+    @layers.setter
+    def layers(self, layers: Iterable[Layer]) -> None:
+        self._arrange(layers, self._names)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of each layer."""
+        return tuple(map(str, range(len(self._layers)))) if self._names is None else self._names
+
+    @names.setter
+    def names(self, names: Sequence[str]) -> None:
+        self._arrange(self._layers, tuple(map(str, names)))
 
     def children(self) -> Iterator[tuple[str, Layer]]:
         return zip(self.names, self.layers, strict=True)
@@ -66,6 +91,11 @@ class Sequential(Layer):
         part = Sequential(*self.layers[place], names=self.names[place])
         part.__dict__["_path"] = self.path
         return part
+
+    def __setitem__(self, place: int, layer: Layer) -> None:
+        layers = list(self.layers)
+        layers[place] = layer
+        self.layers = tuple(layers)
 
     @property
     def takes_integers(self) -> bool:
@@ -96,7 +126,7 @@ class Sequential(Layer):
         return dy
 
     def accumulate(self, dy: Array, saved: Any) -> None:
-        first = next((i for i, layer in enumerate(self.layers) if layer.parameters()), None)
+        first = next((i for i, layer in enumerate(self.layers) if layer.learns), None)
         if first is not None:
             for place in range(len(self) - 1, first, -1):
                 saved.pause()

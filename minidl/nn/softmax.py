@@ -26,10 +26,11 @@ class Softmax(Layer):
         return shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        e = kernels.array_module(x).exp(x - x.max(axis=-1, keepdims=True))
-        y = e / e.sum(axis=-1, keepdims=True)
+        e = kernels.array_module(x).exp(kernels.wide(x - x.max(axis=-1, keepdims=True)))
+        y = (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype, copy=False)
         return y, y if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        y = saved
-        return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+        y, d = kernels.wide(saved), kernels.wide(dy)
+        dx = y * (d - (d * y).sum(axis=-1, keepdims=True))
+        return dx.astype(dy.dtype, copy=False)

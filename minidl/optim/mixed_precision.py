@@ -18,8 +18,12 @@ class MixedPrecision:
     Weights are kept in float32 and rounded for every pass; updates, which may be too
     small for float16, are made in float32. A gradient below 6e-8 would round to 0, so
     the loss is multiplied by a `scale` before the backward pass and the gradient is
-    divided by it after. A gradient that overflowed is not used: the scale is divided by
-    `factor`. After `every` steps without one it is multiplied by it.
+    divided by it after. A gradient that overflowed is not used: the step is skipped and does
+    not count, neither in Adam's bias correction nor in a schedule, and the scale is divided
+    by `factor`. After `every` steps without one it is multiplied by it.
+
+    Sums of many numbers, such as the statistics of normalisation and the gradients of
+    biases, are float32. What leaves float16's range (65504) in a forward pass ends the run.
 
     Parameters
     ----------
@@ -53,31 +57,36 @@ class MixedPrecision:
 
 
 class LossScale(Parameter):
-    """The scale by now, and how many steps in a row it has done well.
+    """The scale by now, how many steps in a row it has done well, and how many were skipped.
 
     It lies beside the weights, so whoever is sent, saves or restores these has it too.
     """
 
-    trainable = False
+    has_gradient = False
 
     def __init__(self, settings: MixedPrecision) -> None:
-        super().__init__((2,), self._first)
+        super().__init__((3,), self._first)
         self.settings = settings
 
     def _first(self, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-        return np.array([self.settings.scale, 0.0])
+        return np.array([self.settings.scale, 0.0, 0.0])
 
     @property
     def scale(self) -> float:
         """What the loss is multiplied with."""
         return float(self.value[0])
 
+    @property
+    def skipped(self) -> int:
+        """How many steps made no update, because a gradient had overflowed."""
+        return int(self.value[2])
+
     def follow(self, *, overflow: bool) -> None:
         """Take in whether a step's gradient overflowed."""
-        scale, well = self.value
+        scale, well, skipped = map(float, self.value)
         if overflow:
-            self.value[...] = max(1.0, scale / self.settings.factor), 0
+            self.value[...] = max(1.0, scale / self.settings.factor), 0, skipped + 1
         elif well + 1 == self.settings.every:
-            self.value[...] = min(2.0**64, scale * self.settings.factor), 0
+            self.value[:2] = min(2.0**64, scale * self.settings.factor), 0
         else:
             self.value[1] = well + 1

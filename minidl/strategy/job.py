@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil
 from typing import NamedTuple
@@ -41,7 +41,7 @@ class Job:
     first_step
         The number of the first step, for schedules and random numbers.
     index
-        Where each parameter lies in a row of the state (see `Strategy.run`).
+        Where each parameter that changes lies in a row of the state (see `Strategy.run`).
     trainable
         How many elements of a row are learnt; running means follow them.
     rate
@@ -52,6 +52,9 @@ class Job:
         Where to compute: ``"cpu"`` or ``"gpu"``.
     pace
         Updates for each global batch of the data; more than 1 if some gradients suffice.
+    frozen
+        Where the frozen parameters lie, which `index` leaves out: no step changes them, and
+        nobody sends them.
     """
 
     model: Layer
@@ -70,6 +73,7 @@ class Job:
     precision: MixedPrecision | None = None
     device: str = "cpu"
     pace: Fraction = Fraction(1)
+    frozen: Mapping[str, slice] = field(default_factory=dict)
 
     @property
     def compute_dtype(self) -> np.dtype:
@@ -78,8 +82,9 @@ class Job:
 
     @property
     def length(self) -> int:
-        """Elements in a row of the state: parameters and running means."""
-        return max((place.stop for place in self.index.values()), default=0)
+        """Elements in a row of the state: parameters, running means, and what is frozen."""
+        places = (*self.index.values(), *self.frozen.values())
+        return max((place.stop for place in places), default=0)
 
     def steps_before(self, epoch: int) -> int:
         """Steps of this job that come before an epoch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -63,6 +64,11 @@ def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...
     )
     _require_disjoint(parts)
     return parts
+
+
+def first_learning(stages: Sequence[Stage]) -> int:
+    """The number of the first stage that learns: no gradient is needed before it."""
+    return next((at for at, stage in enumerate(stages) if stage.model().learns), 0)
 
 
 def _flatten(model: Sequential) -> list[Layer]:

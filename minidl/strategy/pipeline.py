@@ -40,7 +40,7 @@ from minidl.strategy.base import Layout, Strategy, default_runtime, positive
 from minidl.strategy.job import Job
 from minidl.strategy.jointly import norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
-from minidl.strategy.partition import Stage, partition
+from minidl.strategy.partition import Stage, first_learning, partition
 from minidl.strategy.replica import Replica
 from minidl.tasks import Sums, Supervised
 from minidl.tasks.supervised import non_finite
@@ -86,11 +86,13 @@ class Pipeline(Strategy):
         self._parts(job)
 
     def layout(self, job: Job) -> Layout:
-        plan = self.plan()
+        plan, parts = self.plan(), self._parts(job)
         return Layout(
             [
-                partial(_program, job.detached(), stage, plan, self.micro_batches)
-                for stage in self._parts(job)
+                partial(
+                    _program, job.detached(), stage, plan, self.micro_batches, first_learning(parts)
+                )
+                for stage in parts
             ],
             [f"stage {number}" for number in range(self.stages)],
             plan.channels(),
@@ -98,13 +100,14 @@ class Pipeline(Strategy):
 
     def bytes_sent(self, job: Job) -> Mapping[str, tuple[float, ...]]:
         samples = len(job.epochs) * len(job.train) * job.compute_dtype.itemsize
+        parts = self._parts(job)
         borders = [
-            samples * int(np.prod(stage.output_shape, dtype=np.int64))
-            for stage in self._parts(job)[:-1]
+            samples * int(np.prod(stage.output_shape, dtype=np.int64)) for stage in parts[:-1]
         ]
+        first = first_learning(parts)
         sent: dict[str, tuple[float, ...]] = {
             "activations": (*borders, 0),
-            "gradients": (0, *borders),
+            "gradients": (*[0] * (first + 1), *borders[first:]),
         }
         return sent | norm_bytes(job, job.steps, self.stages)
 
@@ -117,7 +120,7 @@ class Pipeline(Strategy):
 
 
 def _program(
-    job: Job, stage: Stage, plan: Plan, micro_batches: int, context: RankContext
+    job: Job, stage: Stage, plan: Plan, micro_batches: int, first: int, context: RankContext
 ) -> RankProgram:
     job = job.attached(context.shared)
     rank, last = context.rank, context.size - 1
@@ -126,7 +129,7 @@ def _program(
     for epoch in Epochs(job, context):
         for step in epoch:
             (phase,), batch = task.phases(step), epoch.shard(step)
-            flow = _Flow(task, replica, stage, batch, step, micro_batches, rank, last)
+            flow = _Flow(task, replica, stage, batch, step, micro_batches, rank, first, last)
             for together in plan.programs[rank]:
                 transfers = flow.carry_out(together)
                 if transfers:
@@ -149,7 +152,10 @@ def _supervised(job: Job) -> Supervised:
 
 
 class _Flow:
-    """One batch on its way through one stage: the micro-batches that are under way."""
+    """One batch on its way through one stage: the micro-batches that are under way.
+
+    Stages before the `first` that learns are frozen: no gradient comes to them.
+    """
 
     def __init__(
         self,
@@ -160,12 +166,14 @@ class _Flow:
         step: int,
         micro_batches: int,
         rank: int,
+        first: int,
         last: int,
     ) -> None:
         self.task, self.replica, self.stage = task, replica, stage
         self.batch, self.step = batch, step
         self.slices = split(len(batch.x), micro_batches)
         self.is_first, self.is_last = rank == 0, rank == last
+        self.is_frozen, self.ends_here = rank < first, rank == first
         self.arrays: dict[Any, np.ndarray] = {}
         self.saved: dict[int, Any] = {}
         self.sums = Sums()
@@ -175,6 +183,10 @@ class _Flow:
         transfers: list[Outgoing | Incoming] = []
         for instruction in together:
             match instruction:
+                case Receive(_, Gradient()) | Backward() if self.is_frozen:
+                    pass
+                case Send(_, Gradient()) if self.is_frozen or self.ends_here:
+                    pass
                 case Receive(peer, Activation() | Gradient() as item):
                     self.arrays[item] = array = self._empty(item)
                     transfers.append(Incoming(peer, array, _OPERATIONS[type(item)]))
@@ -203,24 +215,30 @@ class _Flow:
         else:
             mode = self.replica.mode(self.step, self.batch.first + part.start, self.batch.size)
             with self.replica.trace.span("forward", micro_batch), self.replica.computing():
-                y, self.saved[micro_batch] = model.forward(x, mode)
-            if self.is_last:
-                y, sums = self.task.loss_gradient(model, x, y, self.batch.y[part], mode)
-                self.sums += sums
-            elif not np.isfinite(y).all():
-                raise non_finite(model, x, mode)
+                y, saved = model.forward(x, mode)
+                if self.is_last:
+                    y, sums = self.task.loss_gradient(model, x, y, self.batch.y[part], mode)
+                    self.sums += sums
+                elif not np.isfinite(y).all():
+                    raise non_finite(model, x, mode)
+            if not self.is_frozen:
+                self.saved[micro_batch] = saved
         # After the last stage the batch turns round: y now is the gradient of the loss by it.
         leaving = Gradient(micro_batch) if self.is_last else Activation(micro_batch)
         self.arrays[leaving] = y
 
     def _backward(self, micro_batch: int) -> None:
-        dy = self.arrays.pop(Gradient(micro_batch))
+        dy, model = self.arrays.pop(Gradient(micro_batch)), self.replica.model
         if not len(dy):
             dx = self._empty_output(self.stage.input_shape)
         else:
             with self.replica.trace.span("backward", micro_batch), self.replica.computing():
-                dx = self.replica.model.backward(dy, self.saved.pop(micro_batch))
-        if not self.is_first:
+                saved = self.saved.pop(micro_batch)
+                if self.ends_here:
+                    model.accumulate(dy, saved)
+                else:
+                    dx = model.backward(dy, saved)
+        if not self.ends_here:
             self.arrays[Gradient(micro_batch)] = dx
 
     def _empty_output(self, shape: Shape) -> np.ndarray:

@@ -111,9 +111,11 @@ class Watch:
 
     def __init__(self, model: Layer, tell: Callable[[str], None]) -> None:
         self._tell = tell
-        self._names = {id(parameter): name for name, parameter in model.parameters().items()}
+        self._names = {
+            id(each): name for name, each in model.parameters().items() if not each.frozen
+        }
         for _, layer in model.walk():
-            below = {self._names[id(each)] for each in layer.parameters().values()}
+            below = {self._names[id(p)] for p in layer.parameters().values() if not p.frozen}
             if below:
                 self._follow(layer, below)
         self.begin()
@@ -127,7 +129,9 @@ class Watch:
 
     def _follow(self, layer: Layer, below: set[str]) -> None:
         own = {
-            self._names[id(each)] for each in vars(layer).values() if isinstance(each, Parameter)
+            self._names[id(each)]
+            for each in vars(layer).values()
+            if isinstance(each, Parameter) and not each.frozen
         }
         plain, inside = layer.forward, False
 

@@ -36,6 +36,13 @@ class Replica:
     names
         Which of its parameters live here; all if None. The others are then seen as they were
         when the ranks that hold them last committed.
+
+    Attributes
+    ----------
+    buffer
+        The parameters that live here and change, and their gradients.
+    frozen
+        The frozen ones of the model, which no step touches and nobody sends.
     """
 
     def __init__(
@@ -50,7 +57,9 @@ class Replica:
         self.model = job.model if model is None else model
         self.loss_scale = None if job.precision is None else LossScale(job.precision)
         self._shared, self._verdict = context.shared["state"], context.shared["verdict"]
-        parameters = self.model.parameters()
+        everything = self.model.parameters()
+        frozen = {name: each for name, each in everything.items() if name in job.frozen}
+        parameters = {name: each for name, each in everything.items() if name not in frozen}
         if names is not None:
             for name, parameter in parameters.items():
                 parameter.value = self._shared[0, job.index[name]].reshape(parameter.shape)
@@ -59,6 +68,12 @@ class Replica:
             parameters = with_loss_scale(parameters, self.loss_scale)
         self.home: Any = kernels.home_of(job.device)
         self.buffer = ParameterBuffer(parameters, job.dtype, self.home)
+        self.frozen = ParameterBuffer(frozen, job.dtype, self.home)
+        for name, place in self.frozen.index.items():
+            self.frozen.values[place] = self.home.asarray(self._shared[0, job.frozen[name]])
+        if self.loss_scale is not None:  # weights come first, before running means
+            weights = sum(each.size for each in frozen.values() if each.has_gradient)
+            self._frozen_half = self.frozen.values[:weights].astype(np.float16)
         self.slots = {
             name: self.home.zeros(self.buffer.trainable, job.dtype) for name in job.optimizer.slots
         }
@@ -68,10 +83,11 @@ class Replica:
 
     def _places(self) -> Iterator[tuple[np.ndarray, slice, tuple[int, slice]]]:
         """Where each parameter and its optimizer slots lie here, and in the shared state."""
+        learnt = self.buffer.places
         for name, mine in self.buffer.index.items():
             theirs = self.job.index[name]
             yield self.buffer.values, mine, (0, theirs)
-            if self.buffer.parameters[name].trainable:
+            if name in learnt:
                 for row, slot in enumerate(self.slots.values(), start=1):
                     yield slot, mine, (row, theirs)
 
@@ -166,20 +182,24 @@ class Replica:
     def computing(self) -> Iterator[None]:
         """Within the block the model computes: in mixed precision, with weights of float16.
 
-        The gradients that it found there are added, in full precision, to those gathered.
+        The gradients that it found there are added to those gathered. They are float32 there
+        too, and running means are what they are: sums of many numbers need the range.
         """
         if self.loss_scale is None:
             yield
             return
-        scale, learnt = self.loss_scale.scale, self.buffer.trainable
-        grads = self.home.zeros(len(self.buffer), np.float16)
+        learnt = self.buffer.trainable
+        found = self.home.zeros(learnt, np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found at the update
-            with self.buffer.borrowed(self.buffer.values.astype(np.float16), grads):
+            halves = self.buffer.values[:learnt].astype(np.float16)
+            with (
+                self.buffer.borrowed(halves, found),
+                self.frozen.borrowed(self._frozen_half, self.frozen.grads),
+            ):
                 yield
-            found = grads[:learnt] / np.float32(scale)
+            found /= np.float32(self.loss_scale.scale)
             # NaN and not infinity, for sums over ranks: opposite infinities would be an error.
             self.buffer.grads[:learnt] += self.home.where(self.home.isfinite(found), found, np.nan)
-            self.buffer.grads[learnt:] += grads[learnt:]
 
     def _input(self, batch: Batch) -> Batch:
         """A batch where, and in the precision in which, the model computes."""
@@ -259,12 +279,14 @@ class Replica:
         """
         with self.trace.span("update"):
             learnt, _ = self.buffer.spans(phase.path)
+            number = phase.update
             if self.loss_scale is not None:
                 overflow = not math.isfinite(self.squares(phase) if squares is None else squares)
                 self.loss_scale.follow(overflow=overflow)
                 if overflow:
                     self.buffer.grads[...] = 0
                     return
+                number -= self.loss_scale.skipped
             norm = math.nan
             if self.job.optimizer.needs_norm:
                 norm = math.sqrt(self.squares(phase) if squares is None else squares)
@@ -273,7 +295,7 @@ class Replica:
                 self.buffer.values[learnt],
                 self.buffer.grads[learnt],
                 {name: slot[learnt] for name, slot in self.slots.items()},
-                phase.update,
+                number,
                 {
                     n: slice(p.start - learnt.start, p.stop - learnt.start)
                     for n, p in places.items()

@@ -88,7 +88,7 @@ class Adversarial(Task):
             total += _finite(losses, mode)
             beliefs[name] = float(self.loss.belief(z).sum())
             with trace.span("backward"):
-                judge.backward(dz / z.dtype.type(batch.size), saved)
+                judge.accumulate(dz / z.dtype.type(batch.size), saved)
         return Sums.over(len(batch), {"discriminator loss": total} | beliefs)
 
     def _generator(self, gan: GAN, noise: np.ndarray, mode: Mode, trace: Recorder) -> Sums:
@@ -100,7 +100,7 @@ class Adversarial(Task):
         total = _finite(losses, mode)
         with trace.span("backward"):
             dx = gan.discriminator.backward(dz / z.dtype.type(mode.batch_size), judged)
-            gan.generator.backward(dx, generated)
+            gan.generator.accumulate(dx, generated)
         figures = Sums.over(len(noise), {"generator loss": total})
         return replace(figures, samples=0)  # the batch has been counted in the other phase
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from minidl import kernels
 from minidl.data import Batch, Dataset
 from minidl.errors import NonFiniteError
-from minidl.nn import EVALUATE, Layer, Loss, Mode
+from minidl.nn import EVALUATE, Layer, Loss, Mode, Parameter
 from minidl.runtime.trace import Recorder
 from minidl.tasks.task import Phase, Sums, Task
 
@@ -80,27 +80,57 @@ class Supervised(Task):
 def non_finite(model: Layer, x: np.ndarray, mode: Mode) -> NonFiniteError:
     """The error for a loss that is NaN or infinite, naming the layer where it began.
 
-    The forward pass is run again with every innermost layer watched.
+    The forward pass is run again with every innermost layer watched; if it was one in
+    float16, then once more in float32, to tell a range that is too small from divergence.
     """
-    where = "in the loss itself: every layer's output is finite"
     if mode.total is not None:
         mode = replace(mode, total=None)  # others do not run theirs again
-        where = (
+        nowhere = (
             "where samples are normalised together with those of others: with this rank's alone, "
             "every layer's output is finite"
         )
-    xp = kernels.array_module(x)
-    if not xp.isfinite(x).all():
-        where = "in the input of the model"
     else:
-        with np.errstate(all="ignore"), _watched(model) as found:
-            model.forward(x, mode)
-        if found:
-            where = f"in the output of {found[0]}"
+        nowhere = "in the loss itself: every layer's output is finite"
+    where, advice = _first_non_finite(model, x, mode), "A lower learning rate often helps."
+    narrow = [p for p in model.parameters().values() if p.value.dtype == np.float16]
+    if where and (narrow or x.dtype == np.float16):
+        with _widened(narrow):
+            wide = _first_non_finite(model, kernels.wide(x), mode)
+        if wide is None or where == _INPUT:
+            fits = "" if where == _INPUT else " In float32, with the same weights, all is finite."
+            advice = (
+                "Mixed precision computes in float16, which holds no number beyond 65504."
+                f"{fits} Make the inputs smaller or normalise them, or train without precision."
+            )
     return NonFiniteError(
-        f"the loss is not finite at step {mode.step}: NaN or infinity first appears {where}. "
-        "A lower learning rate often helps."
+        f"the loss is not finite at step {mode.step}: NaN or infinity first appears "
+        f"{where or nowhere}. {advice}"
     )
+
+
+_INPUT = "in the input of the model"
+
+
+def _first_non_finite(model: Layer, x: np.ndarray, mode: Mode) -> str | None:
+    """Where NaN or infinity appears first in a forward pass; None if nowhere."""
+    if not kernels.array_module(x).isfinite(x).all():
+        return _INPUT
+    with np.errstate(all="ignore"), _watched(model) as found:
+        model.forward(x, mode)
+    return f"in the output of {found[0]}" if found else None
+
+
+@contextmanager
+def _widened(parameters: Sequence[Parameter]) -> Iterator[None]:
+    """Within the block, these parameters are float32."""
+    before = [parameter.value for parameter in parameters]
+    try:
+        for parameter, value in zip(parameters, before, strict=True):
+            parameter.value = kernels.wide(value)
+        yield
+    finally:
+        for parameter, value in zip(parameters, before, strict=True):
+            parameter.value = value
 
 
 @contextmanager

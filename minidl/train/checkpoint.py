@@ -37,6 +37,8 @@ class Facts:
         What learning rates are multiplied with.
     history
         The record of all fits.
+    frozen
+        The names of the parameters that were frozen.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Facts:
     step: int
     rate: float
     history: History
+    frozen: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """All of it as text."""
@@ -65,6 +68,7 @@ class Facts:
             step=int(data["step"]),
             rate=float(data["rate"]),
             history=History.from_json(data["history"]),
+            frozen=tuple(map(str, data.get("frozen", ()))),
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,8 +19,8 @@ from minidl.train.progress import Progress
 class _Part:
     """What is known of an epoch that is under way."""
 
-    train: Sums = field(default_factory=Sums)
-    done: list[EpochDone] = field(default_factory=list)
+    train: dict[int, Sums] = field(default_factory=dict)
+    done: dict[int, EpochDone] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,9 @@ class Finished:
 
 class Collector:
     """Adds up the parts of steps and epochs, and keeps the state of the last epoch that is whole.
+
+    Parts are added in the order of ranks, and steps in the order of their numbers, whoever
+    reports first: so equal runs have equal sums, to the last bit.
 
     Parameters
     ----------
@@ -92,7 +95,7 @@ class Collector:
         self.kept: tuple[int, np.ndarray] = (0, state)
         self.began: float | None = None
         self._newest = job.epochs.start, job.first_step, 0.0
-        self._parts: dict[int, Sums] = defaultdict(Sums)
+        self._parts: dict[int, dict[int, Sums]] = defaultdict(dict)
         self._times: dict[int, float] = defaultdict(float)
         self._epochs: dict[int, _Part] = defaultdict(_Part)
 
@@ -100,14 +103,14 @@ class Collector:
         """Take in one event; see `Listener`."""
         match event:
             case StepDone():
-                self._add_step(event)
+                self._add_step(rank, event)
                 return 0
             case Loss():
                 self.lost.append(LearnerLost(event.name, event.why, *self._newest))
                 self.shown.note(f"lost: {event.why}")
                 return 0
             case EpochDone():
-                return self._add_epoch(event)
+                return self._add_epoch(rank, event)
 
     def keep(self, epochs: int, state: np.ndarray) -> Verdict:
         """Take the state at the end of so many epochs; see `Listener`."""
@@ -128,33 +131,37 @@ class Collector:
         )
         return Finished(epochs, steps, state, history)
 
-    def _add_step(self, event: StepDone) -> None:
-        self._parts[event.step] += event.sums
-        self._times[event.step] = max(self._times[event.step], event.time)
-        if self._parts[event.step].samples < event.batch_size or event.step in self.steps:
+    def _add_step(self, rank: int, event: StepDone) -> None:
+        if event.step in self.steps:  # complete without this rank, which had no sample of it
             return
-        sums = self._parts.pop(event.step)
+        parts = self._parts[event.step]
+        parts[rank] = event.sums
+        self._times[event.step] = max(self._times[event.step], event.time)
+        if sum(part.samples for part in parts.values()) < event.batch_size:
+            return
+        sums = in_order_of_keys(self._parts.pop(event.step))
         seconds = self._times.pop(event.step)
         self.steps[event.step] = sums.means() | {"time": seconds}
         self._newest = event.epoch, event.step, seconds
         if event.staleness:
             self.staleness[event.step] = event.staleness
-        self._epochs[event.epoch].train += sums
+        self._epochs[event.epoch].train[event.step] = sums
         self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 
-    def _add_epoch(self, event: EpochDone) -> int:
+    def _add_epoch(self, rank: int, event: EpochDone) -> int:
         part = self._epochs[event.epoch]
-        part.done.append(event)
+        part.done[rank] = event
         if len(part.done) < event.ranks:
             return 0
         del self._epochs[event.epoch]
-        validation = sum((done.validation for done in part.done), Sums())
+        train = in_order_of_keys(part.train)
+        validation = in_order_of_keys({at: done.validation for at, done in part.done.items()})
         record = EpochRecord(
             event.epoch,
-            part.train.means(),
+            train.means(),
             validation.means() if validation.samples else None,
-            max(done.seconds for done in part.done),
-            part.train.samples,
+            max(done.seconds for done in part.done.values()),
+            train.samples,
             self.job.steps_in(event.epoch),
             self.strategy,
         )
@@ -163,3 +170,8 @@ class Collector:
         self.records.append(record)
         self.shown.epoch(record)
         return len(self.records)
+
+
+def in_order_of_keys(parts: Mapping[int, Sums]) -> Sums:
+    """The sum of some parts, added in the order of their ranks or steps."""
+    return sum((parts[key] for key in sorted(parts)), Sums())

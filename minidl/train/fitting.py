@@ -105,6 +105,7 @@ class Fit:
         self.run.epochs, self.run.state = collector.records, collector.kept[1]
         for callback in self._callbacks:
             callback.epoch(self.run)
+        self.learnt.require_unchanged()
         return self.run.verdict
 
 
@@ -141,6 +142,8 @@ def _warm_up(job: Job, state: np.ndarray) -> None:
     """
     replica = Replica(job, RankContext(0, 1, {"state": state, "verdict": np.array([0.0, 1.0])}))
     x, y = job.train.batch(slice(0, 2), job.dtype)
-    for phase in job.task.phases(job.task.period - 1):
-        replica.gradients(phase, Batch(x, y, 0, len(x)), step=0)
+    period = job.task.period
+    step = job.first_step + period - 1 - job.first_step % period  # that has all phases
+    for phase in job.task.phases(step):
+        replica.gradients(phase, Batch(x, y, 0, len(x)), step)
         replica.update(phase)

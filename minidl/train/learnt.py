@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from minidl.errors import InputError
-from minidl.nn import Layer, ParameterBuffer, Shape
+from minidl.nn import Layer, Parameter, ParameterBuffer, Shape
 from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.strategy.replica import with_loss_scale
 
@@ -48,27 +49,62 @@ class Learnt:
         optimizer: Optimizer,
         precision: MixedPrecision | None,
     ) -> None:
-        given = {name: p.value for name, p in model.parameters().items() if p.initialised}
         self._before = [(p, vars(p).copy()) for p in model.parameters().values()]
-        self.model, self.shape, self.dtype = model, shape, dtype
+        self.model, self.shape, self.seed, self.dtype = model, shape, seed, dtype
+        self._loss_scale = None if precision is None else LossScale(precision)
         self._lent = False
+        self.buffer = self._laid_out()
         try:
-            self.buffer = model.initialise(shape, seed=seed, dtype=dtype)
-            if precision is not None:
-                parameters = with_loss_scale(model.parameters(), LossScale(precision))
-                self.buffer = ParameterBuffer(parameters, dtype)
-                self.buffer.draw(seed)
-            for name, value in given.items():
-                self.buffer.parameters[name].value[...] = value
-            optimizer.check(self.buffer.places)
+            optimizer.check(self._weights)
         except Exception:
             self.forget()
             raise
         self.slots = {name: np.zeros(self.buffer.trainable, dtype) for name in optimizer.slots}
 
+    def _laid_out(self) -> ParameterBuffer:
+        """A buffer for the model as it is now, which is built for `shape` and keeps its values.
+
+        If that fails, the model is as it was before.
+        """
+        scale = self._loss_scale
+        before = [(p, vars(p).copy()) for p in self.model.parameters().values()]
+        if scale is not None:
+            before.append((scale, vars(scale).copy()))
+        given = [(parameter, parameter.value) for parameter, _ in before if parameter.initialised]
+        try:
+            buffer = self.model.initialise(self.shape, seed=self.seed, dtype=self.dtype)
+            if scale is not None:
+                parameters = with_loss_scale(self.model.parameters(), scale)
+                buffer = ParameterBuffer(parameters, self.dtype)
+                buffer.draw(self.seed)
+            for parameter, value in given:
+                parameter.value[...] = value
+        except Exception:
+            _undo(self.model, before)
+            raise
+        self._structure, self._parts = self._structure_now()
+        return buffer
+
+    def _structure_now(self) -> tuple[list[tuple[Any, ...]], list[Any]]:
+        """All that decides how the parameters are laid out; and the parts, which keep their ids."""
+        layers, parameters = list(self.model.walk()), self.model.parameters()
+        structure: list[tuple[Any, ...]] = [(path, layer.path, id(layer)) for path, layer in layers]
+        structure += [(name, each.frozen, id(each)) for name, each in parameters.items()]
+        return structure, [*(layer for _, layer in layers), *parameters.values()]
+
+    @property
+    def _weights(self) -> list[str]:
+        """The names of all parameters that are learnt, or would be if they were not frozen."""
+        return [name for name, each in self.buffer.parameters.items() if each.has_gradient]
+
     def check(self, optimizer: Optimizer) -> None:
         """Raise an InputError if this optimizer, which may be another by now, cannot go on."""
-        optimizer.check(self.buffer.places)
+        optimizer.check(self._weights)
+        if self.buffer.frozen and not self.buffer.trainable:
+            raise InputError(
+                "every parameter of the model is frozen, so there is nothing to train: "
+                "call unfreeze() on the layers that are to learn"
+            )
         if tuple(optimizer.slots) != tuple(self.slots):
             raise InputError(
                 f"{type(optimizer).__name__} remembers {optimizer.slots}, and the optimizer that "
@@ -78,24 +114,64 @@ class Learnt:
 
     def forget(self) -> None:
         """Leave the model as if this had never been made, so that other data can be tried."""
-        self.model.forget({id(parameter) for parameter, _ in self._before})
-        for parameter, attributes in self._before:
-            vars(parameter).update(attributes)
+        _undo(self.model, self._before)
 
-    def reclaim(self) -> None:
-        """Own the weights that the model has now, also where another trainer has trained it.
+    def reclaim(self, model: Layer, shape: Shape | None = None) -> None:
+        """Own the weights that the model has now, whoever has changed it in the meantime.
+
+        Another trainer may have trained it. Layers may have been replaced, added, removed,
+        shared, renamed, frozen or unfrozen: a parameter that was here before keeps its value
+        and its slots, wherever it is now. A new one keeps the value that it has, or draws
+        one, and its slots begin at zero, as do those of one that was frozen.
+
+        Parameters
+        ----------
+        model
+            As it is now.
+        shape
+            Of one sample, for which new layers are built; the one before if None.
 
         Raises
         ------
         InputError
             If a fit is under way: the weights here are those of its beginning then.
+        ShapeError
+            If the layers do not fit each other or the shape. All is then as it was before.
         """
         if self._lent:
             raise InputError(
                 "a fit is under way, and until its end the model's weights are not the trainer's: "
                 "a callback has Run.model() to evaluate or predict with, and Run.save()"
             )
-        self.buffer.reclaim()
+        before = self.model, self.shape
+        self.model = model
+        if self._structure_now()[0] == self._structure:
+            self.buffer.reclaim()
+            return
+        remembered = {
+            id(self.buffer.parameters[name]): [slot[place] for slot in self.slots.values()]
+            for name, place in self.buffer.places.items()
+        }
+        self.shape = self.shape if shape is None else shape
+        try:
+            self.buffer = self._laid_out()
+        except Exception:
+            self.model, self.shape = before
+            raise
+        self.slots = {name: np.zeros(self.buffer.trainable, self.dtype) for name in self.slots}
+        for name, place in self.buffer.places.items():
+            known = remembered.get(id(self.buffer.parameters[name]))
+            if known is not None:
+                for slot, values in zip(self.slots.values(), known, strict=True):
+                    slot[place] = values
+
+    def require_unchanged(self) -> None:
+        """Raise an InputError if a callback has changed the layers of the model in training."""
+        if self._structure_now()[0] != self._structure:
+            raise InputError(
+                "a callback has replaced, added, removed, frozen or unfrozen layers while the "
+                "model is being trained: do that between two fits"
+            )
 
     def state(self) -> np.ndarray:
         """A copy of everything as one array."""
@@ -113,11 +189,11 @@ class Learnt:
 
     def tensors(self, state: np.ndarray) -> dict[str, np.ndarray]:
         """Views of a state: every parameter and its slots, by their names in checkpoints."""
-        tensors = {}
+        tensors, learnt = {}, self.buffer.places
         for name, parameter in self.buffer.parameters.items():
             place = self.buffer.index[name]
             tensors[f"model.{name}"] = state[0, place].reshape(parameter.shape)
-            if parameter.trainable:
+            if name in learnt:
                 for slot, values in zip(self.slots, state[1:], strict=True):
                     tensors[f"optimizer.{slot}.{name}"] = values[place]
         return tensors
@@ -140,3 +216,10 @@ class Learnt:
         finally:
             self._lent = False
             self.buffer.bind(values, grads)
+
+
+def _undo(model: Layer, before: Sequence[tuple[Parameter, dict[str, Any]]]) -> None:
+    """Leave a model with these parameters alone, and with what they held."""
+    model.forget({id(parameter) for parameter, _ in before})
+    for parameter, attributes in before:
+        vars(parameter).update(attributes)

@@ -36,7 +36,9 @@ class Trainer:
     ----------
     model
         The network. Its parameters are made when the first data show their shape;
-        those that have been trained already keep their values.
+        those that have been trained already keep their values. Between two fits layers may
+        be replaced, added, removed, frozen and so on: what stays keeps its values and what
+        the optimizer remembers of it, and what is new begins afresh.
     loss
         Compares outputs with targets; or another `Task` than to bring these together.
     optimizer
@@ -274,6 +276,7 @@ class Trainer:
             step,
             rate,
             history,
+            tuple(learnt.buffer.frozen),
         )
         checkpoints.write(path, checkpoints.Checkpoint(learnt.tensors(state), facts))
 
@@ -281,7 +284,8 @@ class Trainer:
         """Continue from a checkpoint: a further fit equals the one never interrupted.
 
         A checkpoint is no part of a strategy: what `TopK` kept back, and where the learners
-        of an asynchronous server were, ends with every fit.
+        of an asynchronous server were, ends with every fit. What is frozen must be frozen
+        here too: freeze or unfreeze other layers after `load`.
 
         Raises
         ------
@@ -303,6 +307,7 @@ class Trainer:
                 )
         try:
             with self._prepared(facts.input_shape) as learnt:
+                _require_equally_frozen(path, facts.frozen, tuple(learnt.buffer.frozen))
                 state = learnt.state()
                 tensors = learnt.tensors(state)
                 checkpoints.require_same(path, saved.tensors, tensors)
@@ -321,7 +326,7 @@ class Trainer:
         If the block fails that first time, the model is as if it had never been built.
         """
         if self._learnt is not None:
-            self._learnt.reclaim()
+            self._learnt.reclaim(self.model, sample_shape)
             self.model.build(sample_shape)
             yield self._learnt
             return
@@ -340,7 +345,7 @@ class Trainer:
             raise NotBuiltError(
                 "the model has no weights yet: fit, evaluate or load first, which show its input"
             )
-        self._learnt.reclaim()
+        self._learnt.reclaim(self.model)
         return self._learnt
 
     def _taken(self, dataset: Dataset) -> Dataset:
@@ -363,7 +368,7 @@ class Trainer:
     ) -> Job:
         learnt = self._existing()
         learnt.check(self.optimizer)
-        buffer = learnt.buffer
+        buffer, frozen = learnt.buffer, learnt.buffer.frozen
         return Job(
             model=self.model,
             task=self.task,
@@ -375,10 +380,11 @@ class Trainer:
             dtype=self.dtype,
             epochs=range(self.epoch, self.epoch + epochs),
             first_step=self.step,
-            index=dict(buffer.index),
+            index={name: place for name, place in buffer.index.items() if name not in frozen},
             trainable=buffer.trainable,
             rate=self.rate,
             precision=self.precision,
+            frozen=frozen,
         )
 
     def _carry_out(self, fit: Fit) -> None:
@@ -389,7 +395,7 @@ class Trainer:
             fit.carry_out()
         finally:
             done, run = fit.collector.finished(), fit.run
-            self._existing().adopt(done.state if run.restored is None else run.restored)
+            fit.learnt.adopt(done.state if run.restored is None else run.restored)
             self.history.extend(done.history)
             self.history.stopped = run.stopped
             ended = time.perf_counter()
@@ -404,3 +410,15 @@ class Trainer:
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:
     return given if isinstance(given, GrowingBatch) else whole("batch_size", given)
+
+
+def _require_equally_frozen(path: Path, saved: tuple[str, ...], here: tuple[str, ...]) -> None:
+    if {*saved} != {*here}:
+        raise CheckpointError(
+            f"{path} was saved with {_some(saved)} frozen, and in this model {_some(here)} is: "
+            "freeze the same layers before load, and freeze or unfreeze others after it"
+        )
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "") or "nothing"

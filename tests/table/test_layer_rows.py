@@ -80,6 +80,34 @@ def test_reference(row: Row, data, cut, seed):
 
 
 @each_row
+@settings(max_examples=5)
+@given(data=st.data(), seed=seeds)
+def test_frozen(row: Row, data, seed):
+    """No gradient is computed for what is frozen, and the gradient passes through as before."""
+    one = data.draw(row.drawn)
+    layer, dy, (y, dx, evaluated, grads) = computed(one, np.float64, seed)
+    layer.freeze()
+    parameters = list(layer.parameters().values())
+    assert layer.frozen and not layer.learns and not any(p.trainable for p in parameters)
+    for parameter in parameters:
+        parameter.grad[...] = 0
+    mode = nn.Mode(training=True, seed=3, step=5, batch_size=len(one.x))
+    again, saved = layer.forward(one.x, mode)
+    through = layer.backward(dy, saved)
+    assert not any(parameter.grad.any() for parameter in parameters)
+    if any(isinstance(inner, nn.BatchNorm) for _, inner in layer.walk()):
+        np.testing.assert_array_equal(again, evaluated)  # by its running values
+    else:
+        np.testing.assert_array_equal(again, y)
+        np.testing.assert_array_equal(through, dx)
+    layer.unfreeze()
+    layer.backward(dy, layer.forward(one.x, mode)[1])
+    assert layer.learns == bool(parameters) and not layer.frozen
+    found = np.concatenate([p.grad.reshape(-1) for p in parameters] or [grads])
+    np.testing.assert_array_equal(np.sort(found), np.sort(grads))
+
+
+@each_row
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)

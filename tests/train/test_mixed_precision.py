@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, rng, strategy
-from minidl.errors import InputError
+from minidl.errors import InputError, NonFiniteError
 from minidl.optim import MixedPrecision
 from minidl.runtime import Processes, Virtual
 from minidl.tasks import Adversarial
@@ -172,8 +172,133 @@ def test_overflow_skips_the_step_and_lowers_the_scale() -> None:
 
 
 def loss_scale(trainer: Trainer) -> tuple[float, float]:
-    scale, well = trainer._existing().buffer.parameters["loss_scale"].value
+    scale, well, _ = trainer._existing().buffer.parameters["loss_scale"].value
     return float(scale), float(well)
+
+
+STRATEGIES: dict[str, strategy.Strategy] = {
+    "serial": strategy.Serial(),
+    "ring": strategy.RingAllReduce(2, runtime=Virtual()),
+    "server": strategy.ParameterServer(2, runtime=Virtual()),
+    "servers": strategy.ParameterServer(2, servers=2, runtime=Virtual()),
+    "pipeline": strategy.Pipeline(2, 2, runtime=Virtual()),
+}
+
+
+class Mean(nn.Loss):
+    """The output itself: its gradient is the same in every step."""
+
+    def forward(self, outputs: nn.Array, targets: nn.Array) -> tuple[nn.Array, Any]:
+        return outputs.sum(axis=-1), outputs.shape
+
+    def backward(self, dlosses: nn.Array, saved: Any) -> nn.Array:
+        return np.broadcast_to(dlosses[:, None], saved).copy()
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_skipped_step_counts_nowhere(name: str, tmp_path: Path) -> None:
+    """As with PyTorch's GradScaler: Adam's updates under a constant gradient are lr each."""
+
+    def made() -> Trainer:
+        model = nn.Sequential(
+            nn.Linear(2, bias=False, weight_init=nn.init.zeros),
+            nn.Linear(1, weight_init=nn.init.ones),
+        )
+        rule = optim.Adam(optim.StepDecay(0.125, every=2, factor=0.5))
+        return mixed(model, MixedPrecision(2.0**16), rule, Mean())
+
+    # -4 · 2¹⁶ and its next halves overflow, and these steps are skipped.
+    inputs, trainer, moves = data.Dataset(np.full((2, 2), -4.0), np.zeros((2, 1))), made(), []
+    trainer.predict(inputs)
+    for _ in range(8):
+        before = trainer.weights()["1.bias"]
+        trainer.fit(inputs, epochs=1, batch_size=2, strategy=STRATEGIES[name])
+        if (moved := before - trainer.weights()["1.bias"]).any():
+            moves.append(float(moved[0]))
+        trainer.save(tmp_path / "now.safetensors")
+        trainer = made()  # what is counted is in the checkpoint
+        trainer.load(tmp_path / "now.safetensors")
+    assert 4 <= len(moves) < 8
+    np.testing.assert_allclose(moves[:4], [0.125, 0.125, 0.0625, 0.0625], rtol=1e-5)
+    assert trainer._existing().buffer.parameters["loss_scale"].value[2] == 8 - len(moves)
+
+
+NORMS: dict[str, Any] = {
+    "batch": nn.BatchNorm,
+    "synchronised": lambda: nn.BatchNorm(synchronised=True),
+    "layer": nn.LayerNorm,
+    "group": lambda: nn.GroupNorm(2),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_statistics_beyond_the_range_of_float16_are_kept_in_float32(name: str) -> None:
+    """The variance of inputs of standard deviation 400 is 160000; float16 ends at 65504."""
+    numbers = rng.stream(0, "wide")
+    x = (400 * numbers.normal(size=(64, 4))).astype(np.float16).astype(np.float32)
+    made = data.Dataset(x, numbers.integers(0, 3, 64))
+    trained = []
+    for precision in (MixedPrecision(), None):
+        trainer = mixed(nn.Sequential(NORMS[name](), nn.Linear(3)), precision)
+        ring = strategy.RingAllReduce(2, runtime=Virtual())
+        trainer.fit(made, epochs=3, batch_size=64, strategy=ring)
+        trained.append(trainer.weights())
+    for key, value in trained[1].items():
+        np.testing.assert_allclose(trained[0][key], value, rtol=0.01, atol=0.01, err_msg=key)
+    if name == "synchronised":  # by the formula
+        kept = 0.9**3
+        np.testing.assert_allclose(
+            trained[0]["0.variance"], kept + (1 - kept) * x.var(axis=0, ddof=1), rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            trained[0]["0.mean"], (1 - kept) * x.mean(axis=0), rtol=1e-4, atol=1e-3
+        )
+
+
+SUMMING: dict[str, Any] = {
+    "Linear": lambda: nn.Linear(2),
+    "Conv2d": lambda: nn.Conv2d(2, 1),
+    "ConvTranspose2d": lambda: nn.ConvTranspose2d(2, 1),
+    "BatchNorm": nn.BatchNorm,
+    "LayerNorm": nn.LayerNorm,
+    "GroupNorm": lambda: nn.GroupNorm(1),
+    "GRU": lambda: nn.GRU(2),
+}
+
+
+@pytest.mark.parametrize("name", SUMMING)
+def test_gradients_summed_over_samples_may_leave_the_range_of_float16(name: str) -> None:
+    """Of biases, scales and shifts: 4096 times 100 is too much for float16, and counted exactly."""
+    shape = {"Linear": (2,), "BatchNorm": (2,), "LayerNorm": (2,), "GRU": (1, 2)}
+    layer = SUMMING[name]()
+    buffer = layer.initialise(shape.get(name, (1, 1, 2)))
+    buffer.bind(buffer.values.astype(np.float16), buffer.grads)  # as a `Replica` does
+    x = rng.stream(0, "many").normal(size=(4096, *shape.get(name, (1, 1, 2)))).astype(np.float16)
+    y, saved = layer.forward(x, nn.Mode(True, batch_size=4096))
+    layer.backward(np.full(y.shape, 100, np.float16), saved)
+    sums = {n: p.grad for n, p in buffer.parameters.items() if p.has_gradient and len(p.shape) == 1}
+    assert sums and all(np.isfinite(grad).all() for grad in sums.values())
+    for own in sums.keys() & {"bias", "beta"}:
+        np.testing.assert_allclose(sums[own], 409600, rtol=1e-6)
+
+
+def test_the_range_of_float16_is_blamed_where_it_is_to_blame() -> None:
+    def end(model: nn.Layer, scale: float, rule: optim.Optimizer = MOMENTUM) -> str:
+        made = data.Dataset(scale * rng.stream(0, "x").normal(size=(8, 4)), np.arange(8) % 3)
+        with pytest.raises(NonFiniteError) as caught:
+            mixed(model, optimizer=rule).fit(made, epochs=4, batch_size=8)
+        return str(caught.value)
+
+    large = nn.init.normal(300.0)
+    for model, scale, where in (
+        (nn.Linear(3), 1e6, "in the input of the model"),
+        (nn.Linear(3, weight_init=large), 1e3, "in the output of Linear"),
+    ):
+        said = end(nn.Sequential(model), scale)
+        assert where in said and "float16, which holds no number beyond 65504" in said
+        assert "learning rate" not in said
+    diverged = end(nn.Sequential(nn.Linear(3)), 1.0, optim.SGD(1e30))
+    assert "learning rate" in diverged and "float16" not in diverged
 
 
 @given(every=st.integers(1, 4), steps=st.integers(1, 9), factor=st.sampled_from([2.0, 3.0]))

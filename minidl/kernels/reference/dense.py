@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minidl.kernels import Array
+from minidl.kernels import Array, wide
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -12,4 +12,4 @@ def matmul(a: Array, b: Array) -> Array:
 
 def bias_gradient(dy: Array) -> Array:
     """The gradient by what is added along the last axis: the sum over all others."""
-    return dy.reshape(-1, dy.shape[-1]).sum(axis=0)
+    return wide(dy).reshape(-1, dy.shape[-1]).sum(axis=0)

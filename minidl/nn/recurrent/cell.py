@@ -127,9 +127,13 @@ class Cell(Layer):
         (count, n, features), columns = x.shape, self.gates * self.hidden_size
         dzx, dzh, dfirst = self.run_back(dy, dstate, kept)
         dzx, dzh = dzx.reshape(count * n, columns), dzh.reshape(count * n, columns)
-        self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
-        self.recurrent.grad += k.matmul(states[:-1].reshape(count * n, self.hidden_size).T, dzh)
-        self.bias.grad += k.bias_gradient(dzx)
+        if self.weight.trainable:
+            self.weight.grad += k.matmul(x.reshape(count * n, features).T, dzx)
+        if self.recurrent.trainable:
+            before = states[:-1].reshape(count * n, self.hidden_size)
+            self.recurrent.grad += k.matmul(before.T, dzh)
+        if self.bias.trainable:
+            self.bias.grad += k.bias_gradient(dzx)
         self.collect(dzh)
         return k.matmul(dzx, self.weight.value.T).reshape(x.shape), dfirst
 

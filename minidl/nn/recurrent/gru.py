@@ -48,7 +48,9 @@ class GRUCell(Cell):
         return dzx, dzh, (dh,)
 
     def collect(self, dzh: Array) -> None:
-        self.candidate_bias.grad += dzh[:, 2 * self.hidden_size :].sum(axis=0)
+        if self.candidate_bias.trainable:
+            own = dzh[:, 2 * self.hidden_size :]
+            self.candidate_bias.grad += kernels.of(dzh).bias_gradient(own)
 
 
 class GRU(Recurrent):
