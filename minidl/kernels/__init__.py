@@ -46,9 +46,13 @@ def of(x: Any) -> ModuleType:
     ------
     UnknownNameError
         If the variable names neither of these.
+    InputError
+        If `x` is no array.
     """
     if _is_cupy(x):
         return import_module(f"{__name__}.gpu")
+    if not hasattr(x, "dtype"):
+        raise InputError(f"kernels take arrays of NumPy or CuPy, not {type(x).__name__}")
     return import_module(f"{__name__}.half") if x.dtype == "float16" else chosen()
 
 

@@ -2,13 +2,15 @@
 
 Products of matrices and images stand on one core (`products`); everything else is a loop
 that threads share. Threads are numba's; NumPy's BLAS is never called. Results do not
-depend on how threads happen to run: no two of them write to one place.
+depend on how threads happen to run: no two of them write to one place. Within this folder
+kernels call each other as they are; from outside, each is reached through its contract.
 """
 
 # ruff: noqa: F401, what stands here is listed once, in `reference`
 
 from __future__ import annotations
 
+from minidl.kernels.contracts import checked
 from minidl.kernels.cpu.convolution import conv2d, conv2d_input_gradient, conv2d_weight_gradient
 from minidl.kernels.cpu.dense import matmul
 from minidl.kernels.cpu.elementwise import (
@@ -47,3 +49,5 @@ from minidl.kernels.cpu.pooling import (
 from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell, lstm_cell_gradient
 from minidl.kernels.cpu.scans import gru_scan, gru_scan_gradient, lstm_scan, lstm_scan_gradient
 from minidl.kernels.reference import __all__ as __all__
+
+globals().update({name: checked(globals()[name]) for name in __all__})

@@ -1,0 +1,157 @@
+"""What convolution and pooling take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minidl.errors import InputError, ShapeError
+from minidl.kernels import Array, Pair
+from minidl.kernels.contracts.types import floats, misfit
+
+__all__: list[str] = []
+
+
+def _windows(
+    kernel: str, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair
+) -> Pair:
+    """How many windows there are, down and across."""
+    if len(x_shape) != 4:
+        raise misfit(kernel, "images (N, H, W, C)", tuple(x_shape))
+    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
+    if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
+        raise InputError(
+            f"{kernel} takes windows, strides and dilations of at least 1 and paddings of at "
+            f"least 0, not {size}, {stride}, {dilation} and {padding}"
+        )
+    rows = (x_shape[1] + 2 * ph - dh * (kh - 1) - 1) // sh + 1
+    columns = (x_shape[2] + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    if rows < 1 or columns < 1:
+        raise ShapeError(
+            f"{kernel}: a window of {dh * (kh - 1) + 1}×{dw * (kw - 1) + 1} does not fit into "
+            f"images of {x_shape[1] + 2 * ph}×{x_shape[2] + 2 * pw}, padding included"
+        )
+    return rows, columns
+
+
+def _convolved(
+    kernel: str,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[int, ...]:
+    """The shape of the result of a convolution."""
+    if len(w_shape) != 4 or len(x_shape) != 4:
+        raise misfit(kernel, "x (N, H, W, C) and w (KH, KW, C / groups, O)", x_shape, w_shape)
+    rows, columns = _windows(kernel, x_shape, w_shape[:2], stride, padding, dilation)
+    filters = w_shape[3]
+    if groups < 1 or x_shape[3] != groups * w_shape[2] or filters % groups:
+        wanted = f"w (KH, KW, C / groups, O) for x (N, H, W, C) in {groups} groups"
+        raise misfit(kernel, wanted, w_shape, x_shape)
+    return x_shape[0], rows, columns, filters
+
+
+def conv2d(
+    x: Array,
+    w: Array,
+    b: Array | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
+) -> tuple[Any, ...]:
+    if b is None:
+        x, w = floats(x, w)
+    else:
+        x, w, b = floats(x, w, b)
+    shape = _convolved("conv2d", x.shape, w.shape, stride, padding, dilation, groups)
+    if b is not None and b.shape != shape[3:]:
+        raise misfit("conv2d", f"a bias of shape {shape[3:]}", b)
+    return x, w, b, stride, padding, dilation, groups
+
+
+def conv2d_input_gradient(
+    dy: Array,
+    w: Array,
+    x_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
+) -> tuple[Any, ...]:
+    dy, w = floats(dy, w)
+    name = "conv2d_input_gradient"
+    shape = _convolved(name, x_shape, w.shape, stride, padding, dilation, groups)
+    if dy.shape != shape:
+        raise misfit(name, f"a dy of shape {shape}", dy)
+    return dy, w, x_shape, stride, padding, dilation, groups
+
+
+def conv2d_weight_gradient(
+    dy: Array,
+    x: Array,
+    w_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int = 1,
+) -> tuple[Any, ...]:
+    dy, x = floats(dy, x)
+    name = "conv2d_weight_gradient"
+    shape = _convolved(name, x.shape, w_shape, stride, padding, dilation, groups)
+    if dy.shape != shape:
+        raise misfit(name, f"a dy of shape {shape}", dy)
+    return dy, x, w_shape, stride, padding, dilation, groups
+
+
+def _pooled(
+    kernel: str, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> tuple[int, ...]:
+    """The shape of the result of pooling."""
+    rows, columns = _windows(kernel, x_shape, size, stride, padding, (1, 1))
+    if 2 * padding[0] > size[0] or 2 * padding[1] > size[1]:
+        raise InputError(
+            f"{kernel}: a padding of {padding} is more than half of a window of {size}, "
+            "so that some windows would hold nothing else"
+        )
+    return x_shape[0], rows, columns, x_shape[3]
+
+
+def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Any, ...]:
+    (x,) = floats(x)
+    _pooled("max_pool2d", x.shape, size, stride, padding)
+    return x, size, stride, padding
+
+
+def avg_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Any, ...]:
+    (x,) = floats(x)
+    _pooled("avg_pool2d", x.shape, size, stride, padding)
+    return x, size, stride, padding
+
+
+def max_pool2d_gradient(
+    dy: Array, argmax: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> tuple[Any, ...]:
+    (dy,) = floats(dy)
+    shape = _pooled("max_pool2d_gradient", x_shape, size, stride, padding)
+    if getattr(argmax, "dtype", None) != np.int32:
+        raise InputError(
+            f"max_pool2d_gradient takes an argmax of int32, not {getattr(argmax, 'dtype', argmax)}"
+        )
+    if dy.shape != shape or argmax.shape != shape:
+        raise misfit("max_pool2d_gradient", f"dy and argmax of shape {shape}", dy, argmax)
+    return dy, argmax, x_shape, size, stride, padding
+
+
+def avg_pool2d_gradient(
+    dy: Array, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair
+) -> tuple[Any, ...]:
+    (dy,) = floats(dy)
+    shape = _pooled("avg_pool2d_gradient", x_shape, size, stride, padding)
+    if dy.shape != shape:
+        raise misfit("avg_pool2d_gradient", f"a dy of shape {shape}", dy)
+    return dy, x_shape, size, stride, padding
