@@ -49,7 +49,11 @@ def _convolved(
         raise misfit(kernel, "x (N, H, W, C) and w (KH, KW, C / groups, O)", x_shape, w_shape)
     rows, columns = _windows(kernel, x_shape, w_shape[:2], stride, padding, dilation)
     filters = w_shape[3]
-    if groups < 1 or x_shape[3] != groups * w_shape[2] or filters % groups:
+    if (
+        not (groups >= 1 and filters and w_shape[2])
+        or x_shape[3] != groups * w_shape[2]
+        or filters % groups
+    ):
         wanted = f"w (KH, KW, C / groups, O) for x (N, H, W, C) in {groups} groups"
         raise misfit(kernel, wanted, w_shape, x_shape)
     return x_shape[0], rows, columns, filters

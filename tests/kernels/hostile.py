@@ -1,0 +1,173 @@
+"""Wrong calls of every kernel: what the definition refuses is refused, what it computes is equal.
+
+Run by `test_wrong_calls.py` in a process of its own, under a heap checker, for what goes wrong
+here may end the process:
+
+    python tests/kernels/hostile.py CALLS SEED
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from kernel_cases import CASES
+from test_equal_to_reference import assert_close
+
+from minidl.errors import InputError
+from minidl.kernels import cpu, reference
+
+GUARD = 64
+"""Numbers on either side of each array, which nobody may touch."""
+Wrong = Callable[[np.ndarray], Any]
+
+
+def big_endian(x: np.ndarray) -> np.ndarray:
+    return x.astype(x.dtype.newbyteorder(">"))
+
+
+def other_float(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float64 if x.dtype == np.float32 else np.float32)
+
+
+def read_only(x: np.ndarray) -> np.ndarray:
+    x = x.copy()
+    x.flags.writeable = False
+    return x
+
+
+MISTAKES: dict[str, Wrong] = {
+    "a row less": lambda x: x[:-1],
+    "a row more": lambda x: np.concatenate((x, x[:1])),
+    "a column less": lambda x: x[..., :-1],
+    "a column more": lambda x: np.concatenate((x, x[..., :1]), axis=-1),
+    "one row, to be spread": lambda x: x[:1],
+    "one column, to be spread": lambda x: x[..., :1],
+    "no row": lambda x: x[:0],
+    "no column": lambda x: x[..., :0],
+    "an axis more": lambda x: x[None],
+    "an axis less": lambda x: x.reshape(-1),
+    "no axis": lambda x: np.asarray(x.sum()),
+    "another order of axes": lambda x: x.T,
+    "whole numbers": lambda x: np.nan_to_num(x).astype(np.int64),
+    "truth values": lambda x: x > 0,
+    "complex numbers": lambda x: x.astype(complex),
+    "objects": lambda x: x.astype(object),
+    "text": lambda x: x.astype(str),
+    "big-endian": big_endian,
+    "the other float": other_float,
+    "half floats": lambda x: x.astype(np.float16),
+    "long doubles": lambda x: x.astype(np.longdouble),
+    "read-only": read_only,
+    "by columns": np.asfortranarray,
+    "with gaps": lambda x: np.repeat(x, 2, axis=-1)[..., ::2],
+    "far out of range": lambda x: np.full_like(x, 100_000 if x.itemsize > 2 else 127),
+    "below zero": lambda x: np.full_like(x, -100) if x.dtype.kind in "if" else x,
+    "a list": np.ndarray.tolist,
+    "nothing": lambda x: None,
+}
+
+
+def guarded(x: Any) -> tuple[Any, np.ndarray | None]:
+    """A copy of an array within a larger one, whose other numbers are known."""
+    if not isinstance(x, np.ndarray) or x.dtype.kind not in "fiu" or not x.flags.c_contiguous:
+        return x, None
+    around = np.full(x.size + 2 * GUARD, 7, x.dtype)
+    inside = around[GUARD : GUARD + x.size].reshape(x.shape)
+    inside[...] = x
+    inside.flags.writeable = x.flags.writeable
+    return inside, around
+
+
+def outcome(kernels: ModuleType, name: str, given: list[Any]) -> tuple[Any, Any]:
+    """What a call gives or raises, and its arguments after it."""
+    pairs = [guarded(x.copy() if isinstance(x, np.ndarray) else x) for x in given]
+    for (inside, _), x in zip(pairs, given, strict=True):
+        if isinstance(x, np.ndarray):
+            inside.flags.writeable = x.flags.writeable
+    arguments = [inside for inside, _ in pairs]
+    try:
+        with np.errstate(all="ignore"):
+            result = getattr(kernels, name)(*arguments)
+    except InputError as error:
+        result = error
+    for _, around in pairs:
+        if around is not None:
+            assert (around[:GUARD] == 7).all() and (around[-GUARD:] == 7).all(), "wrote outside"
+    return result, arguments
+
+
+def compare(name: str, given: list[Any], mistake: str) -> bool:
+    """Whether the call was refused; both ways must agree on that, and on what was computed."""
+    wanted, definition_arguments = outcome(reference, name, given)
+    found, arguments = outcome(cpu, name, given)
+    told = f"{name}, {mistake}: the definition gives {wanted!r}, the CPU's kernel {found!r}"
+    if isinstance(wanted, InputError) or isinstance(found, InputError):
+        assert type(wanted) is type(found) and str(wanted) == str(found), told
+        return True
+    numbers = [isinstance(x, np.ndarray) and x.dtype.kind in "fiu" for x in definition_arguments]
+    sizes = [abs(x) if n else x for x, n in zip(definition_arguments, numbers, strict=True)]
+    with np.errstate(all="ignore"):
+        scale = getattr(reference, name)(*sizes)
+    if isinstance(wanted, np.generic):  # what NumPy makes of an array without axes
+        wanted, scale = np.asarray(wanted), np.asarray(scale)
+    assert_close(found, wanted, scale)
+    for one, other in zip(arguments, definition_arguments, strict=True):
+        if isinstance(other, np.ndarray) and other.dtype.kind == "f":
+            assert_close(one, other, other)
+    return False
+
+
+def overlapping(name: str, arguments: list[Any]) -> None:
+    """A slot that lies where the weights are is refused."""
+    w, *others = (k for k, x in enumerate(arguments) if isinstance(x, np.ndarray) and x.size)
+    given = [arguments[w] if k == others[-1] else x for k, x in enumerate(arguments)]
+    for kernels in (reference, cpu):
+        try:
+            getattr(kernels, name)(*given)
+        except InputError:
+            continue
+        raise AssertionError(f"{name} took a slot that is the weights")
+
+
+def main(calls: int, chosen: int) -> None:
+    """Make so many wrong calls of each kernel, and count them."""
+    counts: Counter[str] = Counter()
+
+    @seed(chosen)
+    @settings(
+        max_examples=calls, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(data=st.data())
+    def wrong(name: str, data: st.DataObject) -> None:
+        arguments = list(data.draw(CASES[name]))
+        arrays = [k for k, x in enumerate(arguments) if isinstance(x, np.ndarray)]
+        where, mistake = data.draw(st.sampled_from(arrays)), data.draw(st.sampled_from([*MISTAKES]))
+        x = arguments[where]
+        if x.ndim == 0 or (mistake.startswith("a ") and mistake.endswith("more") and not x.size):
+            return
+        arguments[where] = MISTAKES[mistake](x)
+        counts["refused" if compare(name, arguments, mistake) else "computed"] += 1
+        if name.endswith("_step") and x.size:
+            arguments[where] = x
+            overlapping(name, arguments)
+            counts["refused"] += 1
+
+    for name in CASES:
+        wrong(name)
+    print(f"{counts['refused']} refused, {counts['computed']} computed alike")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))
