@@ -1,4 +1,6 @@
-"""Wrong calls of every kernel: what the definition refuses is refused, what it computes is equal.
+"""Wrong calls of every kernel, layer, loss and update rule.
+
+What the definition refuses is refused, what it computes is equal.
 
 Run by `test_wrong_calls.py` in a process of its own, under a heap checker, for what goes wrong
 here may end the process:
@@ -8,6 +10,7 @@ here may end the process:
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -19,11 +22,18 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), *(str(HERE.parent / name) for name in ("table", "strategy", "nn"))]
 
 from kernel_cases import CASES
+from layer_rows import LAYERS
+from loss_rows import LOSSES
+from rows import OneLayer, OneLoss, OneRule
+from rule_rows import RULES
 from test_equal_to_reference import assert_close
 
+from minidl import kernels as choice
+from minidl import nn
 from minidl.errors import InputError
 from minidl.kernels import cpu, reference
 
@@ -140,15 +150,98 @@ def overlapping(name: str, arguments: list[Any]) -> None:
         raise AssertionError(f"{name} took a slot that is the weights")
 
 
-def main(calls: int, chosen: int) -> None:
-    """Make so many wrong calls of each kernel, and count them."""
-    counts: Counter[str] = Counter()
+def both(what: str, call: Callable[[], Any]) -> bool:
+    """Whether a call of something public was refused; both ways must agree, also on results."""
+    found = {}
+    for name in choice.CHOICES:
+        with choice.using(name), np.errstate(all="ignore"):
+            try:
+                found[name] = call()
+            except Exception as error:  # whatever the definition raises
+                found[name] = error
+    fast, definition = found["cpu"], found["reference"]
+    told = f"{what}: the definition gives {definition!r}, the CPU's kernels {fast!r}"
+    if isinstance(definition, Exception) or isinstance(fast, Exception):
+        assert type(definition) is type(fast), told
+        return True
+    for one, other in zip(fast, definition, strict=True):
+        if isinstance(other, np.ndarray | np.generic):
+            assert one.dtype == other.dtype, told
+            scale = np.abs(other[np.isfinite(other)]).max(initial=1.0)
+            tolerance = (1e-2 if other.dtype.itemsize < 8 else 1e-7) * scale
+            np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=told)
+    return False
 
-    @seed(chosen)
-    @settings(
+
+def of_layer(one: OneLayer, mistake: Wrong, where: str) -> list[Any]:
+    """A pass both ways of a layer in float32, with something wrong about x, dy or the weights."""
+    layer, n = copy.deepcopy(one.layer), len(one.x)
+    buffer = layer.initialise(one.x.shape[1:])
+    x = one.x if layer.takes_integers else one.x.astype(np.float32)
+    x = mistake(x) if where == "x" else x
+    if where == "weights":
+        for parameter in layer.parameters().values():
+            parameter.value = mistake(parameter.value)
+    mode = nn.Mode(training=True, seed=3, step=5, batch_size=n)
+    y, saved = layer.forward(x, mode)
+    dy = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)
+    dx = layer.backward(mistake(dy) if where == "dy" else dy, saved)
+    return [y, dx, buffer.grads]
+
+
+def of_loss(one: OneLoss, mistake: Wrong, where: str) -> list[Any]:
+    """A loss and its gradient in float32, with something wrong about one argument."""
+    given = {
+        "outputs": one.outputs.astype(np.float32),
+        "targets": one.targets,
+        "dlosses": np.ones(len(one.outputs), np.float32),
+    }
+    given[where] = mistake(given[where])
+    losses, saved = one.loss.forward(given["outputs"], given["targets"])
+    return [losses, one.loss.backward(given["dlosses"], saved)]
+
+
+def of_rule(one: OneRule, mistake: Wrong, where: str) -> list[Any]:
+    """A step of an update rule in float32, with something wrong about one vector."""
+    numbers = np.random.default_rng(2).normal(size=(2, 6)).astype(np.float32)
+    given = {"values": numbers[0], "grads": numbers[1]}
+    slots = {name: np.zeros(6, np.float32) for name in one.rule.slots}
+    if where == "slots":
+        slots = {name: mistake(slot) for name, slot in slots.items()}
+    else:
+        given[where] = mistake(given[where])
+    one.rule.step(given["values"], given["grads"], slots, 0)
+    return [given["values"], *slots.values()]
+
+
+ARGUMENTS: dict[Callable[..., list[Any]], tuple[str, ...]] = {
+    of_layer: ("x", "dy", "weights"),
+    of_loss: ("outputs", "targets", "dlosses"),
+    of_rule: ("values", "grads", "slots"),
+}
+
+
+def main(calls: int, chosen: int) -> None:
+    """Make so many wrong calls of each kernel, layer, loss and rule, and count them."""
+    counts: Counter[str] = Counter()
+    drawing = settings(
         max_examples=calls, database=None, deadline=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
+
+    @seed(chosen)
+    @drawing
+    @given(data=st.data())
+    def wrong_row(row: Any, call: Callable[..., list[Any]], data: st.DataObject) -> None:
+        one = data.draw(row.drawn)
+        where = data.draw(st.sampled_from(ARGUMENTS[call]))
+        mistake = data.draw(st.sampled_from([*MISTAKES]))
+        told = f"{row.title}, {where} with {mistake}"
+        refused = both(told, lambda: call(one, MISTAKES[mistake], where))
+        counts["refused" if refused else "computed"] += 1
+
+    @seed(chosen)
+    @drawing
     @given(data=st.data())
     def wrong(name: str, data: st.DataObject) -> None:
         arguments = list(data.draw(CASES[name]))
@@ -166,6 +259,9 @@ def main(calls: int, chosen: int) -> None:
 
     for name in CASES:
         wrong(name)
+    for rows, call in ((LAYERS, of_layer), (LOSSES, of_loss), (RULES, of_rule)):
+        for row in rows:
+            wrong_row(row, call)
     print(f"{counts['refused']} refused, {counts['computed']} computed alike")
 
 
