@@ -82,6 +82,7 @@ class BatchNorm(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         gamma, beta = self.gamma.value, self.beta.value
         self.expect_features(x, len(gamma))
+        x = self.gamma.cast(x)
         if self.mean.frozen or not mode.training:
             scale = self._running_scale(x)
             y = x * scale + (kernels.wide(beta) - self.mean.value * scale)
@@ -99,6 +100,7 @@ class BatchNorm(Layer):
         return y, (x, mean, inv_std, share, count, total)
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        dy = self.gamma.cast(dy)
         if saved is None:  # normalised by running values, which are constant
             return (dy * self._running_scale(dy)).astype(dy.dtype, copy=False)
         x, mean, inv_std, share, count, total = saved

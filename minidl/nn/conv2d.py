@@ -98,11 +98,13 @@ class Conv2d(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         w, b = self._kernel(), self.bias.value if self.has_bias else None
         self.expect_features(x, self.groups * w.shape[2])
+        x = self.weight.cast(x)
         further, window = self._window(x)
         y = kernels.of(x).conv2d(extended(x, further), w, b, *window, self.groups)
         return y, x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        dy = self.weight.cast(dy)
         Conv2d.accumulate(self, dy, saved)  # a subclass may know other shapes
         x, w, k = saved, self._kernel(), kernels.of(saved)
         further, window = self._window(x)
@@ -114,6 +116,7 @@ class Conv2d(Layer):
     def accumulate(self, dy: Array, saved: Any) -> None:
         x, w, k = saved, self._kernel(), kernels.of(saved)
         further, window = self._window(x)
+        dy = self.weight.cast(dy)
         if self.weight.trainable:
             x = extended(x, further)
             dw = k.conv2d_weight_gradient(dy, x, w.shape, *window, self.groups)

@@ -99,6 +99,7 @@ class ConvTranspose2d(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         w = self.weight.value
         self.expect_features(x, w.shape[2])
+        x = self.weight.cast(x)
         y = kernels.of(x).conv2d_input_gradient(
             x, w.swapaxes(2, 3), (len(x), *self._enlarged(x.shape[1:])), *self._window
         )
@@ -108,6 +109,7 @@ class ConvTranspose2d(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, k = saved, self.weight.value.swapaxes(2, 3), kernels.of(saved)
+        dy = self.weight.cast(dy)
         if self.weight.trainable:
             dw = k.conv2d_weight_gradient(x, dy, w.shape, *self._window)
             self.weight.grad += dw.swapaxes(2, 3)

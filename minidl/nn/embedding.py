@@ -66,7 +66,7 @@ class Embedding(Layer):
         return self.weight.value[x], x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        x = saved
+        x, dy = saved, self.weight.cast(dy)
         if self.weight.trainable:
             self.weight.grad += kernels.of(dy).embedding_gradient(
                 dy.reshape(x.size, self.features), x.reshape(x.size), self.vocabulary

@@ -59,12 +59,13 @@ class GroupNorm(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         gamma, beta = self.gamma.value, self.beta.value
         self.expect_features(x, len(gamma))
+        x = self.gamma.cast(x)
         normal, inv_std = standardise(self._grouped(x), GROUP, self.eps)
         y = gamma * normal.reshape(x.shape) + beta
         return y, (normal, inv_std) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        normal, inv_std = saved
+        (normal, inv_std), dy = saved, self.gamma.cast(dy)
         others = tuple(range(dy.ndim - 1))
         if self.gamma.trainable:
             self.gamma.grad += (kernels.wide(dy) * normal.reshape(dy.shape)).sum(axis=others)

@@ -44,11 +44,12 @@ class LayerNorm(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         gamma, beta = self.gamma.value, self.beta.value
         self.expect_features(x, len(gamma))
+        x = self.gamma.cast(x)
         normal, inv_std = standardise(x, (-1,), self.eps)
         return gamma * normal + beta, (normal, inv_std) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        normal, inv_std = saved
+        (normal, inv_std), dy = saved, self.gamma.cast(dy)
         others = tuple(range(dy.ndim - 1))
         if self.gamma.trainable:
             self.gamma.grad += (kernels.wide(dy) * normal).sum(axis=others)

@@ -63,6 +63,7 @@ class Linear(Layer):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         w = self.weight.value
         self.expect_features(x, len(w))
+        x = self.weight.cast(x)
         y = kernels.of(x).matmul(x.reshape(x.size // len(w), len(w)), w)
         if self.has_bias:
             y += self.bias.value
@@ -70,11 +71,11 @@ class Linear(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         Linear.accumulate(self, dy, saved)  # a subclass may have changed the other
-        dy2 = dy.reshape(-1, self.out_features)
-        return kernels.of(dy).matmul(dy2, self.weight.value.T).reshape(saved.shape)
+        dy2 = self.weight.cast(dy).reshape(-1, self.out_features)
+        return kernels.of(dy2).matmul(dy2, self.weight.value.T).reshape(saved.shape)
 
     def accumulate(self, dy: Array, saved: Any) -> None:
-        x, w = saved, self.weight.value
+        x, w, dy = saved, self.weight.value, self.weight.cast(dy)
         rows = x.size // len(w)
         x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
         if self.weight.trainable:

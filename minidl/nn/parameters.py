@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import rng
-from minidl.errors import InputError, NotBuiltError
+from minidl.errors import InputError, NotBuiltError, ShapeError
 
 Array = Any
 """An array of NumPy or CuPy."""
@@ -50,12 +50,15 @@ class Parameter:
 
     @property
     def value(self) -> Array:
-        """The array itself; raises NotBuiltError as long as there is none."""
+        """The array itself; raises NotBuiltError as long as there is none.
+
+        What is assigned is copied into it, in its type, and must have exactly its shape.
+        """
         return self._existing(self._value)
 
     @value.setter
     def value(self, value: Array) -> None:
-        self._value = value
+        self._write("value", self.value, value)
 
     @property
     def grad(self) -> Array:
@@ -64,7 +67,34 @@ class Parameter:
 
     @grad.setter
     def grad(self, grad: Array) -> None:
-        self._grad = grad
+        self._write("grad", self.grad, grad)
+
+    def bind(self, value: Array, grad: Array) -> None:
+        """Let the value and its gradient be these arrays from now on, or None: be none."""
+        self._value, self._grad = value, grad
+
+    def _write(self, what: str, own: Array, given: Array) -> None:
+        """Copy numbers into an array that stays part of the buffer."""
+        if given is own:  # after ``value += ...``
+            return
+        shape, kind = getattr(given, "shape", ()), getattr(given, "dtype", np.dtype(object)).kind
+        if tuple(shape) != self.shape or kind not in "fiub":
+            raise ShapeError(
+                f"the {what} of a parameter of shape {self.shape} must be an array of real numbers "
+                f"of this shape, not {getattr(given, 'dtype', type(given).__name__)} of {shape}"
+            )
+        own[...] = given
+
+    def cast(self, x: Array) -> Array:
+        """An array of floats in this parameter's type; itself if it has that type already.
+
+        Layers do this to what comes in, both ways: so what another layer has made wider, as
+        ``x * np.sqrt(2.0)`` does, costs a conversion and goes no further.
+        """
+        own = self.value.dtype
+        if x.dtype is own or x.dtype.kind != "f":
+            return x
+        return x.astype(own, copy=False)
 
     def _existing(self, array: Array) -> Array:
         if array is None:
@@ -181,8 +211,8 @@ class ParameterBuffer:
         """Let the parameters be views of these two vectors from now on."""
         self.values, self.grads = values, grads
         for name, parameter in self.parameters.items():
-            parameter.value = values[self.index[name]].reshape(parameter.shape)
-            parameter.grad = grads[self.index[name]].reshape(parameter.shape)
+            place, shape = self.index[name], parameter.shape
+            parameter.bind(values[place].reshape(shape), grads[place].reshape(shape))
 
     def reclaim(self) -> None:
         """Be the home of the parameters again, with the values that they have now.
@@ -205,14 +235,13 @@ class ParameterBuffer:
         before = [(p, p._value, p._grad) for p in inside.values()]
         try:
             for name, parameter in inside.items():
-                parameter.value = values[self.index[name]].reshape(parameter.shape)
-                parameter.grad = (
-                    None if grads is None else grads[self.index[name]].reshape(parameter.shape)
-                )
+                place, shape = self.index[name], parameter.shape
+                grad = None if grads is None else grads[place].reshape(shape)
+                parameter.bind(values[place].reshape(shape), grad)
             yield
         finally:
             for parameter, value, grad in before:
-                parameter.value, parameter.grad = value, grad
+                parameter.bind(value, grad)
 
     def draw(self, seed: int) -> None:
         """Set every parameter to its initial value."""

@@ -62,7 +62,7 @@ class Replica:
         parameters = {name: each for name, each in everything.items() if name not in frozen}
         if names is not None:
             for name, parameter in parameters.items():
-                parameter.value = self._shared[0, job.index[name]].reshape(parameter.shape)
+                parameter.bind(self._shared[0, job.index[name]].reshape(parameter.shape), None)
             parameters = {name: parameters[name] for name in names if name in parameters}
         if self.loss_scale is not None:
             parameters = with_loss_scale(parameters, self.loss_scale)

@@ -123,14 +123,14 @@ def _first_non_finite(model: Layer, x: np.ndarray, mode: Mode) -> str | None:
 @contextmanager
 def _widened(parameters: Sequence[Parameter]) -> Iterator[None]:
     """Within the block, these parameters are float32."""
-    before = [parameter.value for parameter in parameters]
+    before = [(parameter.value, parameter.grad) for parameter in parameters]
     try:
-        for parameter, value in zip(parameters, before, strict=True):
-            parameter.value = kernels.wide(value)
+        for parameter, (value, grad) in zip(parameters, before, strict=True):
+            parameter.bind(kernels.wide(value), grad)
         yield
     finally:
-        for parameter, value in zip(parameters, before, strict=True):
-            parameter.value = value
+        for parameter, (value, grad) in zip(parameters, before, strict=True):
+            parameter.bind(value, grad)
 
 
 @contextmanager

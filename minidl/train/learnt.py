@@ -211,7 +211,7 @@ class Learnt:
         try:
             self._lent = True
             for parameter in self.buffer.parameters.values():
-                parameter.value = parameter.grad = None
+                parameter.bind(None, None)
             yield
         finally:
             self._lent = False

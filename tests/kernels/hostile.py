@@ -181,7 +181,7 @@ def of_layer(one: OneLayer, mistake: Wrong, where: str) -> list[Any]:
     x = mistake(x) if where == "x" else x
     if where == "weights":
         for parameter in layer.parameters().values():
-            parameter.value = mistake(parameter.value)
+            parameter.value = mistake(parameter.value.copy())
     mode = nn.Mode(training=True, seed=3, step=5, batch_size=n)
     y, saved = layer.forward(x, mode)
     dy = np.random.default_rng(1).normal(size=y.shape).astype(np.float32)

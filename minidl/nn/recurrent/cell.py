@@ -88,6 +88,7 @@ class Cell(Layer):
         self, x: Array, state: State, mask: Array | None, keep: bool
     ) -> tuple[Array, State, Kept | None]:
         """The outputs of all steps (T, N, H), the state after the last, what `scan_back` needs."""
+        x, state = self.weight.cast(x), tuple(map(self.weight.cast, state))
         k, (count, n, features) = kernels.of(x), x.shape
         zx = k.matmul(x.reshape(count * n, features), self.weight.value)
         zx += self.bias.value
@@ -123,6 +124,7 @@ class Cell(Layer):
         dstate
             What the last state gets beyond that.
         """
+        dy, dstate = self.weight.cast(dy), tuple(map(self.weight.cast, dstate))
         k, (x, states, _, _) = kernels.of(dy), kept
         (count, n, features), columns = x.shape, self.gates * self.hidden_size
         dzx, dzh, dfirst = self.run_back(dy, dstate, kept)
