@@ -167,8 +167,12 @@ def both(what: str, call: Callable[[], Any]) -> bool:
     for one, other in zip(fast, definition, strict=True):
         if isinstance(other, np.ndarray | np.generic):
             assert one.dtype == other.dtype, told
+            if other.dtype.kind not in "fiubc":  # what no kernel has seen
+                assert np.array_equal(one, other), told
+                continue
             scale = np.abs(other[np.isfinite(other)]).max(initial=1.0)
-            tolerance = (1e-2 if other.dtype.itemsize < 8 else 1e-7) * scale
+            # Of float64 that was made from float32, only the latter's digits are equal.
+            tolerance = (1e-2 if other.dtype.itemsize < 4 else 1e-4) * scale
             np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=told)
     return False
 
