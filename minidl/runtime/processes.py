@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
-import types
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +26,7 @@ from minidl.runtime.machine import usable_cores
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
+from minidl.runtime.start import start
 from minidl.runtime.status import Status
 from minidl.runtime.supervisor import Supervisor, stop
 from minidl.runtime.trace import Trace
@@ -215,8 +214,8 @@ class Processes:
                     worker = context.Process(
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
                     )
-                    with writer, _blank_main():
-                        worker.start()
+                    with writer:
+                        start(worker)
                     workers.append(worker)
             return Supervisor(
                 workers,
@@ -256,8 +255,7 @@ def _start_server(method: str) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.environ.update(ONE_THREAD, PYTHONPATH=path)
     try:
-        with _blank_main():
-            forkserver.ensure_running()
+        forkserver.ensure_running()
     finally:
         for name, value in before.items():
             if value is None:
@@ -265,18 +263,3 @@ def _start_server(method: str) -> None:
             else:
                 os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextmanager
-def _blank_main() -> Iterator[None]:
-    """Hide the caller's script, which workers would otherwise run again to import it.
-
-    What a program needs of the script travels with it, so a script may call
-    `fit` at its top level.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
