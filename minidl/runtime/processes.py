@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ ONE_THREAD = dict.fromkeys(
 POLLS, POLLS_CROWDED = 200, 20
 """How often a rank looks for news before it sleeps: to be woken takes longer than a small
 message, but where ranks outnumber cores, another one could use the time."""
+
+_starting = threading.Lock()
 
 
 class Processes:
@@ -243,6 +246,12 @@ def _environment() -> dict[str, str]:
 
 
 def _start_server(method: str) -> None:
+    """Start the process that forks workers; one thread at a time, since it sets the environment."""
+    with _starting:
+        _start_server_alone(method)
+
+
+def _start_server_alone(method: str) -> None:
     """Start the process that forks workers, where it is not yet running, and its helper."""
     resource_tracker.ensure_running()
     if method != "forkserver":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -11,6 +14,36 @@ from minidl.errors import InputError
 from minidl.nn import Layer, ParameterBuffer, Shape
 from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.strategy.replica import with_loss_scale
+
+A = ParamSpec("A")
+R = TypeVar("R")
+UNDER_WAY = (
+    "a fit is under way, and until its end the model's weights are not the trainer's: "
+    "a callback has Run.model() to evaluate or predict with, and Run.save()"
+)
+_lock = threading.Lock()
+_in_training: set[int] = set()
+
+
+def one_at_a_time(fit: Callable[Concatenate[Any, A], R]) -> Callable[Concatenate[Any, A], R]:
+    """A method that trains ``self.model``, refused while another call of it does.
+
+    Threads that call it at one moment do not both get in, whether by one trainer or by two.
+    """
+
+    @functools.wraps(fit)
+    def alone(self: Any, *args: A.args, **kwargs: A.kwargs) -> R:
+        model = self.model
+        with _lock:
+            if id(model) in _in_training:
+                raise InputError(UNDER_WAY)
+            _in_training.add(id(model))
+        try:
+            return fit(self, *args, **kwargs)
+        finally:
+            _in_training.remove(id(model))
+
+    return alone
 
 
 class Learnt:
@@ -91,10 +124,7 @@ class Learnt:
             If a fit is under way: the weights here are those of its beginning then.
         """
         if self._lent:
-            raise InputError(
-                "a fit is under way, and until its end the model's weights are not the trainer's: "
-                "a callback has Run.model() to evaluate or predict with, and Run.save()"
-            )
+            raise InputError(UNDER_WAY)
         self.buffer.reclaim()
 
     def state(self) -> np.ndarray:
