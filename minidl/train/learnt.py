@@ -32,7 +32,7 @@ def one_at_a_time(fit: Callable[Concatenate[Any, A], R]) -> Callable[Concatenate
     """
 
     @functools.wraps(fit)
-    def alone(self: Any, *args: A.args, **kwargs: A.kwargs) -> R:
+    def alone(self: Any, /, *args: A.args, **kwargs: A.kwargs) -> R:
         model = self.model
         with _lock:
             if id(model) in _in_training:
