@@ -19,6 +19,8 @@ from typing import Any
 
 from multiprocess import process
 
+MINIDL = __name__.partition(".")[0]
+
 
 def importable(name: str) -> bool:
     """Whether a worker that imports this module gets what this process knows by its name.
@@ -26,7 +28,11 @@ def importable(name: str) -> bool:
     A worker has the caller's ``sys.path``, and the import hooks that installed packages set up
     when Python starts (as editable installs do), but none that a script has added.
     """
-    return name != "__main__" and _importable(name, _file(sys.modules.get(name)), _worker_path())
+    if name == "__main__":
+        return False
+    if name.partition(".")[0] == MINIDL:
+        return True  # workers run it, wherever it was found
+    return _importable(name, _file(sys.modules.get(name)), _worker_path())
 
 
 @lru_cache(4096)
