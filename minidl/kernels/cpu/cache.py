@@ -153,9 +153,13 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
 def body(path: Path) -> bytes | None:
     """What was kept in a file, or None if that is damaged or not there."""
     try:
-        data = path.read_bytes()
+        return unwrapped(path.read_bytes())
     except OSError:
         return None
+
+
+def unwrapped(data: bytes) -> bytes | None:
+    """What stands behind a checksum, or None if it does not fit."""
     digest, body = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     return body if digest == _digest(body) else None
 
