@@ -13,7 +13,8 @@ import io
 import pickle
 import sys
 import threading
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
@@ -26,7 +27,10 @@ from minidl.runtime.modules import importable
 
 OF_THIS_PROCESS = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 """What a copied module does without."""
-GLOBAL_ACCESS = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
+GLOBAL_ACCESS = frozenset(
+    ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
+)
+ATTRIBUTE_ACCESS = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
 PROTOCOL = 4
 """Python's own pickler fails at two empty arrays in protocol 5."""
 RLock = type(threading.RLock())
@@ -56,10 +60,10 @@ class Pickler(dill.Pickler):  # type: ignore[misc]
     """
 
     # dill compares each dict with the script's globals.
-    dispatch: ClassVar[dict[type, Any]] = {
-        **dill.Pickler.dispatch,
-        dict: pickle._Pickler.save_dict,  # type: ignore[attr-defined]
-    }
+    dispatch: ClassVar[Mapping[type, Any]] = ChainMap(
+        {dict: pickle._Pickler.save_dict},  # type: ignore[attr-defined]
+        dill.Pickler.dispatch,
+    )
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, PROTOCOL)
@@ -96,9 +100,10 @@ class Pickler(dill.Pickler):  # type: ignore[misc]
         shared, sent = self._namespaces.setdefault(
             id(own), ({"__name__": own.get("__name__")}, {"__name__": own})
         )
-        names = (name for name in _global_names(function.__code__) if name in own)
+        names = [name for name in _names(function.__code__, GLOBAL_ACCESS) if name in own]
         added = {name: own[name] for name in names if name not in sent}
         sent.update(added)
+        modules = [own[name] for name in names if isinstance(own[name], ModuleType)]
         cells = [(c, c.cell_contents) for c in function.__closure__ or () if _full(c)]
         settings = {
             name: getattr(function, name)
@@ -108,7 +113,8 @@ class Pickler(dill.Pickler):  # type: ignore[misc]
             )
         }
         made = (function.__code__, shared, function.__name__, function.__closure__)
-        return make_function, made, (added, cells, settings), None, None, fill_function
+        state = (added, cells, settings, _submodules(modules, function.__code__))
+        return make_function, made, state, None, None, fill_function
 
 
 def make_function(
@@ -121,7 +127,7 @@ def make_function(
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
     """Set what a function refers to."""
-    added, cells, settings = state
+    added, cells, settings, _ = state
     function.__globals__.update(added)
     for cell, content in cells:
         cell.cell_contents = content
@@ -171,13 +177,29 @@ def _full(cell: CellType) -> bool:
     return True
 
 
+def _submodules(packages: list[ModuleType], code: CodeType) -> list[ModuleType]:
+    """Modules that code finds as attributes of these packages, because somebody imported them.
+
+    A worker that has imported only ``xml`` would find no ``xml.etree``.
+    """
+    found = []
+    attributes = set(_names(code, ATTRIBUTE_ACCESS)) if packages else set()
+    for package in packages:
+        prefix = f"{package.__name__}."
+        for name, module in list(sys.modules.items()):
+            parts = name.removeprefix(prefix).split(".")
+            if name.startswith(prefix) and attributes.issuperset(parts) and importable(name):
+                found.append(module)
+    return found
+
+
 @lru_cache(4096)
-def _global_names(code: CodeType) -> tuple[str, ...]:
-    """The global names that code uses, the functions inside it included."""
+def _names(code: CodeType, operations: frozenset[str]) -> tuple[str, ...]:
+    """What code reads or writes by these operations, the functions inside it included."""
 
     def names(code: CodeType) -> Iterator[str]:
         for instruction in dis.get_instructions(code):
-            if instruction.opname in GLOBAL_ACCESS:
+            if instruction.opname in operations:
                 yield instruction.argval
         for constant in code.co_consts:
             if isinstance(constant, CodeType):

@@ -108,6 +108,12 @@ def locked():
     with LOCK: return "free"
 class Own(nn.Layer):
     def forward(self, x, mode): return np.tanh(x), None
+import xml.etree.ElementTree
+def parsed(): return xml.etree.ElementTree.fromstring("<a/>").tag
+class Labelled(np.ndarray):
+    pass
+LABELLED = np.zeros(2).view(Labelled)
+LABELLED.label = "zeros"
 
 CASES = {
     "mutual": (lambda: even(4), True),
@@ -127,9 +133,11 @@ CASES = {
     "shared cell": (lambda: (FACTORIAL(3), CALLS()), (6, 4)),
     "no attribute's namesake": (lambda: Attribute().big(), 1),
     "module": (lambda: module.f(), 8),
-    "lock": (locked, "free"),
+    "lock": (lambda: locked(), "free"),
+    "submodule": (lambda: parsed(), "a"),
+    "labelled array": (lambda: LABELLED.label, "zeros"),
     "layer": (lambda: Own().forward(np.zeros(1), None)[0].item(), 0.0),
-    "ufunc": (lambda f=np.exp: f(0), 1.0),
+    "ufunc": (lambda exp=np.exp: exp(0), 1.0),
 }
 """
 WRITE = """
@@ -166,7 +174,7 @@ def run(*arguments: str, text: str = "", folder: Path | None = None) -> str:
 def test_every_kind_of_definition_crosses_and_is_small() -> None:
     """Mutual recursion, enumerations and cached properties did not, or hung."""
     lines = run("-c", READ, text=run("-c", SCRIPT + WRITE)).splitlines()
-    assert len(lines) == SCRIPT.count("(lambda") + 1
+    assert len(lines) == SCRIPT.count("(lambda")
     for line in lines:
         size, first, second = line.split()[:3]
         assert (first, second) == ("True", "True"), line
