@@ -234,6 +234,13 @@ def test_files_are_importable_where_a_worker_would_find_them(
     assert not modules.importable("some_homework")  # a worker would find the other file
 
 
+def test_what_lies_beside_a_script_is_importable_wherever_it_goes(tmp_path: Path) -> None:
+    """Python's "" in `sys.path` is another folder after `chdir`; workers get the first one."""
+    (tmp_path / "beside.py").write_text("def f(): pass")
+    say = "import beside, os; from minidl.runtime.modules import importable; os.chdir('/'); "
+    assert run("-c", f"{say}print(importable('beside'))", folder=tmp_path) == "True\n"
+
+
 def test_packages_in_an_archive_are_importable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
