@@ -11,7 +11,6 @@ from minidl.errors import InputError
 from minidl.nn import Layer, ParameterBuffer, Shape
 from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.strategy.replica import with_loss_scale
-from minidl.train.alone import UNDER_WAY
 
 
 class Learnt:
@@ -92,7 +91,10 @@ class Learnt:
             If a fit is under way: the weights here are those of its beginning then.
         """
         if self._lent:
-            raise InputError(UNDER_WAY)
+            raise InputError(
+                "a fit is under way, and until its end the model's weights are not the trainer's: "
+                "a callback has Run.model() to evaluate or predict with, and Run.save()"
+            )
         self.buffer.reclaim()
 
     def state(self) -> np.ndarray:

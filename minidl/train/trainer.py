@@ -19,7 +19,6 @@ from minidl.optim import MixedPrecision, Optimizer
 from minidl.strategy import Job, Serial, Strategy
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
-from minidl.train.alone import one_at_a_time
 from minidl.train.callbacks import Callback, as_callback
 from minidl.train.fitting import Fit
 from minidl.train.history import History
@@ -28,6 +27,7 @@ from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt
 from minidl.train.progress import showing, wanted
 from minidl.train.run import Run
+from minidl.train.threads import one_at_a_time
 
 
 class Trainer:

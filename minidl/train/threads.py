@@ -12,8 +12,8 @@ from minidl.errors import InputError
 A = ParamSpec("A")
 R = TypeVar("R")
 UNDER_WAY = (
-    "a fit is under way, and until its end the model's weights are not the trainer's: "
-    "a callback has Run.model() to evaluate or predict with, and Run.save()"
+    "a fit is under way that trains this model, and a second one would train it too: wait for its "
+    "end; a callback has Run.model() to evaluate or predict with, and Run.save()"
 )
 _lock = threading.Lock()
 _in_training: set[int] = set()
