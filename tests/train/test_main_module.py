@@ -129,7 +129,7 @@ class Finder:
             return importlib.util.spec_from_file_location(name, file)
 
 sys.path[:] = [folder for folder in sys.path if folder != {home!r}]
-sys.meta_path.append(Finder)
+sys.meta_path.insert(0, Finder)
 """
 
 
