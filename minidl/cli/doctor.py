@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from minidl.runtime import machine
 
@@ -19,6 +20,7 @@ PACKAGES = ("numpy", "numba", "multiprocess", "safetensors")
 SHM = Path("/dev/shm")
 SHM_NEEDED, SHM_COMFORTABLE = 32 * MIB, 256 * MIB
 """Room in bytes without which the demo fails, and with which larger models run too."""
+CHILD_SECONDS = 120
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
 
 
@@ -179,28 +181,63 @@ def _numba_layer() -> Finding:
 
 
 def _kernel_cache() -> Finding:
-    """Where numba keeps compiled kernels: named, beside the source, or in the home folder."""
-    from minidl import kernels
+    """Where compiled kernels are kept; one is compiled, kept and read back to see it."""
+    from minidl.kernels.cpu import cache
 
+    tried = _in_a_child("from minidl.kernels.cpu import trial; trial.main()")
+    if isinstance(tried, str):
+        return Finding(
+            "kernel cache",
+            "bad",
+            f"compiling a kernel failed: {tried}",
+            "MINIDL_KERNELS=reference trains without compiled kernels, slowly.",
+        )
+    own = "set NUMBA_CACHE_DIR to a folder of your own"
+    if tried["kept"] is None:
+        return Finding(
+            "kernel cache",
+            "warn",
+            "no folder takes compiled kernels: " + "; ".join(tried["failures"]),
+            f"Every process will compile them, for up to a minute; make room, or {own}.",
+        )
+    folder = Path(tried["kept"])
+    room = os.statvfs(folder)
+    kept = list(folder.glob(f"*{cache.SUFFIX}"))
+    damaged = sum(cache.body(path) is None for path in kept)
+    found = f"{folder}, {len(kept)} kernels, {room.f_bavail * room.f_frsize // MIB} MiB free"
+    if not tried["read"]:
+        advice = f"Every process will compile its kernels, for up to a minute; {own}."
+        return Finding("kernel cache", "warn", f"{found}; none can be read back", advice)
+    if damaged:
+        found += f", {damaged} damaged, which are compiled anew when next used"
     named = os.environ.get("NUMBA_CACHE_DIR")
-    beside = Path(kernels.__file__).parent
-    home = Path.home() / ".cache" / "numba"
-    for place in (Path(named),) if named else (beside, home):
-        if _writable(place):
-            return Finding("kernel cache", "ok", f"{place} can be written to")
-    return Finding(
-        "kernel cache",
-        "warn",
-        f"{named or beside} cannot be written to",
-        "Kernels will be compiled in every run; set NUMBA_CACHE_DIR to a folder of your own.",
-    )
+    if (named and tried["failures"]) or folder.parent == cache.private_folder():
+        found += "; not in " + "; not in ".join(tried["failures"])
+        return Finding("kernel cache", "warn", found, f"To choose where they are kept, {own}.")
+    return Finding("kernel cache", "ok", found)
 
 
-def _writable(folder: Path) -> bool:
-    """Whether files can be made in it, or in the nearest folder above that exists."""
-    while not folder.exists():
-        folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+def _in_a_child(script: str) -> Any:
+    """The JSON that a script prints in a process of its own, or what went wrong, as text."""
+    home = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=CHILD_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if ended.returncode < 0:
+        return f"its process was ended by signal {-ended.returncode}"
+    if ended.returncode:
+        return (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1]
+    return json.loads(ended.stdout)
 
 
 def _shared_memory() -> Finding:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
-import types
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from minidl.runtime.machine import usable_cores
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
+from minidl.runtime.start import start
 from minidl.runtime.status import Status
 from minidl.runtime.supervisor import Supervisor, stop
 from minidl.runtime.trace import Trace
@@ -40,6 +40,8 @@ ONE_THREAD = dict.fromkeys(
 POLLS, POLLS_CROWDED = 200, 20
 """How often a rank looks for news before it sleeps: to be woken takes longer than a small
 message, but where ranks outnumber cores, another one could use the time."""
+
+_starting = threading.Lock()
 
 
 class Processes:
@@ -215,8 +217,8 @@ class Processes:
                     worker = context.Process(
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
                     )
-                    with writer, _blank_main():
-                        worker.start()
+                    with writer:
+                        start(worker)
                     workers.append(worker)
             return Supervisor(
                 workers,
@@ -244,6 +246,12 @@ def _environment() -> dict[str, str]:
 
 
 def _start_server(method: str) -> None:
+    """Start the process that forks workers; one thread at a time, since it sets the environment."""
+    with _starting:
+        _start_server_alone(method)
+
+
+def _start_server_alone(method: str) -> None:
     """Start the process that forks workers, where it is not yet running, and its helper."""
     resource_tracker.ensure_running()
     if method != "forkserver":
@@ -256,8 +264,7 @@ def _start_server(method: str) -> None:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     os.environ.update(ONE_THREAD, PYTHONPATH=path)
     try:
-        with _blank_main():
-            forkserver.ensure_running()
+        forkserver.ensure_running()
     finally:
         for name, value in before.items():
             if value is None:
@@ -265,18 +272,3 @@ def _start_server(method: str) -> None:
             else:
                 os.environ[name] = value
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-
-@contextmanager
-def _blank_main() -> Iterator[None]:
-    """Hide the caller's script, which workers would otherwise run again to import it.
-
-    What a program needs of the script travels with it, so a script may call
-    `fit` at its top level.
-    """
-    script = sys.modules["__main__"]
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script

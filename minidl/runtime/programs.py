@@ -1,7 +1,6 @@
 """How programs, results and errors travel between the caller and its ranks.
 
-Everything is copied with dill, so classes, functions and lambdas of a script or
-a notebook cell travel by value.
+Everything is pickled, classes, functions and lambdas of a script or a notebook cell included.
 """
 
 from __future__ import annotations
@@ -12,10 +11,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dill
-
 from minidl.errors import InputError, MinidlError, PlanError, WorkerError
-from minidl.runtime.modules import only_importable
+from minidl.runtime import pickler
 from minidl.runtime.requests import RankContext, RankProgram
 
 
@@ -28,8 +25,7 @@ def pack(value: Any, what: str) -> bytes:
         If that is impossible; `what` names the value in its message.
     """
     try:
-        with only_importable():
-            return bytes(dill.dumps(value, recurse=True))
+        return pickler.dumps(value)
     except (pickle.PicklingError, TypeError, AttributeError, RecursionError, ValueError) as error:
         raise InputError(
             f"{what} cannot be copied to another process: {type(error).__name__}: {error}; "
@@ -47,7 +43,7 @@ def pack_small(value: Any, what: str) -> bytes:
 
 def unpack(packed: bytes) -> Any:
     """The value that `pack` was given."""
-    return dill.loads(packed)
+    return pickler.loads(packed)
 
 
 def make_program(packed: bytes, context: RankContext) -> RankProgram:

@@ -27,6 +27,7 @@ from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt
 from minidl.train.progress import showing, wanted
 from minidl.train.run import Run
+from minidl.train.threads import one_at_a_time
 
 
 class Trainer:
@@ -104,6 +105,7 @@ class Trainer:
                 f"mixed precision is for supervised tasks, not for {type(self.task).__name__}"
             )
 
+    @one_at_a_time
     def fit(
         self,
         train: Data,
@@ -146,7 +148,8 @@ class Trainer:
         Raises
         ------
         InputError
-            If data, sizes and strategy do not fit each other; nothing has started then.
+            If data, sizes and strategy do not fit each other, or another fit of the model is
+            under way; nothing has started then.
         NonFiniteError
             If the loss becomes NaN or infinite.
         WorkerError
@@ -168,7 +171,7 @@ class Trainer:
             warnings.warn(
                 "mixed precision computes in float16, for which this processor has no arithmetic "
                 "and goes through float32: it is slower here than float32 itself",
-                stacklevel=2,
+                stacklevel=3,
             )
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         hooks = [as_callback(callback) for callback in callbacks]

@@ -95,14 +95,53 @@ def test_missing_packages_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "not installed: no-such-package-of-minidl" in finding.found
 
 
-def test_a_kernel_cache_that_cannot_be_written_is_a_warning(
+def test_a_kernel_is_compiled_kept_and_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "made" / "later"))
-    assert doctor._kernel_cache().status == "ok"
+    named = tmp_path / "made"
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(named))
+    finding = doctor._kernel_cache()
+    assert finding.status == "ok"
+    assert str(named) in finding.found
+    (folder,) = named.iterdir()
+    assert list(folder.iterdir()) == []  # nothing is left of the trial
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "below"))
-    assert doctor._kernel_cache().status == "warn"
+    finding = doctor._kernel_cache()
+    assert finding.status == "warn"
+    assert "file/below" in finding.found and "Not a directory" in finding.found
+
+
+@pytest.mark.parametrize(
+    ("tried", "status", "says"),
+    [
+        ({"kept": None, "failures": ["/a: No space left on device"]}, "warn", "/a: No space left"),
+        ({"kept": "/tmp", "failures": [], "read": False}, "warn", "none can be read back"),
+        ({"kept": "/tmp", "failures": [], "read": True}, "ok", "/tmp, 0 kernels"),
+        ("its process was ended by signal 6", "bad", "ended by signal 6"),
+    ],
+)
+def test_what_the_trial_of_a_kernel_says(
+    tried: object, status: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(doctor, "_in_a_child", lambda script: tried)
+    finding = doctor._kernel_cache()
+    assert finding.status == status
+    assert says in finding.found
+    assert bool(finding.advice) == (status != "ok")
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("import os; os.abort()", "its process was ended by signal 6"),
+        ("raise ValueError('why')", "ValueError: why"),
+        ("print('[1]')", [1]),
+    ],
+)
+def test_what_a_child_ends_with_is_told(script: str, says: object) -> None:
+    assert doctor._in_a_child(script) == says
 
 
 @pytest.mark.parametrize(

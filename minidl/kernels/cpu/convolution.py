@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from minidl.kernels.cpu import depthwise
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.dense import matmul, pack
 from minidl.kernels.cpu.products import Product, panel_width, run, slack
@@ -182,7 +183,7 @@ def _input_gradient_by_folding(
     return dx.reshape(x_shape)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _fold(planes: Array, dx: Array, sh: int, sw: int, ph: int, pw: int, dh: int, dw: int) -> None:
     kh, kw, channels, _, y_height, y_width = planes.shape
     width = dx.shape[2] // channels
@@ -283,7 +284,7 @@ def _bordered(x: Array, rows: Pair, columns: Pair) -> Array:
     return out
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _surround(x: Array, out: Array, top: int, left: int) -> None:
     n, height, width = x.shape
     for line in numba.prange(n * out.shape[1]):

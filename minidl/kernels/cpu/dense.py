@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import flat, share
 from minidl.kernels.cpu.products import BYTES, ROWS, Product, panel_width, run, slack, wide_tile
 
@@ -75,7 +76,7 @@ def _by_columns(x: Array) -> bool:
     return bool(x.flags.f_contiguous and not x.flags.c_contiguous)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _pack(b: Array, packed: Array, k: int, n: int, by_columns: bool, width: int) -> None:
     for strip in numba.prange(-(-k // STRIP)):
         first, end = strip * STRIP, min((strip + 1) * STRIP, k)

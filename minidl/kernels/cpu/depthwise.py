@@ -10,6 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
@@ -92,7 +93,7 @@ def _columns(
     return first, min(min(block + count, end), (width - 1 - offset) // step + 1)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _forward(
     x: Array, w: Array, y: Array, c: int,
     sh: int, sw: int, ph: int, pw: int, dh: int, dw: int,
@@ -113,7 +114,7 @@ def _forward(
                     _add_products(x[n, row, at_x : at_x + run], w[p, q], y[n, i, at_y : at_y + run])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _input_gradient(
     dy: Array, w: Array, dx: Array, c: int,
     sh: int, sw: int, ph: int, pw: int, dh: int, dw: int,
@@ -139,7 +140,7 @@ def _input_gradient(
                     )
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _weight_gradient(
     dy: Array, x: Array, sums: Array, c: int,
     sh: int, sw: int, ph: int, pw: int, dh: int, dw: int,

@@ -7,6 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import flat, share
 
 Array = np.ndarray
@@ -64,7 +65,7 @@ def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
     return y
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _sum_lines(numbers: Array, lines: int, sums: Array) -> None:
     parts, width = sums.shape
     for part in numba.prange(parts):
@@ -78,26 +79,26 @@ def _add(x: Array, total: Array) -> None:
         total[j] += x[j]
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _relu(x: Array, y: Array) -> None:
     zero = x.dtype.type(0)
     for i in numba.prange(x.size):
         y[i] = zero if x[i] <= zero else x[i]
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _leaky_relu(x: Array, slope: Any, y: Array) -> None:
     for i in numba.prange(x.size):
         y[i] = x[i] if x[i] > 0 else x[i] * slope
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _leaky_relu_gradient(dy: Array, x: Array, slope: Any, dx: Array) -> None:
     for i in numba.prange(x.size):
         dx[i] = dy[i] if x[i] > 0 else dy[i] * slope
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _dropout(x: Array, bits: Array, threshold: int, scale: Any, y: Array) -> None:
     zero = x.dtype.type(0)
     for i in numba.prange(x.size):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready
 
 Array = np.ndarray
@@ -17,7 +17,7 @@ def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:
     return dw
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_rows(dy: Array, indices: Array, dw: Array) -> None:
     # On one thread: two might meet at one row, and little more than reading is to be done.
     for row in range(dy.shape[0]):

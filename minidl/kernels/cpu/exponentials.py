@@ -16,6 +16,7 @@ import numpy as np
 from numba import types
 from numba.extending import overload
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import flat, ready, share
 
 Array = np.ndarray
@@ -163,7 +164,7 @@ def _tanh_near_zero_of_type(x: Any) -> Callable[..., Any]:
     return near_double
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _tanh(x: Array, y: Array) -> None:
     one, two, border = x.dtype.type(1), x.dtype.type(2), x.dtype.type(0.625)
     for i in numba.prange(x.size):
@@ -174,14 +175,14 @@ def _tanh(x: Array, y: Array) -> None:
         y[i] = _tanh_near_zero(x[i]) if size < border else far
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _tanh_gradient(dy: Array, y: Array, dx: Array) -> None:
     one = y.dtype.type(1)
     for i in numba.prange(y.size):
         dx[i] = dy[i] * (one - y[i] * y[i])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _sigmoid(x: Array, y: Array) -> None:
     one = x.dtype.type(1)
     for i in numba.prange(x.size):
@@ -189,14 +190,14 @@ def _sigmoid(x: Array, y: Array) -> None:
         y[i] = (e if x[i] < 0 else one) / (one + e)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
     one = y.dtype.type(1)
     for i in numba.prange(y.size):
         dx[i] = dy[i] * y[i] * (one - y[i])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"contract"})
+@njit(parallel=True, nogil=True, fastmath={"contract"})
 def _softmax_cross_entropy(
     logits: Array, labels: Array, smoothing: Any, losses: Array, probabilities: Array
 ) -> None:
@@ -219,7 +220,7 @@ def _softmax_cross_entropy(
         losses[row] = np.log(total) - mixed
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _softmax_cross_entropy_gradient(
     dlosses: Array, probabilities: Array, labels: Array, smoothing: Any, dlogits: Array
 ) -> None:

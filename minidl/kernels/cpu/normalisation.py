@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
@@ -58,7 +59,7 @@ def batch_norm_gradient(
     return dx, dgamma, dbeta
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _moments(x: Array, near: Array, parts: Array) -> None:
     """Of each chunk of rows: its mean, less `near`, and the squares around it, summed.
 
@@ -81,7 +82,7 @@ def _moments(x: Array, near: Array, parts: Array) -> None:
                 parts[1, chunk, c] += off * off
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _sums(a: Array, x: Array, mean: Array, parts: Array) -> None:
     """Of each chunk of rows: the sums of a, and of a * (x - mean)."""
     for index in numba.prange(parts.shape[1]):
@@ -95,7 +96,7 @@ def _sums(a: Array, x: Array, mean: Array, parts: Array) -> None:
                 parts[1, chunk, c] += a[row, c] * (x[row, c] - mean[c])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _affine(
     x: Array, a: Array, mean: Array, x_factor: Array, a_factor: Array, shift: Array, y: Array
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import flat, ready, share
 
 Array = np.ndarray
@@ -121,13 +122,13 @@ BLOCK = 4096
 """Numbers that one thread sums; how many threads there are then changes no sum."""
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _sgd_step(w: Array, g: Array, lr: Any, weight_decay: Any) -> None:
     for i in numba.prange(w.size):
         w[i] -= lr * (g[i] + weight_decay * w[i])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _momentum_step(
     w: Array, g: Array, velocity: Array, lr: Any, momentum: Any, weight_decay: Any, nesterov: bool
 ) -> None:
@@ -138,7 +139,7 @@ def _momentum_step(
         w[i] -= lr * (slope + momentum * v if nesterov else v)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _adam_step(
     w: Array,
     g: Array,
@@ -161,7 +162,7 @@ def _adam_step(
         w[i] = keep_w * w[i] - lr * m[i] / (np.sqrt(v[i] * v_scale) + eps)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _adagrad_step(w: Array, g: Array, v: Array, lr: Any, eps: Any, weight_decay: Any) -> None:
     for i in numba.prange(w.size):
         slope = g[i] + weight_decay * w[i]
@@ -169,7 +170,7 @@ def _adagrad_step(w: Array, g: Array, v: Array, lr: Any, eps: Any, weight_decay:
         w[i] -= lr * slope / (np.sqrt(v[i]) + eps)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _rmsprop_step(
     w: Array,
     g: Array,
@@ -192,7 +193,7 @@ def _rmsprop_step(
         w[i] -= lr * slope
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _lars_step(
     w: Array, g: Array, velocity: Array, lr: Any, momentum: Any, weight_decay: Any
 ) -> None:
@@ -202,7 +203,7 @@ def _lars_step(
         w[i] -= v
 
 
-@numba.njit(cache=True, parallel=True, nogil=True, fastmath={"reassoc"})
+@njit(parallel=True, nogil=True, fastmath={"reassoc"})
 def _sums_of_squares(x: Array, sums: Array) -> None:
     for block in numba.prange(sums.size):
         total = 0.0

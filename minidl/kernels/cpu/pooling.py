@@ -5,6 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 
 Array = np.ndarray
@@ -61,7 +62,7 @@ def _pooled(shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair) -> 
     return shape[0], height, width, shape[3]
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _max_pool(
     x: Array, y: Array, argmax: Array, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:
@@ -88,7 +89,7 @@ def _max_pool(
                         argmax[n, i, j, c] = cell if wins else argmax[n, i, j, c]
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _max_pool_gradient(
     dy: Array, argmax: Array, dx: Array, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:
@@ -108,7 +109,7 @@ def _max_pool_gradient(
                             dx[n, top + p, left + q, c] = after if won else before
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _avg_pool(
     x: Array, y: Array, weight: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:
@@ -125,7 +126,7 @@ def _avg_pool(
                         y[n, i, j, c] += weight * x[n, top + p, left + q, c]
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _avg_pool_gradient(
     dy: Array, dx: Array, weight: float, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int
 ) -> None:

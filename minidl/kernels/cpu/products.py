@@ -22,6 +22,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minidl.kernels.cpu.cache import njit
+
 Array = np.ndarray
 Steps = tuple[int, int, int]
 
@@ -255,7 +257,7 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
         np.sum(out.reshape(splits, -1), axis=0, out=c)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _some(first: int, end: int, a: Array, b: Array, c: Array, bias: Array, numbers: Array) -> None:
     """Some of the pieces of work: a range of summands, a chunk of rows, a panel of columns."""
     rows = (numbers[0], numbers[1], numbers[2])
@@ -319,7 +321,7 @@ def _some(first: int, end: int, a: Array, b: Array, c: Array, bias: Array, numbe
                     )  # fmt: skip
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _all(items: int, a: Array, b: Array, c: Array, bias: Array, numbers: Array) -> None:
     for index in numba.prange(items):
         item = np.int64(index)

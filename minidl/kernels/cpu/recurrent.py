@@ -10,6 +10,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.exponentials import _exp, _tanh_near_zero
 
@@ -125,13 +126,13 @@ def _gru_row_gradient(
         dh[j] = dh_next[j] * u
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _lstm_cell(z: Array, c: Array, h: Array, c_next: Array, gates: Array) -> None:
     for n in numba.prange(len(c)):
         _lstm_row(z[n], c[n], h[n], c_next[n], gates[n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _lstm_cell_gradient(
     dh: Array, dc_next: Array, gates: Array, c: Array, c_next: Array, dz: Array, dc: Array
 ) -> None:
@@ -139,13 +140,13 @@ def _lstm_cell_gradient(
         _lstm_row_gradient(dh[n], dc_next[n], gates[n], c[n], c_next[n], dz[n], dc[n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _gru_cell(zx: Array, zh: Array, h: Array, h_next: Array, gates: Array) -> None:
     for n in numba.prange(len(h)):
         _gru_row(zx[n], zh[n], h[n], h_next[n], gates[n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _gru_cell_gradient(
     dh_next: Array, gates: Array, h: Array, dzx: Array, dzh: Array, dh: Array
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.cache import njit
 from minidl.kernels.cpu.calls import ready, share
 from minidl.kernels.cpu.dense import multiply, pack
 from minidl.kernels.cpu.products import ROWS, panel_width
@@ -77,7 +78,7 @@ def _rows_a_thread(n: int) -> int:
     return max(1, -(-n // (ROWS * numba.get_num_threads()))) * ROWS
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _lstm_scan(
     rows: int, z: Array, u: Array, start: Array, hs: Array, cs: Array, gates: Array
 ) -> None:
@@ -86,7 +87,7 @@ def _lstm_scan(
         _lstm_rows(first, min(first + rows, z.shape[1]), z, u, start, hs, cs, gates)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lstm_rows(
     first: int, end: int, z: Array, u: Array, start: Array, hs: Array, cs: Array, gates: Array
 ) -> None:
@@ -100,7 +101,7 @@ def _lstm_rows(
             _lstm_row(given, cs[t, n], hs[t + 1, n], cs[t + 1, n], gates[t, n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _lstm_scan_gradient(
     rows: int,
     dhs: Array,
@@ -118,7 +119,7 @@ def _lstm_scan_gradient(
         _lstm_rows_gradient(first, end, dhs, back, start, gates, cs, dz, dh, dc)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _lstm_rows_gradient(
     first: int, end: int, dhs: Array, back: Array, start: Array,
     gates: Array, cs: Array, dz: Array, dh: Array, dc: Array,
@@ -136,14 +137,14 @@ def _lstm_rows_gradient(
         dh[first:end] = through[: count * size].reshape(count, size)
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _gru_scan(rows: int, zx: Array, u: Array, start: Array, hs: Array, gates: Array) -> None:
     for piece in numba.prange(-(-zx.shape[1] // rows)):
         first = np.int64(piece) * rows
         _gru_rows(first, min(first + rows, zx.shape[1]), zx, u, start, hs, gates)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _gru_rows(
     first: int, end: int, zx: Array, u: Array, start: Array, hs: Array, gates: Array
 ) -> None:
@@ -156,7 +157,7 @@ def _gru_rows(
             _gru_row(zx[t, n], of_row, hs[t, n], hs[t + 1, n], gates[t, n])
 
 
-@numba.njit(cache=True, parallel=True, nogil=True)
+@njit(parallel=True, nogil=True)
 def _gru_scan_gradient(
     rows: int,
     dhs: Array,
@@ -174,7 +175,7 @@ def _gru_scan_gradient(
         _gru_rows_gradient(first, end, dhs, back, start, gates, hs, dzx, dzh, dh)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _gru_rows_gradient(
     first: int, end: int, dhs: Array, back: Array, start: Array,
     gates: Array, hs: Array, dzx: Array, dzh: Array, dh: Array,

@@ -1,0 +1,95 @@
+"""How a class that no worker could import is made again there: first empty, then filled.
+
+An empty class is known before its attributes are read, so these may refer to it. In the process
+that a class comes from, and wherever it has already arrived, it is not made a second time: an
+instance that returns is of the caller's own class. (cloudpickle does both in the same way.)
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+import types
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+
+MADE_ANEW = {"__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__"}
+"""What a new class has by itself, or is made with."""
+OF_ENUM = {"_generate_next_value_", "_member_names_", "_member_map_", "_member_type_"} | {
+    "_value2member_map_",
+    "_new_member_",
+}
+"""What an enumeration makes of its members."""
+
+_lock = threading.RLock()
+_tokens: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+_known: WeakValueDictionary[str, type] = WeakValueDictionary()
+_empty: WeakSet[type] = WeakSet()
+
+
+def reduce(kind: type) -> tuple[Any, ...]:
+    """A class as pickle wants it: a function, its arguments, the attributes, and who sets them."""
+    namespace = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    for name in ("__slots__", "__orig_bases__"):
+        if name in vars(kind):
+            namespace[name] = vars(kind)[name]
+    attributes = {
+        name: value
+        for name, value in vars(kind).items()
+        if name not in MADE_ANEW and not isinstance(value, types.MemberDescriptorType)
+    }
+    members: dict[str, Any] = {}
+    if issubclass(kind, enum.Enum):
+        members = {name: member.value for name, member in kind.__members__.items()}
+        inner = {m.name: vars(m) for m in kind if m.name is not None}
+        attributes = {k: v for k, v in attributes.items() if k not in OF_ENUM | set(members)}
+        attributes["members"] = inner
+    made = (_token(kind), type(kind), kind.__name__, kind.__bases__, namespace, members)
+    return make_empty, made, attributes, None, None, fill
+
+
+def make_empty(
+    token: str,
+    metaclass: type,
+    name: str,
+    bases: tuple[type, ...],
+    namespace: Mapping[str, Any],
+    members: Mapping[str, Any],
+) -> type:
+    """The class known by this token, if need be made without its attributes."""
+    with _lock:
+        kind = _known.get(token)
+        if kind is None:
+            content = {**namespace, **members}
+            settings = {"metaclass": metaclass}
+            kind = types.new_class(name, bases, settings, lambda body: _write(body, content))
+            _known[token], _tokens[kind] = kind, token
+            _empty.add(kind)
+        return kind
+
+
+def _write(body: Any, content: Mapping[str, Any]) -> None:
+    for name, value in content.items():
+        body[name] = value  # one by one: an enumeration's body looks at each
+
+
+def fill(kind: type, attributes: dict[str, Any]) -> None:
+    """Set the attributes of a class that was made empty."""
+    with _lock:
+        if kind not in _empty:
+            return
+        _empty.remove(kind)
+        if issubclass(kind, enum.Enum):
+            for name, state in attributes.pop("members").items():
+                vars(kind[name]).update(state)
+        for name, value in attributes.items():
+            type.__setattr__(kind, name, value)
+
+
+def _token(kind: type) -> str:
+    with _lock:
+        token = _tokens.setdefault(kind, uuid.uuid4().hex)
+        _known[token] = kind
+        return token
