@@ -184,12 +184,16 @@ class PReLU(Layer):
         w = self.weight.value
         if self.per_channel:
             self.expect_features(x, len(w))
+        x = self.weight.cast(x)
         return kernels.array_module(x).where(x > 0, x, w * x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, xp = saved, self.weight.value, kernels.array_module(saved)
-        dw = kernels.wide(xp.where(x > 0, 0, dy * x))
-        self.weight.grad += dw.sum(axis=tuple(range(x.ndim - 1))) if self.per_channel else dw.sum()
+        dy = self.weight.cast(dy)
+        if self.weight.trainable:
+            dw = kernels.wide(xp.where(x > 0, 0, dy * x))
+            others = tuple(range(x.ndim - 1)) if self.per_channel else None
+            self.weight.grad += dw.sum(axis=others)
         return xp.where(x > 0, dy, dy * w)
 
 

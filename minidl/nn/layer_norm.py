@@ -90,16 +90,20 @@ class RMSNorm(Layer):
         return shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        gamma, wide = self.gamma.value, kernels.wide(x)
+        gamma = self.gamma.value
         self.expect_features(x, len(gamma))
+        x = self.gamma.cast(x)
+        wide = kernels.wide(x)
         mean_square = (wide * wide).mean(axis=-1, keepdims=True)
         inv_rms = 1 / kernels.array_module(x).sqrt(mean_square + self.eps)
         normal = (wide * inv_rms).astype(x.dtype, copy=False)
         return gamma * normal, (normal, inv_rms) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        normal, inv_rms = saved
-        self.gamma.grad += (dy * normal).sum(axis=tuple(range(dy.ndim - 1)))
+        (normal, inv_rms), dy = saved, self.gamma.cast(dy)
+        if self.gamma.trainable:
+            others = tuple(range(dy.ndim - 1))
+            self.gamma.grad += (kernels.wide(dy) * normal).sum(axis=others)
         d = kernels.wide(dy * self.gamma.value)
         # The root mean square depends on x too: so dx has no part along x.
         dx = inv_rms * (d - normal * (d * normal).mean(axis=-1, keepdims=True))
