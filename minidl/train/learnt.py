@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn import Layer, ParameterBuffer, Shape
+from minidl.nn.parameters import Parameter
 from minidl.optim import LossScale, MixedPrecision, Optimizer
 from minidl.strategy.replica import with_loss_scale
 
@@ -140,3 +142,32 @@ class Learnt:
         finally:
             self._lent = False
             self.buffer.bind(values, grads)
+
+
+def declared(model: Layer, shape: Shape, precision: MixedPrecision | None) -> dict[str, Parameter]:
+    """The parameters that a model would have for inputs of this shape; the model is as before.
+
+    Raises
+    ------
+    ShapeError
+        If it cannot take such inputs.
+    """
+    before = {id(parameter) for parameter in model.parameters().values()}
+    try:
+        model.build(shape)
+        parameters = model.parameters()
+        if precision is None:
+            return parameters
+        return with_loss_scale(parameters, LossScale(precision))
+    finally:
+        model.forget(before)
+
+
+def tensor_shapes(parameters: Mapping[str, Parameter], slots: Sequence[str]) -> dict[str, Shape]:
+    """The shapes of what `Learnt.tensors` gives."""
+    shapes: dict[str, Shape] = {}
+    for name, parameter in parameters.items():
+        shapes[f"model.{name}"] = parameter.shape
+        if parameter.trainable:
+            shapes |= {f"optimizer.{slot}.{name}": (prod(parameter.shape),) for slot in slots}
+    return shapes

@@ -135,13 +135,18 @@ def test_an_untrained_trainer_has_nothing_to_save(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the files of a folder hold, by name."""
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
 @pytest.mark.parametrize("function", ["fsync", "replace"])
 def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_other(
     function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, path = trained(), tmp_path / "run.safetensors"
     one.save(path)
-    before = path.read_bytes()
+    before = contents(tmp_path)
     one.fit(samples(), epochs=1, batch_size=8)
 
     def full(*arguments: Any) -> None:
@@ -151,11 +156,10 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_other(
     with pytest.raises(OSError, match="No space left"):
         one.save(path)
     monkeypatch.undo()
-    assert path.read_bytes() == before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.safetensors"]
+    assert contents(tmp_path) == before
     one.save(path)
-    assert path.read_bytes() != before
-    assert [entry.name for entry in tmp_path.iterdir()] == ["run.safetensors"]
+    assert sorted(contents(tmp_path)) == sorted(before)
+    assert all(contents(tmp_path)[name] != old for name, old in before.items())
 
 
 def assert_refused(path: Path, match: str, victim: Trainer | None = None) -> None:
