@@ -149,7 +149,7 @@ def opened(path: Path, hint: str = "") -> Iterator[TensorFile]:
         If it is missing, cannot be read, or is damaged.
     """
     if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint at {path}")
+        raise CheckpointError(f"there is no checkpoint at {path}: no file of that name")
     with ExitStack() as stack:
         try:
             file = stack.enter_context(open(path, "rb"))

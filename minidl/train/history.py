@@ -216,9 +216,7 @@ class History:
 
     def save_trace(self, path: str | Path) -> None:
         """Save the last fit's spans in the Chrome trace format, which Perfetto opens."""
-        trace = self._trace()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        trace.save_chrome(path)
+        self._trace().save_chrome(path)
 
     def _trace(self) -> Trace:
         if self.trace is None:

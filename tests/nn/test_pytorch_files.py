@@ -138,7 +138,7 @@ def test_no_such_file_no_whole_file_and_types_that_numpy_has_not(path):
             nn.import_pytorch(model, path)
     header = b'{"0.bias":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(CheckpointError, match="bfloat16.*let PyTorch save model.float()"):
+    with pytest.raises(CheckpointError, match="BF16.*let PyTorch save model.float()"):
         nn.import_pytorch(model, path)
 
 
