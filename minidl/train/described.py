@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cached_property
+from math import isfinite
 from numbers import Integral, Real
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -30,30 +31,33 @@ def described(value: Any, within: tuple[int, ...] = ()) -> Any:
         return value
     if isinstance(value, bool | Integral):
         return int(value)
-    if isinstance(value, Real):
-        return float(value) if np.isfinite(float(value)) else repr(float(value))
+    if isinstance(value, Real) and isfinite(value):
+        return float(value)
     if id(value) in within:
-        return "itself"
+        return {"class": "itself", "settings": {}}
     within = (*within, id(value))
     if isinstance(value, list | tuple):
         return [described(each, within) for each in value]
-    if isinstance(value, set | frozenset):
-        return sorted((described(each, within) for each in value), key=repr)
-    if isinstance(value, Mapping):
-        return [[described(key, within), described(each, within)] for key, each in value.items()]
-    if isinstance(value, bytes):
-        return hashlib.sha256(value).hexdigest()
-    if isinstance(value, np.ndarray):
-        return [value.dtype.str, [*value.shape], described(value.tobytes())]
-    if isinstance(value, type):
-        return _name(value)
-    return {"class": _name(type(value)), "settings": described_settings(value, within)}
+    parts = described_settings(value, within)
+    return {"class": _name(type(value)), "settings": parts}
 
 
 def described_settings(value: Any, within: tuple[int, ...] = ()) -> dict[str, Any]:
     """What an object holds, by name; each described."""
     parts: dict[str, Any]
     match value:
+        case set() | frozenset():
+            parts = {"items": sorted((described(each, within) for each in value), key=repr)}
+        case Mapping():
+            parts = {"items": [*value.items()]}
+        case bytes():
+            parts = {"hash": hashlib.sha256(value).hexdigest()}
+        case float():
+            parts = {"value": repr(value)}  # JSON has no infinity
+        case np.ndarray():
+            parts = {"dtype": value.dtype.str, "shape": value.shape, "bytes": value.tobytes()}
+        case type():
+            parts = {"name": _name(value)}
         case FunctionType():
             enclosed = [cell.cell_contents for cell in value.__closure__ or ()]
             defaults = [value.__defaults__, value.__kwdefaults__]
