@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import inf, prod
 from pathlib import Path
+from reprlib import repr
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Facts:
         if not all(isinstance(state, dict) for state in callbacks.values()):
             raise TypeError("callbacks must be states by name")
         if not 0 < (rate := data["rate"]) < inf:
-            raise ValueError(f"rate must be above 0 and finite, not {rate!r}")
+            raise ValueError(f"rate must be above 0 and finite, not {repr(rate)}")
         return cls(
             seed=_count(data, "seed", below=inf),
             dtype=str(data["dtype"]),
@@ -154,7 +155,7 @@ class Reader:
         if file.metadata.get("format") != FORMAT:
             raise CheckpointError(
                 f"{path} holds tensors but was not saved by this version of minidl: "
-                f"its format is {file.metadata.get('format')!r}, not {FORMAT!r}"
+                f"its format is {repr(file.metadata.get('format'))}, not {FORMAT!r}"
             )
         try:
             self.facts = Facts.from_json(file.metadata["facts"])
@@ -241,5 +242,5 @@ def _diverged(name: str, array: np.ndarray) -> bool:
 def _count(data: Mapping[str, Any], name: str, least: int = 0, below: float = 1 << 62) -> int:
     number = data[name]
     if type(number) is not int or not least <= number < below:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {number!r}")
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {repr(number)}")
     return number
