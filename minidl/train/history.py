@@ -259,5 +259,7 @@ def _record(data: Mapping[str, Any]) -> EpochRecord:
     )
 
 
-def _figures(data: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in dict(data).items()}
+def _figures(data: dict[str, Any]) -> dict[str, float]:
+    if all(type(value) is float for value in data.values()):
+        return data  # a million of them need no copy
+    return {name: float(value) for name, value in data.items()}
