@@ -121,11 +121,20 @@ def test_the_issues_plateau_goes_on_after_load(tmp_path: Path) -> None:
     assert loaded.rate == fit(trainer(), 11, [plateau()]).rate == 0.5**5
 
 
-def test_a_stopped_or_restored_fit_is_not_continued() -> None:
-    stopped = fit(trainer(), 9, [EarlyStopping("training loss", 2, least=100)])
+def test_a_stopped_or_restored_fit_is_not_continued(tmp_path: Path) -> None:
+    """Neither by the trainer nor by a checkpoint of its last epoch."""
+
+    def stopping() -> EarlyStopping:
+        return EarlyStopping("training loss", 2, least=100, restore_best=False)
+
+    stopped = fit(trainer(), 9, [stopping(), Memory(), Checkpoints(tmp_path / "run")])
     assert (stopped.epoch, stopped.callback_states) == (3, {})
-    fit(stopped, 9, [EarlyStopping("training loss", 2, least=100)])
-    assert stopped.epoch == 6
+    loaded = trainer()
+    loaded.load(tmp_path / "run")
+    for each in (stopped, loaded):
+        memory = Memory()
+        fit(each, 9, [stopping(), memory])
+        assert (each.epoch, len(memory.losses)) == (6, 3)
 
     restored = fit(trainer(), 2, [EarlyStopping("training loss", 2, least=100)])
     assert restored.callback_states == {}

@@ -154,5 +154,14 @@ def test_a_checkpoint_of_another_rule_is_refused_and_of_the_same_is_not(
     again.load(tmp_path / "run")
 
 
+def test_a_setting_may_be_a_classs() -> None:
+    """In a script whose constant was changed between two runs."""
+
+    def rule(rate: float) -> Any:
+        return type("Rule", (Plain,), {"constant": rate})(0.1)
+
+    assert stored(rule(0.5)) == described(rule(0.5)) != described(rule(0.25))
+
+
 def test_the_issues_rates_are_one() -> None:
     assert stored(optim.SGD(1)) == described(optim.SGD(1.0))

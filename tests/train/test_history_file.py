@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from pathlib import Path
@@ -117,6 +118,29 @@ def test_two_that_continue_one_checkpoint_do_not_disturb_each_other(tmp_path: Pa
         each.save(tmp_path / name)
     assert loaded(tmp_path / "one").history.losses == one.history.losses
     assert loaded(tmp_path / "other").history.losses == other.history.losses
+    assert len(loaded(tmp_path / "base").history.losses) == 3
+    assert len(history_of(tmp_path / "base").read_text().splitlines()) == 2  # its own, and one's
+
+
+def test_another_process_may_append_at_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained().save(tmp_path / "base")
+    one = loaded(tmp_path / "base")
+    one.fit(samples(), epochs=1, batch_size=8)
+    dumps, others = json.dumps, [b"another's line\n"]
+
+    def late(*arguments: Any, **settings: Any) -> str:
+        """Called when the file has been found to be as long as it was."""
+        if others:
+            with open(history_of(tmp_path / "base"), "ab") as file:
+                file.write(others.pop())
+        return dumps(*arguments, **settings)
+
+    monkeypatch.setattr(json, "dumps", late)
+    one.save(tmp_path / "one")
+    monkeypatch.undo()
+    assert loaded(tmp_path / "one").history.losses == one.history.losses
     assert len(loaded(tmp_path / "base").history.losses) == 3
 
 
