@@ -153,6 +153,8 @@ class HistoryFile:
         try:
             after = before.appended(since(before.counts))
             if after is None:
+                if before.new:
+                    before.path.unlink()
                 before = _Part.begun(checkpoint)
                 after = before.appended(since(before.counts))
             assert after is not None, "nobody else knows the new file's name"

@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl import files
 from minidl.data import Dataset, GrowingBatch, in_order
-from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
+from minidl.errors import CheckpointError, InputError, NotBuiltError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.nn.settings import whole
 from minidl.optim import MixedPrecision, Optimizer
@@ -375,7 +375,7 @@ class Trainer:
                 parameters = self._learnt.buffer.parameters
             else:
                 parameters = declared(self.model, shape, self.precision)
-        except ShapeError as error:
+        except InputError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
         return tensor_shapes(parameters, self.optimizer.slots)
 

@@ -141,6 +141,7 @@ def test_another_process_may_append_at_the_same_moment(
     one.save(tmp_path / "one")
     monkeypatch.undo()
     assert loaded(tmp_path / "one").history.losses == one.history.losses
+    assert history_of(tmp_path / "one").stat().st_nlink == 1
     assert len(loaded(tmp_path / "base").history.losses) == 3
 
 
