@@ -148,10 +148,10 @@ def opened(path: Path, hint: str = "") -> Iterator[TensorFile]:
     CheckpointError
         If it is missing, cannot be read, or is damaged.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint at {path}: no file of that name")
     with ExitStack() as stack:
         try:
+            if not path.is_file():
+                raise CheckpointError(f"there is no checkpoint at {path}: no file of that name")
             file = stack.enter_context(open(path, "rb"))
             tensors = TensorFile(file, os.fstat(file.fileno()).st_size)
         except (OSError, ValueError) as error:
