@@ -331,7 +331,7 @@ class Trainer:
         UserWarning
             If the history that belongs to the checkpoint is missing; it then begins anew.
         """
-        path = files.resolved(path)
+        path = Path(path)
         if self._learnt is not None:
             self._learnt.reclaim()
         with checkpoints.reading(path) as saved:
@@ -347,7 +347,7 @@ class Trainer:
                         f"and this trainer has {shown(mine)}"
                     )
             saved.require(self._tensor_shapes(path, facts.input_shape), self.dtype)
-            found = history_file.read(path, facts.history)
+            found = history_file.read(files.resolved(path), facts.history)
             with self._prepared(facts.input_shape) as learnt:
                 state = learnt.state()
                 for name, tensor in learnt.tensors(state).items():
