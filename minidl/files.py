@@ -4,11 +4,45 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
-def replace(path: Path, data: bytes) -> None:
+def replace(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Let `path` hold this, or what it held before if anything goes wrong.
+
+    Folders that are missing are made. Through a symbolic link, the file that it points to is
+    replaced, and the link stays. A file that is replaced keeps its permissions.
+
+    Parameters
+    ----------
+    path
+        The file.
+    content
+        All of its new contents, or a function that writes them into a binary file.
+    """
+    path = resolved(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with open(temporary, "xb") as file:
+            if path.exists():
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def append(path: str | Path, line: str) -> None:
+    """Add a line to a text file; if its last line has no end, as after a crash, end that first.
 
     Folders that are missing are made.
 
@@ -16,17 +50,19 @@ def replace(path: Path, data: bytes) -> None:
     ----------
     path
         The file.
-    data
-        All of its new contents.
+    line
+        Without its end.
     """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with open(path, "a+b") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = "\n" + line
+        file.write(line.encode() + b"\n")
+
+
+def resolved(path: str | Path) -> Path:
+    """The file itself, where `path` is a symbolic link or lies behind one."""
+    return Path(os.path.realpath(path))

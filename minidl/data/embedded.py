@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zlib
 from importlib.resources import files
+from zipfile import BadZipFile
 
 import numpy as np
 
 from minidl.data.characters import windows
 from minidl.data.dataset import Dataset
+from minidl.errors import InputError
 
 DIGITS = tuple("0123456789")
 GARMENTS = (
@@ -106,5 +109,9 @@ def _arrays(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _stored(name: str) -> dict[str, np.ndarray]:
-    with files("minidl.data").joinpath("arrays", f"{name}.npz").open("rb") as file:
-        return dict(np.load(file, allow_pickle=False))
+    place = files("minidl.data").joinpath("arrays", f"{name}.npz")
+    try:
+        with place.open("rb") as file:
+            return dict(np.load(file, allow_pickle=False))
+    except (OSError, EOFError, ValueError, BadZipFile, zlib.error) as error:
+        raise InputError(f"{place} is damaged ({error}): install minidl again") from error

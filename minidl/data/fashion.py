@@ -24,6 +24,8 @@ from minidl.errors import DatasetNotFoundError, InputError
 
 SOURCE = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+LARGEST = 1 << 26
+"""Bytes that a file may hold once decompressed; the largest of the four has 47,040,016."""
 TIMEOUT = 60.0
 """Seconds without a byte from the network before a download is given up."""
 CHECKSUMS = {
@@ -137,7 +139,7 @@ def _download(address: str, path: Path, checksum: str) -> None:
                 os.fdopen(descriptor, "wb") as file,
                 urllib.request.urlopen(address, timeout=TIMEOUT) as answer,
             ):
-                while block := answer.read(1 << 20):
+                while (block := answer.read(1 << 20)) and file.tell() <= LARGEST:
                     file.write(block)
         except OSError as error:  # URLError, time-outs and a full disk are all OSErrors
             raise DatasetNotFoundError(
@@ -152,11 +154,15 @@ def _download(address: str, path: Path, checksum: str) -> None:
 def _read(path: Path, checksum: str, called: str | None = None) -> bytes:
     called = called or str(path)
     try:
-        content = gzip.decompress(path.read_bytes())
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        with gzip.open(path) as file:
+            content = file.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
         raise InputError(
-            f"{called} is truncated or no gzip file ({error}); remove it and get it anew"
+            f"{called} is truncated, no gzip file or cannot be read ({error}); "
+            "remove it and get it anew"
         ) from error
+    if len(content) > LARGEST:
+        raise InputError(f"{called} holds more than {LARGEST:,} bytes; remove it and get it anew")
     found = hashlib.sha256(content).hexdigest()
     if found != checksum:
         raise InputError(

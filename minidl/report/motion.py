@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl import files
 from minidl.errors import InputError
 from minidl.plans import Collective
 from minidl.plans.rendezvous import Message
@@ -87,8 +88,8 @@ def animate_collective(plan: Collective, path: str | Path, *, step_seconds: floa
                 patch.set_y(y - HEIGHT / 2)
                 words.set_y(y)
             shoot(0.6 * step_seconds / (MOVES - 1))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+    film = {"save_all": True, "append_images": images[1:], "duration": durations, "loop": 0}
+    files.replace(path, lambda file: images[0].save(file, "GIF", **film))
 
 
 def _movers(

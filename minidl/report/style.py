@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl import files
 from minidl.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ def save(figure: Figure, path: str | Path | None) -> Figure:
             raise InputError(
                 f"{path} is no name for a picture; it may end in {', '.join(sorted(kinds))}"
             )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=150)
+        if not path.suffix:
+            path = path.with_name(f"{path.name}.{figure.canvas.get_default_filetype()}")
+        kind = path.suffix[1:].lower()
+        files.replace(path, lambda file: figure.savefig(file, format=kind, dpi=150))
     return figure

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl import files
+
 KINDS = (
     "load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate",
     "sleep", "cancelled",
@@ -140,4 +142,5 @@ class Trace:
                 }
                 for span in spans
             )
-        Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}))
+        written = json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
+        files.replace(path, written.encode())

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from minidl import files
 from minidl.errors import InputError
 from minidl.nn.settings import whole
-from minidl.train.run import Run, figures_of
+from minidl.train.run import Run
 
 
 class Callback:
-    """The base of all callbacks; define what you need of the three methods.
+    """The base of all callbacks; define what you need of the methods.
 
-    All are called in the process that called `fit`, whatever the strategy, while the
+    They are called in the process that called `fit`, whatever the strategy, while the
     workers wait. So a callback may keep what it likes on itself, open files, and use all
     that `Run` offers, but not the trainer, whose weights come with the fit's end. What it
     raises ends the fit.
@@ -30,10 +26,37 @@ class Callback:
     ...     def epoch(self, run):
     ...         if run.figure("training loss") < 0.1:
     ...             run.stop("good enough")
+
+    What it must remember for a further fit to go on as if there had been one fit, it says in
+    `state_dict`. The trainer keeps that after every fit and in checkpoints, and hands it to
+    `load_state_dict` when the next fit has a callback of the same class: the first of a class
+    gets the state of the first, the second that of the second. All begin anew after a fit that
+    a callback stopped, whose weights a callback replaced (see `Run.restore`), or in which a
+    callback raised: the fit then is not continued.
     """
 
     def begin(self) -> None:
         """A fit begins: forget what was of another one."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """What this callback remembers of the epochs so far, by name; nothing by default.
+
+        Returns
+        -------
+        Mapping
+            NumPy arrays of numbers, and what JSON has: None, booleans, finite numbers, texts,
+            and lists and dicts of them.
+        """
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from what `state_dict` gave; called after `begin`, and not if that was empty.
+
+        Parameters
+        ----------
+        state
+            As it was given, but tuples are lists by now.
+        """
 
     def epoch(self, run: Run) -> None:
         """An epoch has ended."""
@@ -91,9 +114,21 @@ class Watch(Callback):
             self.better(run)
             return
         self.waited += 1
-        if self.waited == self.patience:
+        if self.waited >= self.patience:
             self.waited = 0
             self.worse(run)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        best = repr(float(self.best))  # text, as JSON has no infinity
+        return {"figure": self.figure, "sign": self.sign, "best": best, "waited": self.waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue, if the figure watched and its mode are still the same; else begin anew."""
+        if (state["figure"], state["sign"]) == (self.figure, self.sign):
+            self._continue(state)
+
+    def _continue(self, state: Mapping[str, Any]) -> None:
+        self.best, self.waited = float(state["best"]), int(state["waited"])
 
     def better(self, run: Run) -> None:
         """This epoch is the best so far."""
@@ -130,6 +165,14 @@ class EarlyStopping(Watch):
         super().begin()
         self._state: np.ndarray | None = None
         self.best_epoch = -1
+
+    def state_dict(self) -> Mapping[str, Any]:
+        weights = {"weights": self._state} if self.restore_best and self._state is not None else {}
+        return {**super().state_dict(), "best_epoch": self.best_epoch, **weights}
+
+    def _continue(self, state: Mapping[str, Any]) -> None:
+        super()._continue(state)
+        self.best_epoch, self._state = int(state["best_epoch"]), state.get("weights")
 
     def better(self, run: Run) -> None:
         self._state, self.best_epoch = run.state.copy(), run.last.epoch
@@ -204,61 +247,6 @@ class Checkpoints(Callback):
 
     def _save(self, run: Run) -> None:
         run.save(self.path.replace("{epoch}", str(run.last.epoch + 1)))
-
-
-class Log(Callback):
-    """Write a line for every epoch, at once, so that nothing is lost if the run is.
-
-    Parameters
-    ----------
-    path
-        ``.csv`` for a table, ``.jsonl`` for a JSON object a line. Lines are added to
-        what is there, and to the table columns, if an epoch has figures that others had not.
-
-    Raises
-    ------
-    InputError
-        If the path ends otherwise.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if self.path.suffix not in (".csv", ".jsonl"):
-            raise InputError(f"Log: {path} must end in .csv or .jsonl")
-
-    def epoch(self, run: Run) -> None:
-        last = run.last
-        row = {
-            "epoch": last.epoch + 1,
-            **figures_of(last),
-            "rate": run.rate,
-            "seconds": last.seconds,
-            "samples per second": last.samples_per_second,
-            "strategy": last.strategy,
-        }
-        if self.path.suffix == ".csv":
-            self._add_to_table(row)
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "a") as file:
-            file.write(json.dumps(row) + "\n")
-
-    def _add_to_table(self, row: dict[str, Any]) -> None:
-        rows = []
-        if self.path.exists():
-            with open(self.path, newline="") as file:
-                rows = list(csv.DictReader(file))
-        columns = list(dict.fromkeys(name for each in (*rows, row) for name in each))
-        text = io.StringIO()
-        table = csv.DictWriter(text, columns)
-        if rows and columns == list(rows[0]):
-            table.writerow(row)
-            with open(self.path, "a", newline="") as file:
-                file.write(text.getvalue())
-            return
-        table.writeheader()
-        table.writerows([*rows, row])
-        files.replace(self.path, text.getvalue().encode())
 
 
 class Call(Callback):

@@ -1,24 +1,31 @@
 """Saving and loading a trainer: safetensors, which hold arrays and never code.
 
 A checkpoint holds every parameter and optimizer slot by name, and in its header
-the seed and the epochs and steps done: all random numbers follow from these.
+the seed and the epochs and steps done: all random numbers follow from these. The
+history lies beside it, see `minidl.train.history_file`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from math import inf, prod
 from pathlib import Path
+from reprlib import repr
+from typing import Any
 
 import numpy as np
 
 from minidl import files
-from minidl.errors import CheckpointError
+from minidl.errors import CheckpointError, InputError, NonFiniteError
 from minidl.nn import Shape
-from minidl.train.history import History
+from minidl.tensor_file import LARGEST_HEADER, TensorFile, opened, parse_json
+from minidl.train.callback_states import PREFIX, States, joined, largest
+from minidl.train.history_file import Extent
 
-FORMAT = "minidl-1"
+FORMAT = "minidl-2"
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,10 @@ class Facts:
 
     Parameters
     ----------
-    seed, dtype, optimizer
-        What it was made with, the last two as text.
+    seed, dtype
+        What it was made with.
+    optimizer
+        What it was made with; see `minidl.train.described`.
     input_shape
         Of one sample.
     epoch, step
@@ -36,38 +45,49 @@ class Facts:
     rate
         What learning rates are multiplied with.
     history
-        The record of all fits.
+        Where the record of all fits is.
+    callbacks
+        What callbacks remember, but for arrays.
     frozen
         The names of the parameters that were frozen.
     """
 
     seed: int
     dtype: str
-    optimizer: str
+    optimizer: Any
     input_shape: Shape
     epoch: int
     step: int
     rate: float
-    history: History
+    history: Extent
+    callbacks: States
     frozen: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """All of it as text."""
-        return json.dumps(vars(self) | {"history": self.history.to_json()})
+        return json.dumps(vars(self) | {"history": asdict(self.history)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Facts:
         """The inverse of `to_json`; KeyError, TypeError or ValueError for any other text."""
-        data = json.loads(text)
+        data = parse_json(text)
+        history, callbacks, lengths = data["history"], data["callbacks"], data["input_shape"]
+        if not all(isinstance(state, dict) for state in callbacks.values()):
+            raise TypeError("callbacks must be states by name")
+        if not 0 < (rate := data["rate"]) < inf:
+            raise ValueError(f"rate must be above 0 and finite, not {repr(rate)}")
         return cls(
-            seed=int(data["seed"]),
+            seed=_count(data, "seed", below=inf),
             dtype=str(data["dtype"]),
-            optimizer=str(data["optimizer"]),
-            input_shape=tuple(map(int, data["input_shape"])),
-            epoch=int(data["epoch"]),
-            step=int(data["step"]),
-            rate=float(data["rate"]),
-            history=History.from_json(data["history"]),
+            optimizer=data["optimizer"],
+            input_shape=tuple(_count({"input_shape": n}, "input_shape", 1) for n in lengths),
+            epoch=_count(data, "epoch"),
+            step=_count(data, "step"),
+            rate=float(rate),
+            history=Extent(
+                str(history["name"]), _count(history, "size"), _count(history, "checksum")
+            ),
+            callbacks=callbacks,
             frozen=tuple(map(str, data.get("frozen", ()))),
         )
 
@@ -89,66 +109,142 @@ class Checkpoint:
 
 
 def write(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint so that `path` holds either the old file or the whole new one."""
+    """Write a checkpoint so that `path` holds either the old file or the whole new one.
+
+    Raises
+    ------
+    NonFiniteError
+        If a weight is NaN or infinite: nobody could go on from there.
+    InputError
+        If callbacks remember more than `read` would take.
+    """
     from safetensors.numpy import save
 
+    for name, array in checkpoint.tensors.items():
+        if _diverged(name, array):
+            raise NonFiniteError(
+                f"{name} is not finite, so nothing was saved, and {path} is as it was"
+            )
     tensors = {name: np.ascontiguousarray(array) for name, array in checkpoint.tensors.items()}
     data = save(tensors, {"format": FORMAT, "facts": checkpoint.facts.to_json()})
+    theirs = [array.nbytes for name, array in tensors.items() if name.startswith(PREFIX)]
+    size = sum(array.nbytes for array in tensors.values()) - sum(theirs)
+    if int.from_bytes(data[:8], "little") > LARGEST_HEADER or sum(theirs) > largest(size):
+        raise InputError(
+            f"the callbacks' states are too large to be saved: {sum(theirs):,} bytes of arrays, "
+            f"and the header is one of {int.from_bytes(data[:8], 'little'):,} bytes; arrays may "
+            f"have {largest(size):,} bytes, and the header {LARGEST_HEADER:,}"
+        )
     files.replace(path, data)
 
 
-def read(path: Path) -> Checkpoint:
-    """Read a checkpoint.
+class Reader:
+    """An open checkpoint: its facts, and its tensors, which are read when they are wanted.
+
+    Parameters
+    ----------
+    path
+        Its path, for messages.
+    file
+        Its tensors.
+
+    Raises
+    ------
+    CheckpointError
+        If the header is not as `write` writes it.
+    """
+
+    def __init__(self, path: Path, file: TensorFile) -> None:
+        self.path, self._file = path, file
+        if file.metadata.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path} holds tensors but was not saved by this version of minidl: "
+                f"its format is {repr(file.metadata.get('format'))}, not {FORMAT!r}"
+            )
+        try:
+            self.facts = Facts.from_json(file.metadata["facts"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"the header of {path} is not as minidl writes it: {type(error).__name__}: {error}"
+            ) from error
+
+    def require(self, wanted: Mapping[str, Shape], dtype: np.dtype) -> None:
+        """Refuse tensors whose names, shapes or dtype are not those wanted, before reading any.
+
+        Raises
+        ------
+        CheckpointError
+            If they differ in any of these.
+        """
+        entries = self._file.entries
+        callbacks = {name for name in entries if name.startswith(PREFIX)}
+        missing = sorted(set(wanted) - set(entries))
+        extra = sorted(set(entries) - set(wanted) - callbacks)
+        if missing or extra:
+            raise CheckpointError(
+                f"{self.path} was saved for another model: missing {missing[:5]}, "
+                f"not known here {extra[:5]}"
+            )
+        for name, shape in wanted.items():
+            if entries[name].shape != shape or entries[name].dtype != dtype:
+                raise CheckpointError(
+                    f"{self.path} was saved for another model: {name} is {entries[name]}, "
+                    f"not {dtype} of shape {shape}"
+                )
+        size = sum(map(prod, wanted.values())) * dtype.itemsize
+        theirs = sum(entries[name].stop - entries[name].start for name in callbacks)
+        if theirs > largest(size):
+            raise CheckpointError(
+                f"{self.path}: {theirs:,} bytes of callbacks beside a model of {size:,}"
+            )
+
+    def tensor(self, name: str) -> np.ndarray:
+        """A tensor that was required.
+
+        Raises
+        ------
+        CheckpointError
+            If it cannot be read, or is a parameter that holds NaN or infinities.
+        """
+        array = self._file.read(name)
+        if _diverged(name, array):
+            raise CheckpointError(f"{self.path}: {name} holds NaN or infinities")
+        return array
+
+    def callbacks(self) -> dict[str, dict[str, Any]]:
+        """The states of the callbacks.
+
+        Raises
+        ------
+        CheckpointError
+            If they cannot be read.
+        """
+        names = [name for name in self._file.entries if name.startswith(PREFIX)]
+        try:
+            return joined(self.facts.callbacks, {name: self._file.read(name) for name in names})
+        except ValueError as error:
+            raise CheckpointError(f"{self.path}: {error}") from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Reader]:
+    """Within the block, a checkpoint to read.
 
     Raises
     ------
     CheckpointError
         If the file is missing, truncated, or was not written by `write`.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint at {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise CheckpointError(
-                    f"{path} holds tensors but was not saved by this version of minidl: "
-                    f"its format is {header.get('format')!r}, not {FORMAT!r}"
-                )
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is no whole safetensors file (truncated, or of another kind): {error}"
-        ) from error
-    try:
-        return Checkpoint(tensors, Facts.from_json(header["facts"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"the header of {path} is not as minidl writes it: {type(error).__name__}: {error}"
-        ) from error
+    with opened(path) as file:
+        yield Reader(path, file)
 
 
-def require_same(
-    path: Path, found: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
-) -> None:
-    """Refuse tensors whose names, shapes or dtypes are not those wanted.
+def _diverged(name: str, array: np.ndarray) -> bool:
+    return name.startswith("model.") and not np.isfinite(array).all()
 
-    Raises
-    ------
-    CheckpointError
-        If they differ in any of these.
-    """
-    missing, extra = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if missing or extra:
-        raise CheckpointError(
-            f"{path} was saved for another model: missing {missing[:5]}, not known here {extra[:5]}"
-        )
-    for name, target in wanted.items():
-        array = found[name]
-        if array.shape != target.shape or array.dtype != target.dtype:
-            raise CheckpointError(
-                f"{path} was saved for another model: {name} is {array.dtype} of shape "
-                f"{array.shape}, not {target.dtype} of shape {target.shape}"
-            )
+
+def _count(data: Mapping[str, Any], name: str, least: int = 0, below: float = 1 << 62) -> int:
+    number = data[name]
+    if type(number) is not int or not least <= number < below:
+        raise ValueError(f"{name} must be a whole number of at least {least}, not {repr(number)}")
+    return number

@@ -20,6 +20,8 @@ class _Part:
     """What is known of an epoch that is under way."""
 
     train: dict[int, Sums] = field(default_factory=dict)
+    steps: dict[int, dict[str, float]] = field(default_factory=dict)
+    staleness: dict[int, tuple[int, ...]] = field(default_factory=dict)
     done: dict[int, EpochDone] = field(default_factory=dict)
 
 
@@ -64,14 +66,13 @@ class Collector:
 
     Attributes
     ----------
-    steps
-        The mean losses and metrics of each complete step, and its ``"time"``.
-    staleness
-        Of the gradients applied in a step, where that is known.
     lost
         Learners that were lost.
     records
         The record of each complete epoch.
+    histories
+        For each of them, its record and those of its steps: each step's mean losses and
+        metrics, its ``"time"``, and the staleness of the gradients applied, where it is known.
     kept
         How many epochs the state kept has seen, and that state.
     began
@@ -88,10 +89,10 @@ class Collector:
         decide: Callable[[Collector], Verdict],
     ) -> None:
         self.job, self.strategy, self.shown, self.decide = job, strategy, shown, decide
-        self.steps: dict[int, dict[str, float]] = {}
-        self.staleness: dict[int, tuple[int, ...]] = {}
         self.lost: list[LearnerLost] = []
         self.records: list[EpochRecord] = []
+        self.histories: list[History] = []
+        self._steps = [0]  # how many there are in the first 0, 1, 2, ... epochs
         self.kept: tuple[int, np.ndarray] = (0, state)
         self.began: float | None = None
         self._newest = job.epochs.start, job.first_step, 0.0
@@ -120,19 +121,32 @@ class Collector:
     def finished(self) -> Finished:
         """What is kept if nothing more comes."""
         epochs, state = self.kept
-        steps = self.job.steps_before(self.job.epochs.start + epochs)
-        end = self.job.first_step + steps
-        kept = [step for step in sorted(self.steps) if step < end]
-        history = History(
-            self.records[:epochs],
-            [self.steps[step] for step in kept],
-            [self.staleness.get(step, ()) for step in kept],
-            [loss for loss in self.lost if loss.step < end],
-        )
-        return Finished(epochs, steps, state, history)
+        return Finished(epochs, self._steps[epochs], state, self.since(0))
+
+    def staleness(self) -> list[int]:
+        """How many updates each gradient applied had missed, where known, in all steps so far."""
+        whole = [step for history in self.histories for step in history.staleness]
+        under_way = [step for part in self._epochs.values() for step in part.staleness.values()]
+        return [missed for step in (*whole, *under_way) for missed in step]
+
+    @property
+    def steps(self) -> int:
+        """How many steps there are in the epochs kept."""
+        return self._steps[self.kept[0]]
+
+    def since(self, epochs: int) -> History:
+        """The records of what is kept but for the first so many epochs of the job."""
+        kept, first = self.kept[0], self.job.first_step
+        whole = History()
+        for history in self.histories[epochs:kept]:
+            whole.extend(history)
+        start, end = first + self._steps[epochs], first + self._steps[kept]
+        whole.lost = [loss for loss in self.lost if start <= loss.step < end]
+        return whole
 
     def _add_step(self, rank: int, event: StepDone) -> None:
-        if event.step in self.steps:  # complete without this rank, which had no sample of it
+        epoch = self._epochs[event.epoch]
+        if event.step in epoch.steps:  # complete without this rank, which had no sample of it
             return
         parts = self._parts[event.step]
         parts[rank] = event.sums
@@ -141,11 +155,11 @@ class Collector:
             return
         sums = in_order_of_keys(self._parts.pop(event.step))
         seconds = self._times.pop(event.step)
-        self.steps[event.step] = sums.means() | {"time": seconds}
+        epoch.steps[event.step] = sums.means() | {"time": seconds}
         self._newest = event.epoch, event.step, seconds
         if event.staleness:
-            self.staleness[event.step] = event.staleness
-        self._epochs[event.epoch].train[event.step] = sums
+            epoch.staleness[event.step] = event.staleness
+        epoch.train[event.step] = sums
         self.shown.step(StepDone(event.epoch, event.step, event.batch_size, sums))
 
     def _add_epoch(self, rank: int, event: EpochDone) -> int:
@@ -166,7 +180,16 @@ class Collector:
             self.strategy,
         )
         if self.began is None:
-            self.began = max(done.began for done in part.done)
+            self.began = max(done.began for done in part.done.values())
+        steps = sorted(part.steps)
+        self.histories.append(
+            History(
+                [record],
+                [part.steps[step] for step in steps],
+                [part.staleness.get(step, ()) for step in steps],
+            )
+        )
+        self._steps.append(self._steps[-1] + record.steps)
         self.records.append(record)
         self.shown.epoch(record)
         return len(self.records)

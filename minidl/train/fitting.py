@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from minidl.errors import NonFiniteError
 from minidl.runtime import Outcome, RankContext
 from minidl.strategy import Job, Strategy, Verdict
 from minidl.strategy.replica import Replica
+from minidl.train.callback_states import States, give_back, states_of
 from minidl.train.callbacks import Callback
 from minidl.train.collector import Collector
 from minidl.train.learnt import Learnt
@@ -37,6 +40,8 @@ class Fit:
         Is told how far the fit has come.
     save
         Saves a checkpoint of this fit, for callbacks that want one.
+    states
+        What callbacks of an earlier fit remember; see `Callback.state_dict`.
 
     Attributes
     ----------
@@ -56,16 +61,19 @@ class Fit:
         callbacks: Sequence[Callback],
         shown: Progress,
         save: Callable[[Path, Fit], None],
+        states: States,
     ) -> None:
         self.learnt, self._job, self._strategy = learnt, job, strategy
         self._callbacks, self._shown, self._state = callbacks, shown, learnt.state()
+        self._states, self._save, self._to_save = states, save, list[Path]()
+        self._seen = 0
         self.collector = Collector(job, strategy.name, shown, self._state, self._decide)
         self.run = Run(
             [],
             self._state,
             Verdict(False, job.rate),
             shown.note,
-            lambda path: save(Path(path), self),
+            lambda path: self._to_save.append(Path(path)),
             learnt.bound,
         )
         self.outcome: Outcome | None = None
@@ -74,6 +82,7 @@ class Fit:
         """Train, until the job is done or a callback ends it."""
         for callback in self._callbacks:
             callback.begin()
+        give_back(self._states, self._callbacks)
         self._prepare()
         self._shown.stage("training")
         with self.learnt.lent():
@@ -83,8 +92,9 @@ class Fit:
                 if late := staleness_advice(self.collector):
                     raise NonFiniteError(f"{error} {late}") from error
                 raise
-            for callback in self._callbacks:
-                callback.end(self.run)
+            with self._saving():
+                for callback in self._callbacks:
+                    callback.end(self.run)
         if has_not_learnt(self.collector) and (late := staleness_advice(self.collector)):
             warnings.warn(f"the training loss has not fallen. {late}", stacklevel=4)
         if self.run.stopped:
@@ -103,18 +113,38 @@ class Fit:
 
     def _decide(self, collector: Collector) -> Verdict:
         self.run.epochs, self.run.state = collector.records, collector.kept[1]
-        for callback in self._callbacks:
-            callback.epoch(self.run)
+        with self._saving():
+            for callback in self._callbacks:
+                callback.epoch(self.run)
+            self._seen = collector.kept[0]
         self.learnt.require_unchanged()
         return self.run.verdict
+
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Save after the block what callbacks want saved within it, even if one of them raises."""
+        try:
+            yield
+        finally:
+            while self._to_save:
+                self._save(self._to_save.pop(0), self)
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What callbacks remember for a fit that goes on from the last epoch's state.
+
+        Nothing if one of them has stopped training there, or not all of them have seen it.
+        """
+        if self.run.stopped or self._seen != self.collector.kept[0]:
+            return {}
+        return states_of(self._callbacks)
 
 
 def has_not_learnt(collector: Collector) -> bool:
     """Whether an epoch's loss rose far above that of the first batch, and the last is no better."""
     if not collector.records:
         return False
-    batch = sorted(collector.steps)[: math.ceil(collector.job.pace)]  # the steps that it took
-    first = np.mean([collector.steps[step].get("loss", math.nan) for step in batch])
+    batch = collector.histories[0].steps[: math.ceil(collector.job.pace)]  # the steps that it took
+    first = np.mean([step.get("loss", math.nan) for step in batch])
     epochs = [record.train.get("loss", math.nan) for record in collector.records]
     return bool(max(epochs) > 1.5 * first and epochs[-1] > 0.98 * first)
 
@@ -125,7 +155,7 @@ def staleness_advice(collector: Collector) -> str:
     Stale gradients allow only a smaller learning rate, and the more they are, the smaller
     (Dutta et al. 2018, "Slow and stale gradients can win the race").
     """
-    missed = [updates for step in collector.staleness.values() for updates in step]
+    missed = collector.staleness()
     if not any(missed):
         return ""
     return (

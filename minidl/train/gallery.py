@@ -18,9 +18,9 @@ from minidl.train.sample_quality import Judge, SampleQuality
 class Gallery(Callback):
     """Pictures of samples, of their quality and of the game, in a folder.
 
-    After every epoch ``epoch-001.png`` and so on, always of the same noise, and
-    ``samples.gif``, which shows them one after another; at the end ``game.png`` and
-    ``quality.png``.
+    After every epoch ``epoch-001.png`` and so on, always of the same noise; after epochs 1, 2,
+    4, 8, ... and at the end ``samples.gif``, which shows them one after another; at the end
+    ``game.png`` and ``quality.png``.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ class Gallery(Callback):
             tried = None if judge is None else model.sample(len(judge), self.seed + number)
         self._frames.append(pictures.tile(shown, scale=2))
         pictures.save_samples(shown, self._path(f"epoch-{number:03}.png"))
-        pictures.save_animation(self._frames, self._path("samples.gif"))
+        if len(self._frames).bit_count() == 1:  # 1, 2, 4, 8, ...: each time it is written anew
+            self._animate()
         if judge is not None and tried is not None:
             if not self.judged:
                 run.note(
@@ -86,11 +87,17 @@ class Gallery(Callback):
     def end(self, run: Run) -> None:
         from minidl.report.samples import draw_game, draw_quality
 
+        self._animate()
         draw_game(run.epochs, self._path("game.png"))
         if self.judge is not None:
             best = vars(self.judge.best)
             figures = {name: [vars(each)[name] for each in self.judged.values()] for name in best}
             draw_quality([*self.judged], figures, best, self._path("quality.png"))
+
+    def _animate(self) -> None:
+        from minidl.report.samples import save_animation
+
+        save_animation(self._frames, self._path("samples.gif"))
 
     def _path(self, name: str) -> Path:
         path = self.folder / name

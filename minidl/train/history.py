@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minidl.errors import InputError, unknown_name
 from minidl.runtime.base import Traffic
@@ -69,6 +69,18 @@ class LearnerLost:
     epoch: int
     step: int
     time: float
+
+
+class Counts(NamedTuple):
+    """How many records a history has of each kind that is saved."""
+
+    epochs: int = 0
+    steps: int = 0
+    lost: int = 0
+
+    def plus(self, more: Counts) -> Counts:
+        """Both together."""
+        return Counts(*map(sum, zip(self, more, strict=True)))
 
 
 @dataclass
@@ -141,6 +153,20 @@ class History:
         whole.extend(later)
         return whole
 
+    @property
+    def counts(self) -> Counts:
+        """How many records there are."""
+        return Counts(len(self.epochs), len(self.steps), len(self.lost))
+
+    def since(self, counts: Counts) -> History:
+        """The records that came after so many."""
+        return History(
+            self.epochs[counts.epochs :],
+            self.steps[counts.steps :],
+            self.staleness[counts.steps :],
+            self.lost[counts.lost :],
+        )
+
     def last(self) -> EpochRecord:
         """The newest epoch.
 
@@ -190,9 +216,7 @@ class History:
 
     def save_trace(self, path: str | Path) -> None:
         """Save the last fit's spans in the Chrome trace format, which Perfetto opens."""
-        trace = self._trace()
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        trace.save_chrome(path)
+        self._trace().save_chrome(path)
 
     def _trace(self) -> Trace:
         if self.trace is None:
@@ -213,10 +237,29 @@ class History:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> History:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
         return cls(
-            [EpochRecord(**record) for record in data["epochs"]],
-            [dict(step) for step in data["steps"]],
-            [tuple(step) for step in data["staleness"]],
+            [_record(epoch) for epoch in data["epochs"]],
+            [_figures(step) for step in data["steps"]],
+            [tuple(map(int, step)) for step in data["staleness"]],
             [LearnerLost(**loss) for loss in data.get("lost", ())],
         )
+
+
+def _record(data: Mapping[str, Any]) -> EpochRecord:
+    validation = data["validation"]
+    return EpochRecord(
+        int(data["epoch"]),
+        _figures(data["train"]),
+        None if validation is None else _figures(validation),
+        float(data["seconds"]),
+        int(data["samples"]),
+        int(data["steps"]),
+        str(data["strategy"]),
+    )
+
+
+def _figures(data: dict[str, Any]) -> dict[str, float]:
+    if all(type(value) is float for value in data.values()):
+        return data  # a million of them need no copy
+    return {name: float(value) for name, value in data.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -223,3 +224,32 @@ def _undo(model: Layer, before: Sequence[tuple[Parameter, dict[str, Any]]]) -> N
     model.forget({id(parameter) for parameter, _ in before})
     for parameter, attributes in before:
         vars(parameter).update(attributes)
+
+
+def declared(model: Layer, shape: Shape, precision: MixedPrecision | None) -> dict[str, Parameter]:
+    """The parameters that a model would have for inputs of this shape; the model is as before.
+
+    Raises
+    ------
+    ShapeError
+        If it cannot take such inputs.
+    """
+    before = {id(parameter) for parameter in model.parameters().values()}
+    try:
+        model.build(shape)
+        parameters = model.parameters()
+        if precision is None:
+            return parameters
+        return with_loss_scale(parameters, LossScale(precision))
+    finally:
+        model.forget(before)
+
+
+def tensor_shapes(parameters: Mapping[str, Parameter], slots: Sequence[str]) -> dict[str, Shape]:
+    """The shapes of what `Learnt.tensors` gives."""
+    shapes: dict[str, Shape] = {}
+    for name, parameter in parameters.items():
+        shapes[f"model.{name}"] = parameter.shape
+        if parameter.trainable:
+            shapes |= {f"optimizer.{slot}.{name}": (prod(parameter.shape),) for slot in slots}
+    return shapes

@@ -31,7 +31,8 @@ class Run:
     note
         Prints a line among the progress, where that is shown.
     save
-        Saves a checkpoint of the epoch that has just ended; see `Trainer.save`.
+        Saves a checkpoint of the epoch that has just ended, when all callbacks have seen it, so
+        that it holds what they remember; see `Trainer.save`.
     bind
         Gives the model these values within a block.
     """
@@ -95,7 +96,22 @@ class Run:
         self.verdict = Verdict(True, self.verdict.rate)
 
     def restore(self, state: np.ndarray) -> None:
-        """Leave the trainer, after the fit, with another epoch's `state` than the last one's."""
+        """Leave the trainer, after the fit, with another epoch's `state` than the last one's.
+
+        Raises
+        ------
+        InputError
+            If it is not an array of this model's and this optimizer's state.
+        """
+        if not isinstance(state, np.ndarray) or (state.shape, state.dtype) != (
+            self.state.shape,
+            self.state.dtype,
+        ):
+            given = getattr(state, "shape", type(state).__name__)
+            raise InputError(
+                f"state must be an earlier Run.state, {self.state.dtype} of shape "
+                f"{self.state.shape}, not {given}"
+            )
         self.restored = state
 
     def model(self) -> AbstractContextManager[Layer]:

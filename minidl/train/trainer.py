@@ -11,20 +11,25 @@ from typing import Any, Literal
 
 import numpy as np
 
+from minidl import files
 from minidl.data import Dataset, GrowingBatch, in_order
-from minidl.errors import CheckpointError, InputError, NotBuiltError, ShapeError
+from minidl.errors import CheckpointError, InputError, NotBuiltError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.nn.settings import whole
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.strategy import Job, Serial, Strategy
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
+from minidl.train import history_file
+from minidl.train.callback_states import States, split
 from minidl.train.callbacks import Callback, as_callback
+from minidl.train.described import described, shown
 from minidl.train.fitting import Fit
-from minidl.train.history import History
+from minidl.train.history import Counts, History
+from minidl.train.history_file import HistoryFile
 from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
-from minidl.train.learnt import Learnt
+from minidl.train.learnt import Learnt, declared, tensor_shapes
 from minidl.train.progress import showing, wanted
 from minidl.train.run import Run
 from minidl.train.threads import one_at_a_time
@@ -60,6 +65,9 @@ class Trainer:
         What learning rates are multiplied with; callbacks lower it.
     history
         The record of all fits.
+    callback_states
+        What callbacks remember for a further fit; see `Callback`. Clear it to let them begin
+        anew.
     """
 
     def __init__(
@@ -93,6 +101,8 @@ class Trainer:
         self.step = 0
         self.rate = 1.0
         self.history = History()
+        self.callback_states: dict[str, dict[str, Any]] = {}
+        self._history_file = HistoryFile()
         self._learnt: Learnt | None = None
 
     def _check_precision(self) -> None:
@@ -184,7 +194,15 @@ class Trainer:
             strategy.check(job)
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
             self._carry_out(
-                Fit(job, strategy, self._existing(), hooks, shown, self._save_under_way)
+                Fit(
+                    job,
+                    strategy,
+                    self._existing(),
+                    hooks,
+                    shown,
+                    self._save_under_way,
+                    self.callback_states,
+                )
             )
         return self.history
 
@@ -241,23 +259,40 @@ class Trainer:
         Parameters
         ----------
         path
-            A safetensors file, replaced as a whole or not at all.
+            A safetensors file, replaced as a whole or not at all. The history lies beside it,
+            in ``<path>.<8 digits>.history``; without that file the checkpoint can be loaded all
+            the same. Through a symbolic link, the file that it points to is replaced.
+
+        Raises
+        ------
+        NonFiniteError
+            If the weights are not finite. What was saved before remains.
         """
         learnt = self._existing()
         self._write(
-            Path(path), learnt, learnt.state(), self.epoch, self.step, self.rate, self.history
+            Path(path),
+            learnt,
+            learnt.state(),
+            (self.epoch, self.step, self.rate),
+            self.history.since,
+            self.callback_states,
         )
 
     def _save_under_way(self, path: Path, fit: Fit) -> None:
-        done = fit.collector.finished()
+        collector, before = fit.collector, self.history
+
+        def since(counts: Counts) -> History:
+            """The records of earlier fits and of this one, but for so many of the first."""
+            here = collector.since(max(0, counts.epochs - len(before.epochs)))
+            return before.since(counts) + here
+
         self._write(
             path,
             fit.learnt,
-            done.state,
-            self.epoch + done.epochs,
-            self.step + done.steps,
-            fit.run.rate,
-            self.history + done.history,
+            collector.kept[1],
+            (self.epoch + collector.kept[0], self.step + collector.steps, fit.run.rate),
+            since,
+            fit.states(),
         )
 
     def _write(
@@ -265,62 +300,92 @@ class Trainer:
         path: Path,
         learnt: Learnt,
         state: np.ndarray,
-        epoch: int,
-        step: int,
-        rate: float,
-        history: History,
+        progress: tuple[int, int, float],
+        since: Callable[[Counts], History],
+        states: States,
     ) -> None:
-        facts = checkpoints.Facts(
-            self.seed,
-            self.dtype.name,
-            repr(self.optimizer),
-            learnt.shape,
-            epoch,
-            step,
-            rate,
-            history,
-            tuple(learnt.buffer.frozen),
-        )
-        checkpoints.write(path, checkpoints.Checkpoint(learnt.tensors(state), facts))
+        path = files.resolved(path)
+        plain, arrays = split(states)
+        with self._history_file.written(path, self.history, since) as extent:
+            facts = checkpoints.Facts(
+                self.seed,
+                self.dtype.name,
+                described(self.optimizer),
+                learnt.shape,
+                *progress,
+                extent,
+                plain,
+                tuple(learnt.buffer.frozen),
+            )
+            checkpoints.write(path, checkpoints.Checkpoint(learnt.tensors(state) | arrays, facts))
 
     def load(self, path: str | Path) -> None:
         """Continue from a checkpoint: a further fit equals the one never interrupted.
 
         A checkpoint is no part of a strategy: what `TopK` kept back, and where the learners
-        of an asynchronous server were, ends with every fit. What is frozen must be frozen
-        here too: freeze or unfreeze other layers after `load`.
+        of an asynchronous server were, ends with every fit. What callbacks remember is part of
+        it, see `Callback`. What is frozen must be frozen here too: freeze or unfreeze other
+        layers after `load`.
 
         Raises
         ------
         CheckpointError
             If the file cannot be read or was saved by a trainer of another model,
             optimizer, seed or dtype. The trainer is unchanged then.
+
+        Warns
+        -----
+        UserWarning
+            If the history that belongs to the checkpoint is missing; it then begins anew.
         """
         path = Path(path)
-        saved = checkpoints.read(path)
-        facts = saved.facts
-        for what, theirs, mine in (
-            ("seed", facts.seed, self.seed),
-            ("dtype", facts.dtype, self.dtype.name),
-            ("optimizer", facts.optimizer, repr(self.optimizer)),
-        ):
-            if theirs != mine:
-                raise CheckpointError(
-                    f"{path} was saved with {what} {theirs}, and this trainer has {mine}"
-                )
-        try:
+        if self._learnt is not None:
+            self._reclaimed(self._learnt)
+        with checkpoints.reading(path) as saved:
+            facts = saved.facts
+            for what, theirs, mine in (
+                ("seed", facts.seed, self.seed),
+                ("dtype", facts.dtype, self.dtype.name),
+                ("optimizer", facts.optimizer, described(self.optimizer)),
+            ):
+                if theirs != mine:
+                    raise CheckpointError(
+                        f"{path} was saved with {what} {shown(theirs)}, "
+                        f"and this trainer has {shown(mine)}"
+                    )
+            saved.require(self._tensor_shapes(path, facts.input_shape), self.dtype)
+            found = history_file.read(files.resolved(path), facts.history)
             with self._prepared(facts.input_shape) as learnt:
                 _require_equally_frozen(path, facts.frozen, tuple(learnt.buffer.frozen))
                 state = learnt.state()
-                tensors = learnt.tensors(state)
-                checkpoints.require_same(path, saved.tensors, tensors)
-        except ShapeError as error:
-            raise CheckpointError(f"{path} was saved for another model: {error}") from error
-        for name, tensor in tensors.items():
-            tensor[...] = saved.tensors[name]
+                for name, tensor in learnt.tensors(state).items():
+                    tensor[...] = saved.tensor(name)
+                states = saved.callbacks()
         learnt.adopt(state)
         self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
-        self.history = facts.history
+        self.callback_states = states
+        if found is None:
+            self.history, self._history_file = History(), HistoryFile()
+            warnings.warn(
+                f"{facts.history.name}, the history of {path}, is missing; it begins anew, and "
+                "all else was loaded",
+                stacklevel=2,
+            )
+            return
+        self.history = found[1]
+        self._history_file = HistoryFile(found[0], facts.history, self.history)
+
+    def _tensor_shapes(self, path: Path, shape: Shape) -> dict[str, Shape]:
+        """The tensors of a checkpoint for inputs of this shape, before any memory is reserved."""
+        try:
+            if self._learnt is not None:
+                self.model.build(shape)
+                parameters = self._learnt.buffer.parameters
+            else:
+                parameters = declared(self.model, shape, self.precision)
+        except InputError as error:
+            raise CheckpointError(f"{path} was saved for another model: {error}") from error
+        return tensor_shapes(parameters, self.optimizer.slots)
 
     @contextmanager
     def _prepared(self, sample_shape: Shape) -> Iterator[Learnt]:
@@ -329,7 +394,7 @@ class Trainer:
         If the block fails that first time, the model is as if it had never been built.
         """
         if self._learnt is not None:
-            self._learnt.reclaim(self.model, sample_shape)
+            self._reclaimed(self._learnt, sample_shape)
             self.model.build(sample_shape)
             yield self._learnt
             return
@@ -348,8 +413,18 @@ class Trainer:
             raise NotBuiltError(
                 "the model has no weights yet: fit, evaluate or load first, which show its input"
             )
-        self._learnt.reclaim(self.model)
-        return self._learnt
+        return self._reclaimed(self._learnt)
+
+    def _reclaimed(self, learnt: Learnt, sample_shape: Shape | None = None) -> Learnt:
+        """What is learnt, for the model as it is now.
+
+        What callbacks remember, such as the best weights, does not fit a model that was changed.
+        """
+        before = learnt.buffer
+        learnt.reclaim(self.model, sample_shape)
+        if learnt.buffer is not before:
+            self.callback_states.clear()
+        return learnt
 
     def _taken(self, dataset: Dataset) -> Dataset:
         """The data set as the model takes it: with integers if it begins with an embedding."""
@@ -409,6 +484,7 @@ class Trainer:
             self.epoch += done.epochs
             self.step += done.steps
             self.rate = run.rate
+            self.callback_states = fit.states() if run.restored is None else {}
 
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minidl.data import Dataset, digits, embed, fashion_mnist_small
+from minidl.data import Dataset, digits, embed, embedded, fashion_mnist_small
 from minidl.data.dataset import stratified
 from minidl.data.fashion import DEBIAN, fashion_mnist
+from minidl.errors import InputError
 
 
 def digest(dataset: Dataset) -> str:
@@ -79,3 +80,16 @@ def test_files_are_small_and_attributed() -> None:
     assert "CC BY 4.0" in Path(embed.ARRAYS / "DIGITS.md").read_text()
     assert "MIT" in Path(embed.ARRAYS / "FASHION_MNIST.md").read_text()
     assert "public domain" in Path(embed.ARRAYS / "AS_YOU_LIKE_IT.md").read_text()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"no archive", None])
+def test_a_damaged_installation_is_named(
+    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path(embedded.__file__).parent / "arrays" / "digits-train.npz"
+    (tmp_path / "arrays").mkdir()
+    if content is not None:
+        (tmp_path / "arrays" / whole.name).write_bytes(content or whole.read_bytes()[:-99])
+    monkeypatch.setattr(embedded, "files", lambda name: tmp_path)
+    with pytest.raises(InputError, match=r"digits-train.npz is damaged .*: install minidl again"):
+        digits()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -144,6 +145,19 @@ def assert_names_three_ways(error: Exception) -> None:
     """Require all the ways that a student could go on from here."""
     for way in ("fashion_mnist(folder=...)", "dataset-fashion-mnist", "download=True"):
         assert way in str(error)
+
+
+def test_a_file_that_holds_too_much_is_refused_before_all_of_it_is_read(folder: Path) -> None:
+    """A gigabyte of zeros has a megabyte once compressed, and its checksum is of the gigabyte."""
+    path = folder / NAMES[2]
+    path.write_bytes(gzip.compress(bytes(1 << 20)) * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=rf"{NAMES[2]} holds more than 67,108,864 bytes"):
+            fashion_mnist(folder, checksums=SMALL_CHECKSUMS)
+        assert tracemalloc.get_traced_memory()[1] < 200 << 20
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kept", [0, 10, -9])

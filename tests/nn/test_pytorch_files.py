@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -138,7 +140,7 @@ def test_no_such_file_no_whole_file_and_types_that_numpy_has_not(path):
             nn.import_pytorch(model, path)
     header = b'{"0.bias":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(CheckpointError, match="bfloat16.*let PyTorch save model.float()"):
+    with pytest.raises(CheckpointError, match="BF16.*let PyTorch save model.float()"):
         nn.import_pytorch(model, path)
 
 
@@ -182,3 +184,28 @@ def test_a_layer_used_twice_is_written_once(path):
     shared = nn.Linear(3)
     nn.export_pytorch(built(shared, nn.Tanh(), shared), path)
     assert {*load_file(path)} == {"0.weight", "0.bias"}
+
+
+def test_a_file_of_other_shapes_is_refused_before_it_is_read(path):
+    """A sparse one has 4 KB on disk and 8 GB to read."""
+    model = built(nn.Linear(2))
+    header = b'{"0.weight":{"dtype":"F32","shape":[2,1073741824],"data_offsets":[0,8589934592]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + (8 << 30))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"missing 0.bias; 0.weight has shape \(2, 107"):
+            nn.import_pytorch(model, path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused(path, number):
+    model = built(nn.Linear(2))
+    before = values(model)
+    save_file({"0.weight": np.zeros((2, 3)), "0.bias": np.array([0, number])}, path)
+    with pytest.raises(CheckpointError, match=r"0.bias holds NaN or infinities"):
+        nn.import_pytorch(model, path)
+    assert_equal(values(model), before)

@@ -161,7 +161,7 @@ def test_a_plateau_lowers_the_rate_to_its_smallest() -> None:
 @each_strategy
 def test_a_checkpoint_between_epochs_continues_to_the_same_end(name: str, tmp_path: Path) -> None:
     whole = fitted(name, 5, Checkpoints(tmp_path / "run-{epoch}.safetensors", every=2))
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
         f"run-{epoch}.safetensors" for epoch in (2, 4, 5)
     ]
     for epochs in (2, 4, 5):
@@ -213,6 +213,30 @@ def test_a_table_gets_columns_for_new_figures(tmp_path: Path) -> None:
         str(record.validation["loss"]) if record.validation else ""
         for record in made.history.epochs
     ]
+
+
+def test_a_log_is_added_to_and_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each epoch read the whole table; a line that a crash has torn took the next one in."""
+    table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
+    fitted("serial", 1, Log(table), Log(lines))
+    before = table.stat().st_ino, table.read_text(), lines.read_text()
+    with open(table, "a") as file:
+        file.write("2,0.5")
+    with open(lines, "a") as file:
+        file.write('{"epoch": 2')
+
+    def forbidden(*arguments: Any) -> None:
+        raise AssertionError("the table is read")
+
+    monkeypatch.setattr(csv, "DictReader", forbidden)
+    fitted("serial", 2, Log(table), Log(lines))
+    monkeypatch.undo()
+    assert (table.stat().st_ino, table.read_text()[: len(before[1])]) == before[:2]
+    with open(table, newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "1", "2"]
+    assert lines.read_text().startswith(before[2] + '{"epoch": 2\n{"epoch": 1,')
 
 
 @each_strategy

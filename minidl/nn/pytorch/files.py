@@ -14,7 +14,9 @@ from minidl.nn.layer import Layer
 from minidl.nn.parameters import Array
 from minidl.nn.pytorch.order import places
 from minidl.nn.pytorch.tensors import Tensor, pytorch_tensors
+from minidl.tensor_file import Entry, opened
 
+HINT = "; PyTorch writes one with safetensors.torch.save_file(model.state_dict(), path)"
 Renaming = Mapping[str, str] | Callable[[str], str]
 """From names here to names there: of layers, or a function of a tensor's whole name."""
 
@@ -68,28 +70,30 @@ def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
     Raises
     ------
     CheckpointError
-        If the file is missing or no whole safetensors file, or its tensors are not those of
-        the network; the message lists all that are missing, not known here, or of another shape.
-        The network then is as it was.
+        If the file is missing or no whole safetensors file, a weight in it is not finite, or its
+        tensors are not those of the network; the message then lists all that are missing, not
+        known here, or of another shape. The network then is as it was.
     InputError, NotBuiltError
         As for `export_pytorch`.
     """
     wanted, path = _named(model, rename), Path(path)
-    found = _read(path)
-    faults = [
-        f"missing {name}" for name, tensor in wanted.items() if tensor.needed and name not in found
-    ]
-    faults += [f"not known here {name}" for name in found if name not in wanted]
-    for name, array in found.items():
-        if name in wanted and wanted[name].needed:
-            faults += _misfit(name, array, wanted[name].value)
-    if faults:
-        raise CheckpointError(
-            f"{path} does not hold the weights of this network: {'; '.join(faults)}"
-        )
+    with opened(path, hint=HINT) as file:
+        found = file.entries
+        faults = [
+            f"missing {n}" for n, tensor in wanted.items() if tensor.needed and n not in found
+        ]
+        faults += [f"not known here {name}" for name in found if name not in wanted]
+        for name, entry in found.items():
+            if name in wanted:
+                faults += _misfit(name, entry, wanted[name])
+        if faults:
+            raise CheckpointError(
+                f"{path} does not hold the weights of this network: {'; '.join(faults)}"
+            )
+        read = {name: _finite(path, name, file.read(name)) for name in found}
     for name, tensor in wanted.items():
-        if name in found:
-            tensor.write(kernels.array_module(tensor.value).asarray(found[name]))
+        if name in read:
+            tensor.write(kernels.array_module(tensor.value).asarray(read[name]))
 
 
 def _named(model: Layer, rename: Renaming | None) -> dict[str, Tensor]:
@@ -117,33 +121,23 @@ def _renamed(name: str, rename: Renaming | None) -> str:
     return name
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise CheckpointError(f"there is no file {path}")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is no whole safetensors file ({error}); "
-            "PyTorch writes one with safetensors.torch.save_file(model.state_dict(), path)"
-        ) from error
-    except TypeError as error:
-        raise CheckpointError(
-            f"{path} holds tensors of a type that NumPy has not ({error}); "
-            "let PyTorch save model.float()"
-        ) from error
-
-
-def _misfit(name: str, array: np.ndarray, wanted: Array) -> list[str]:
-    """What is wrong with a tensor, if anything is."""
-    if array.shape != wanted.shape:
-        return [f"{name} has shape {array.shape}, not {wanted.shape}"]
-    if array.dtype.kind != "f":
-        return [f"{name} is of type {array.dtype}, not a float"]
+def _misfit(name: str, entry: Entry, tensor: Tensor) -> list[str]:
+    """What is wrong with a tensor in a file, if anything is."""
+    if entry.shape != tensor.value.shape:
+        return [f"{name} has shape {entry.shape}, not {tensor.value.shape}"]
+    if entry.dtype is None:
+        return [
+            f"{name} is of type {entry.kind}, which NumPy has not: let PyTorch save model.float()"
+        ]
+    if tensor.needed and entry.dtype.kind != "f":
+        return [f"{name} is of type {entry.dtype}, not a float"]
     return []
+
+
+def _finite(path: Path, name: str, array: np.ndarray) -> np.ndarray:
+    if not np.isfinite(array).all():
+        raise CheckpointError(f"{path}: {name} holds NaN or infinities")
+    return array
 
 
 def _on_host(array: Array) -> np.ndarray:
