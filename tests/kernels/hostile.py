@@ -8,6 +8,8 @@ here may end the process:
     python tests/kernels/hostile.py CALLS SEED
 """
 
+# ruff: noqa: E402, the modules imported lie in folders of other tests
+
 from __future__ import annotations
 
 import copy

@@ -39,7 +39,8 @@ def collected(arrivals: list[int], ranks: int) -> History:
             count = shard.stop - shard.start
             sums = Sums.over(count, {"loss": float(losses[step])}) if count else Sums()
             mine.append(StepDone(0, step, size, sums))
-        mine.append(EpochDone(0, ranks, 1.0, Sums.over(3, {"loss": float(losses[STEPS])})))
+        validation = Sums.over(3, {"loss": float(losses[STEPS])})
+        mine.append(EpochDone(0, ranks, 1.0, validation, began=0.0))
     for rank in [*arrivals, *sorted(reports) * (STEPS + 1)]:
         if reports[rank] and collector.hear(rank, reports[rank].pop(0)):
             collector.keep(1, np.zeros(1))
