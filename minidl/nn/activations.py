@@ -65,6 +65,7 @@ class ELU(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, xp = saved, kernels.array_module(saved)
+        self.expect_gradient(dy, x.shape)
         # Not y + alpha, which is 0 long before the exponential is.
         return dy * xp.where(x > 0, 1, self.alpha * xp.exp(xp.minimum(x, 0)))
 
@@ -98,6 +99,7 @@ class SiLU(Layer):
         return x * kernels.of(x).sigmoid(x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, saved.shape)
         x, s = saved, kernels.of(saved).sigmoid(saved)
         return dy * s * (1 + x * (1 - s))
 
@@ -109,6 +111,7 @@ class Softplus(Layer):
         return softplus(x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, saved.shape)
         return dy * kernels.of(saved).sigmoid(saved)
 
 
@@ -120,6 +123,7 @@ class Mish(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, kernel = saved, kernels.of(saved)
+        self.expect_gradient(dy, x.shape)
         t = kernel.tanh(softplus(x))
         return dy * (t + x * (1 - t * t) * kernel.sigmoid(x))
 
@@ -132,6 +136,7 @@ class Hardswish(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, xp = saved, kernels.array_module(saved)
+        self.expect_gradient(dy, x.shape)
         return dy * xp.where(abs(x) < 3, x / 3 + 0.5, x > 0)
 
 
@@ -142,6 +147,7 @@ class Softsign(Layer):
         return x / (1 + abs(x)), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, saved.shape)
         shrunk = 1 / (1 + abs(saved))
         return dy * shrunk * shrunk
 
@@ -189,6 +195,7 @@ class PReLU(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, xp = saved, self.weight.value, kernels.array_module(saved)
+        self.expect_gradient(dy, x.shape)
         dy = self.weight.cast(dy)
         if self.weight.trainable:
             dw = kernels.wide(xp.where(x > 0, 0, dy * x))

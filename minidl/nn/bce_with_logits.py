@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
@@ -23,6 +23,7 @@ class BCEWithLogits(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
+        expect_targets(self, targets, outputs.shape)
         z, t = outputs, xp.asarray(targets, dtype=outputs.dtype)
         size, against = xp.abs(z), xp.where(z > 0, 1 - t, t)
         # Certainty, |z| = inf, costs nothing where it is right: then nothing is against it.

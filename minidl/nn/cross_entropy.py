@@ -12,7 +12,7 @@ import numpy as np
 from minidl import kernels
 from minidl.errors import InputError, ShapeError
 from minidl.nn.labels import check_labels
-from minidl.nn.loss import Loss, mean_per_sample, share_per_sample
+from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
@@ -66,6 +66,7 @@ class CrossEntropy(Loss):
         self.ignore_index = ignore_index
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        expect_targets(self, targets, outputs.shape[:-1])
         labels = targets.reshape(targets.size)
         if self.ignore_index is not None:
             labels = kernels.array_module(labels).where(labels == self.ignore_index, 0, labels)

@@ -22,6 +22,7 @@ class GELU(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, xp = saved, kernels.array_module(saved)
+        self.expect_gradient(dy, x.shape)
         near = xp.clip(x, -40, 40)  # beyond, the density is 0, and a square could overflow
         density = xp.exp(near * near / -2) / sqrt(2 * pi)
         return dy * (_normal_distribution(x) + near * density)

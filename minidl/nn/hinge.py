@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.nn.labels import check_labels
-from minidl.nn.loss import Loss, mean_per_sample, share_per_sample
+from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
@@ -22,6 +22,7 @@ class Hinge(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
+        expect_targets(self, targets, outputs.shape[:-1])
         labels = targets[..., None].astype(np.int64)
         of_label = xp.take_along_axis(outputs, labels, axis=-1)
         others = xp.arange(outputs.shape[-1]) != labels

@@ -9,7 +9,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
@@ -36,6 +36,7 @@ class Huber(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
+        expect_targets(self, targets, outputs.shape)
         error = outputs - xp.asarray(targets, dtype=outputs.dtype)
         near = error.clip(-self.delta, self.delta)
         return mean_per_sample(near * (error - near / 2)), near

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.nn.loss import Loss, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
@@ -19,6 +19,7 @@ class L1(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
+        expect_targets(self, targets, outputs.shape)
         error = outputs - xp.asarray(targets, dtype=outputs.dtype)
         return mean_per_sample(abs(error)), error
 

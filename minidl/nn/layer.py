@@ -168,6 +168,14 @@ class Layer:
                 f"and cannot take a batch of shape {x.shape}"
             )
 
+    def expect_gradient(self, dy: Array, shape: Shape) -> None:
+        """Raise a ShapeError unless `dy` has the shape of this layer's output, batch included."""
+        if dy.shape != shape:
+            raise ShapeError(
+                f"{self.describe()}: the gradient of an output of shape {tuple(shape)} must have "
+                f"this shape, not {dy.shape}; backward takes what forward of the same samples saved"
+            )
+
     def describe(self) -> str:
         """The layer's type and, where known, its place: ``Conv2d (0.conv1)``."""
         return f"{type(self).__name__} ({self.path})" if self.path else type(self).__name__

@@ -50,6 +50,7 @@ class LayerNorm(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         (normal, inv_std), dy = saved, self.gamma.cast(dy)
+        self.expect_gradient(dy, normal.shape)
         others = tuple(range(dy.ndim - 1))
         if self.gamma.trainable:
             self.gamma.grad += (kernels.wide(dy) * normal).sum(axis=others)
@@ -101,6 +102,7 @@ class RMSNorm(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         (normal, inv_rms), dy = saved, self.gamma.cast(dy)
+        self.expect_gradient(dy, normal.shape)
         if self.gamma.trainable:
             others = tuple(range(dy.ndim - 1))
             self.gamma.grad += (kernels.wide(dy) * normal).sum(axis=others)

@@ -76,6 +76,7 @@ class Linear(Layer):
 
     def accumulate(self, dy: Array, saved: Any) -> None:
         x, w, dy = saved, self.weight.value, self.weight.cast(dy)
+        self.expect_gradient(dy, (*x.shape[:-1], self.out_features))
         rows = x.size // len(w)
         x2, dy2 = x.reshape(rows, len(w)), dy.reshape(rows, self.out_features)
         if self.weight.trainable:

@@ -73,6 +73,15 @@ def same_shape(loss: Loss, outputs_shape: Shape, targets: np.ndarray) -> None:
         raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
 
 
+def expect_targets(loss: Loss, targets: Array, shape: tuple[int, ...]) -> None:
+    """Raise a ShapeError unless a batch of targets has this shape: nothing is broadcast."""
+    if targets.shape != tuple(shape):
+        raise ShapeError(
+            f"{type(loss).__name__}: targets must have shape {tuple(shape)} for these outputs, "
+            f"not {targets.shape}"
+        )
+
+
 def mean_per_sample(values: Array) -> Array:
     """(N, ...) to (N,); of a sample without values, 0."""
     count = prod(values.shape[1:])
@@ -80,6 +89,17 @@ def mean_per_sample(values: Array) -> Array:
 
 
 def share_per_sample(dlosses: Array, shape: tuple[int, ...]) -> Array:
-    """The gradient of `mean_per_sample` by each value of (N, ...), with axes of 1 to broadcast."""
+    """The gradient of `mean_per_sample` by each value of (N, ...), with axes of 1 to broadcast.
+
+    Raises
+    ------
+    ShapeError
+        If `dlosses` is not one number for each of the N samples.
+    """
+    if dlosses.shape != tuple(shape[:1]):
+        raise ShapeError(
+            f"the gradient by the losses must have shape {tuple(shape[:1])}, a number for each "
+            f"sample of the forward pass, not {dlosses.shape}"
+        )
     share = dlosses / max(1, prod(shape[1:]))
     return share.reshape(len(dlosses), *[1] * (len(shape) - 1))

@@ -31,6 +31,7 @@ class Softmax(Layer):
         return y, y if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, saved.shape)
         y, d = kernels.wide(saved), kernels.wide(dy)
         dx = y * (d - (d * y).sum(axis=-1, keepdims=True))
         return dx.astype(dy.dtype, copy=False)

@@ -47,5 +47,10 @@ class Adagrad(Optimizer):
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         kernels.of(values).adagrad_step(
-            values, grads, slots["v"], rate_at(self.lr, step), self.eps, self.weight_decay
+            values,
+            grads,
+            self._slot(slots, "v"),
+            rate_at(self.lr, step),
+            self.eps,
+            self.weight_decay,
         )

@@ -61,8 +61,8 @@ class Adam(Optimizer):
         kernels.of(values).adam_step(
             values,
             grads,
-            slots["m"],
-            slots["v"],
+            self._slot(slots, "m"),
+            self._slot(slots, "v"),
             rate_at(self.lr, step),
             *self.betas,
             self.eps,

@@ -26,8 +26,8 @@ class AdamW(Adam):
         kernels.of(values).adamw_step(
             values,
             grads,
-            slots["m"],
-            slots["v"],
+            self._slot(slots, "m"),
+            self._slot(slots, "v"),
             rate_at(self.lr, step),
             *self.betas,
             self.eps,

@@ -57,7 +57,7 @@ class LARS(Optimizer):
         kernels.of(values).lars_step(
             values,
             grads,
-            slots["velocity"],
+            self._slot(slots, "velocity"),
             rate_at(self.lr, step),
             self.momentum,
             self.weight_decay,

@@ -96,6 +96,15 @@ class Optimizer:
         changed: dict[str, Any] = {"lr": slowed(lr, factor)}
         return replace(self, **changed)
 
+    def _slot(self, slots: Mapping[str, Array], name: str) -> Array:
+        """The vector of this name; an InputError if there is none."""
+        if name not in slots:
+            raise InputError(
+                f"{type(self).__name__} has {', '.join(self.slots)}: slots must hold one vector "
+                f"for each name, and there is none for {name!r}"
+            )
+        return slots[name]
+
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, in place.
 

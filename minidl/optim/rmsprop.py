@@ -58,8 +58,8 @@ class RMSprop(Optimizer):
         kernels.of(values).rmsprop_step(
             values,
             grads,
-            slots["v"],
-            slots["velocity"] if self.momentum else values[:0],
+            self._slot(slots, "v"),
+            self._slot(slots, "velocity") if self.momentum else values[:0],
             rate_at(self.lr, step),
             self.alpha,
             self.momentum,

@@ -72,8 +72,10 @@ def rate_at(lr: Rate, step: int) -> float:
     Raises
     ------
     InputError
-        If a schedule gives anything but a finite number of at least 0.
+        If `step` is negative, or a schedule gives anything but a finite number of at least 0.
     """
+    if step < 0:
+        raise InputError(f"steps are numbered from 0; there is no step {step}")
     if not isinstance(lr, Schedule):
         return lr
     rate = lr(step)

@@ -52,7 +52,7 @@ class SGD(Optimizer):
         return ("velocity",) if self.momentum else ()
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
-        velocity = slots["velocity"] if self.momentum else values[:0]
+        velocity = self._slot(slots, "velocity") if self.momentum else values[:0]
         kernels.of(values).sgd_step(
             values,
             grads,
