@@ -36,21 +36,23 @@ def _let_waiting_threads_sleep() -> None:
 
 _let_waiting_threads_sleep()
 
+from minidl.kernels.cpu.forks import threads  # noqa: E402 - it loads what was just set
+
 ENOUGH = 1 << 15
 """Numbers read from which on more than one thread pays."""
 
 
 def share(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
     """Call a kernel, on one thread if the work, in numbers read, is too little to share."""
-    threads = numba.get_num_threads()
-    if work >= ENOUGH or threads == 1:
+    count = threads()
+    if work >= ENOUGH or count == 1:
         kernel(*arguments)
         return
     numba.set_num_threads(1)
     try:
         kernel(*arguments)
     finally:
-        numba.set_num_threads(threads)
+        numba.set_num_threads(count)
 
 
 def ready(x: Array, dtype: Any = None) -> Array:
