@@ -85,8 +85,12 @@ class Diagnosis:
         if late:
             return self.explain(late[0])
         awaited = self._status.hears[unfinished].any(axis=0)
-        for rank in np.flatnonzero(awaited & (self._mute > self._deadline)).tolist():
-            return rank, WorkerError(self._mutely(rank))
+        # Who has said nothing at all may still be starting; a message for it is waited with.
+        mute = np.flatnonzero(awaited & (said > 0) & (self._mute > self._deadline)).tolist()
+        if mute and self._frozen(mute[0]):
+            return self.explain(mute[0])
+        if mute:
+            return mute[0], WorkerError(self._mutely(mute[0]))
         if self._deadlocked(unfinished):
             return self.explain(int(unfinished[0]))
         return NOBODY, None

@@ -15,6 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.forks import threads
+
 Array = np.ndarray
 
 
@@ -35,8 +37,6 @@ def _let_waiting_threads_sleep() -> None:
 
 
 _let_waiting_threads_sleep()
-
-from minidl.kernels.cpu.forks import threads  # noqa: E402 - it loads what was just set
 
 ENOUGH = 1 << 15
 """Numbers read from which on more than one thread pays."""
