@@ -69,7 +69,7 @@ def main(*, clear: bool = False, as_json: bool = False) -> int:
     Parameters
     ----------
     clear
-        First remove the shared memory that killed runs have left.
+        First remove what killed runs have left: shared memory, folders of sockets.
     as_json
         Print a list of findings for a script to read, rather than a table.
     """
@@ -79,18 +79,18 @@ def main(*, clear: bool = False, as_json: bool = False) -> int:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         if clear:
-            print(f"{cleared} leftover segments removed")
+            print(f"{cleared} leftovers removed")
         _print(findings)
     return int(any(finding.status == "bad" for finding in findings))
 
 
 def clear_leftovers() -> int:
-    """Remove every shared memory segment whose process has ended; how many there were."""
-    from minidl.runtime import memory
+    """Remove every segment and socket folder whose process has ended; how many there were."""
+    from minidl.runtime import leftovers
 
-    found = memory.leftover_segments()
+    found = leftovers.leftovers()
     for leftover in found:
-        memory.remove(leftover)
+        leftovers.remove(leftover)
     return len(found)
 
 
@@ -260,16 +260,16 @@ def _shared_memory() -> Finding:
 
 
 def _leftovers() -> Finding:
-    from minidl.runtime import memory
+    from minidl.runtime import leftovers
 
-    found = memory.leftover_segments()
+    found = leftovers.leftovers()
     if not found:
-        return Finding("leftover segments", "ok", "none")
+        return Finding("leftovers", "ok", "none")
     size = sum(leftover.bytes for leftover in found)
     return Finding(
-        "leftover segments",
+        "leftovers",
         "warn",
-        f"{len(found)}, {size / MIB:.1f} MiB: " + ", ".join(left.path.name for left in found),
+        f"{len(found)}, {size / MIB:.1f} MiB: " + ", ".join(str(left.path) for left in found),
         "minidl doctor --clear removes them.",
     )
 

@@ -10,10 +10,10 @@ import typer
 
 import minidl
 from minidl.cli.course import course, grade
-from minidl.cli.options import BatchSize, Epochs, Force, Json, Seed, Workers, explained
+from minidl.cli.options import BatchSize, Epochs, Force, Json, Printable, Seed, Workers, explained
 from minidl.cli.studies import bench, simulate
 
-app = typer.Typer(
+app = Printable(
     help="Train networks on one process or many, compare the ways, and grade homework.",
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,16 +26,50 @@ Json = Annotated[
 ]
 
 
+LOOKALIKES = str.maketrans(
+    "×·→←─━│┃█░▒▓•≥≤−–—‘’“”»«⌈⌉⌊⌋ΣτΔ✗✓",
+    "x*><--||#..%*><---''\"\"><[][]StdXv",
+)
+"""For a terminal without Unicode: of one letter each, so that columns stay columns."""
+
+
+class Printable(typer.Typer):
+    """A command line whose output every terminal can take, whatever its encoding."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command that was typed."""
+        codecs.register_error("lookalikes", _lookalike)
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="lookalikes")
+        return super().__call__(*args, **kwargs)
+
+
+def _lookalike(error: UnicodeError) -> tuple[str, int]:
+    """What is written for letters that an encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    letters = error.object[error.start : error.end].translate(LOOKALIKES)
+    plain = [unicodedata.normalize("NFKD", letter)[0] for letter in letters]
+    return "".join(letter if letter.isascii() else "?" for letter in plain), error.end
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn errors raised on purpose into one message and exit status 2; Ctrl-C into 130."""
     from rich.console import Console
     from rich.markup import escape
 
+    from minidl.runtime.limits import require_working_folder
+
     try:
         yield
     except (MinidlError, OSError) as error:
-        Console(stderr=True).print(f"[red]error:[/red] {escape(str(error))}", highlight=False)
+        message = str(error)
+        try:
+            require_working_folder()
+        except MinidlError as cause:
+            message = str(cause)
+        Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", highlight=False)
         raise typer.Exit(2) from error
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")

@@ -93,8 +93,16 @@ def fashion_mnist(
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept."""
-    return Path(os.environ.get("MINIDL_CACHE") or Path.home() / ".cache" / "minidl")
+    """Where downloads are kept: in the user's cache, or for one without a home, a temporary folder.
+
+    Whoever puts something else there is found out by the checksums.
+    """
+    if named := os.environ.get("MINIDL_CACHE"):
+        return Path(named)
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return Path(tempfile.gettempdir(), f"minidl-data-{os.getuid()}")
+    return Path(home, ".cache", "minidl")
 
 
 def _find(folder: Path | None, download: bool, source: str, checksums: Mapping[str, str]) -> Path:

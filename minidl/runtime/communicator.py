@@ -87,6 +87,7 @@ class Communicator:
         )
         self._sent: dict[str, list[int]] = {}
         self._last_chosen = 0
+        self._hears: set[int] = set()
         self.beside = Recorder(clock=trace.clock)
         twin = copy.copy(self)
         twin._trace = self.beside
@@ -282,6 +283,9 @@ class Communicator:
         for peer, array in arrays.items():
             check_array(array, receives=True)
             check_channel(peer, self.rank, self._pairs)
+        if arrays.keys() != self._hears:
+            self._hears = {*arrays}
+            self._status.hears[self.rank] = [peer in arrays for peer in range(self.size)]
         # Whoever was served last comes last, so that no peer is starved.
         peers = sorted(arrays, key=lambda peer: (peer - self._last_chosen - 1) % self.size)
         wait, gone = None, list[int]()

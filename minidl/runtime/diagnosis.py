@@ -30,6 +30,15 @@ Verdict = tuple[int, MinidlError | None]
 """Which rank is to blame, or `NOBODY`, and the error to raise, if something is wrong."""
 
 
+def state_of_process(pid: int | None) -> str:
+    """The letter that Linux gives for the state of a process, or a dash."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return "-"
+    return text.rpartition(")")[2].split()[0]
+
+
 class CircularWaitError(WorkerError, DeadlockError):
     """Worker processes wait for each other in a circle."""
 
@@ -53,6 +62,8 @@ class Diagnosis:
         self._deadline = deadline
         self._beats = status.rows["beat"].copy()
         self._silent = np.zeros(status.size)
+        self._said = status.rows["said"].copy()
+        self._mute = np.zeros(status.size)
         self._looked = time.monotonic()
         self._suspected: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -65,10 +76,21 @@ class Diagnosis:
         beats = self._status.rows["beat"].copy()
         self._silent = np.where(beats == self._beats, self._silent + passed, 0.0)
         self._beats = beats
+        said = self._status.rows["said"].copy()
+        computes = self._status.rows["state"] == COMPUTING
+        self._mute = np.where(computes & (said == self._said), self._mute + passed, 0.0)
+        self._said = said
         unfinished = self._unfinished()
         late = [rank for rank in unfinished if self._silent[rank] > self._deadline]
         if late:
             return self.explain(late[0])
+        awaited = self._status.hears[unfinished].any(axis=0)
+        # Who has said nothing at all may still be starting; a message for it is waited with.
+        mute = np.flatnonzero(awaited & (said > 0) & (self._mute > self._deadline)).tolist()
+        if mute and self._frozen(mute[0]):
+            return self.explain(mute[0])
+        if mute:
+            return mute[0], WorkerError(self._mutely(mute[0]))
         if self._deadlocked(unfinished):
             return self.explain(int(unfinished[0]))
         return NOBODY, None
@@ -130,12 +152,7 @@ class Diagnosis:
         )
 
     def _process_state(self, rank: int) -> str:
-        """The letter that Linux gives for the state of the rank's process; or nothing."""
-        try:
-            text = Path(f"/proc/{self._status.rows['pid'][rank]}/stat").read_text()
-        except OSError:
-            return "-"
-        return text.rpartition(")")[2].split()[0]
+        return state_of_process(int(self._status.rows["pid"][rank]))
 
     def _seconds(self, rank: int) -> float:
         return (time.monotonic_ns() - int(self._status.rows["since"][rank])) / 1e9
@@ -146,6 +163,13 @@ class Diagnosis:
         return (
             f"{self._names[rank]} has waited {self._seconds(rank):.1f} s "
             f"for {' and '.join(peers)} in {operation!r}"
+        )
+
+    def _mutely(self, rank: int) -> str:
+        return (
+            f"{self._names[rank]} (process {self._status.rows['pid'][rank]}) has been computing "
+            f"for {self._mute[rank]:.1f} s without a message to anybody, longer than the deadline "
+            f"of {self._deadline} s; if that is meant, give the runtime a larger deadline"
         )
 
     def _doing(self, rank: int) -> str:

@@ -10,18 +10,20 @@ from typing import Any
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[list[tuple[int, Any]]]:
     """Within the block, let Ctrl-C wait; it is heeded at the block's end.
+
+    The block is given a list that is no longer empty once Ctrl-C was pressed.
 
     Python gives it to the main thread only, so any other needs no protection.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield []
         return
     pressed: list[tuple[int, Any]] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
     try:
-        yield
+        yield pressed
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
         if pressed and callable(before):

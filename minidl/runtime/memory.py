@@ -6,26 +6,22 @@ descriptor, so even a caller killed with SIGKILL leaves nothing in /dev/shm.
 
 from __future__ import annotations
 
+import _posixshmem  # type: ignore[import-not-found]
 import errno
 import mmap
 import os
-import re
-import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from multiprocess import reduction
 from multiprocess.context import assert_spawning
-from multiprocess.shared_memory import SharedMemory
 
 from minidl.errors import InputError, SharedMemoryError
 from minidl.runtime.interrupts import uninterrupted
+from minidl.runtime.leftovers import SHARED_MEMORY, new_name
+from minidl.runtime.limits import explanation
 
-FOLDER = Path("/dev/shm")
-PREFIX = "minidl"
 ALIGNMENT = 64
 """Arrays begin at multiples of a cache line's bytes."""
 
@@ -44,23 +40,24 @@ class Segment:
         If that much is not free; nothing is then reserved.
     """
 
+    _fd = -1
+
     def __init__(self, size: int) -> None:
         self.size = max(size, 1)
         _check_room(self.size)
-        name = f"{PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
-        with uninterrupted():
-            memory = SharedMemory(name, create=True, size=self.size)
-            try:
-                self._fd = os.dup(memory._fd)
-            finally:
-                memory.unlink()
-                memory.close()
         try:
+            with uninterrupted():
+                self._fd = _nameless()
+            os.ftruncate(self._fd, self.size)
             _reserve(self._fd, self.size)
             self._map = mmap.mmap(self._fd, self.size)
         except BaseException:
-            os.close(self._fd)
+            self.close()
             raise
+
+    def __del__(self) -> None:
+        """Close what Ctrl-C has kept from being closed."""
+        self.close()
 
     def __getstate__(self) -> dict[str, Any]:
         assert_spawning(self)
@@ -82,7 +79,7 @@ class Segment:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            del self._map
+            vars(self).pop("_map", None)
 
 
 class SharedArrays(Mapping[str, np.ndarray]):
@@ -141,43 +138,26 @@ class SharedArrays(Mapping[str, np.ndarray]):
         self._arrays = {}
 
 
-@dataclass(frozen=True)
-class Leftover:
-    """A segment whose process ended before it could remove the name."""
-
-    path: Path
-    bytes: int
-    pid: int
-
-
-def leftover_segments() -> list[Leftover]:
-    """The segments in /dev/shm that no living process owns."""
-    found = []
-    for path in sorted(FOLDER.glob(f"{PREFIX}-*")):
-        match = re.fullmatch(rf"{PREFIX}-(\d+)-[0-9a-f]{{16}}", path.name)
-        if match and not _alive(int(match[1])):
-            found.append(Leftover(path, path.stat().st_size, int(match[1])))
-    return found
-
-
-def remove(leftover: Leftover) -> None:
-    """Remove one that `leftover_segments` found."""
-    leftover.path.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
+def _nameless() -> int:
+    """The file descriptor of new shared memory."""
+    name = f"/{new_name()}"
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
+    except OSError as error:
+        if cause := explanation(error.errno):
+            raise SharedMemoryError(f"shared memory cannot be had: {cause}") from error
+        raise SharedMemoryError(
+            f"shared memory cannot be had in {SHARED_MEMORY}: {error.strerror}; workers need a "
+            "tmpfs there that you can write to (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), "
+            "strategy.Serial() needs none"
+        ) from error
+    _posixshmem.shm_unlink(name)
+    return int(fd)
 
 
 def _check_room(size: int) -> None:
-    if FOLDER.is_dir():
-        room = os.statvfs(FOLDER)
+    if SHARED_MEMORY.is_dir():
+        room = os.statvfs(SHARED_MEMORY)
         free = room.f_bavail * room.f_frsize
         if size > free:
             raise _too_small(size, free)
@@ -198,7 +178,7 @@ def _reserve(fd: int, size: int) -> None:
 
 def _too_small(size: int, free: int) -> SharedMemoryError:
     return SharedMemoryError(
-        f"{size} bytes of shared memory ({size / 2**20:.1f} MiB) are needed, but {FOLDER} has "
-        f"{free} bytes ({free / 2**20:.1f} MiB) free; make it larger "
+        f"{size} bytes of shared memory ({size / 2**20:.1f} MiB) are needed, but "
+        f"{SHARED_MEMORY} has {free} bytes ({free / 2**20:.1f} MiB) free; make it larger "
         "(docker run --shm-size, or mount -o remount,size=... /dev/shm) or use fewer workers"
     )

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib.util
 import os
+import shutil
 import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from multiprocess import forkserver
 
 import minidl.runtime.worker
+from minidl.runtime.leftovers import NAME
 
-# Ctrl-C reaches every process of a terminal; only the caller acts on it, from a worker's
-# first instruction on.
-signal.signal(signal.SIGINT, signal.SIG_IGN)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+# Ctrl-C, and the end of a terminal, reach every process of it; only the caller acts on them, from
+# a worker's first instruction on.
+for number in (signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
+
+
+def _remove_socket() -> None:
+    """Remove the socket and its folder, which the caller cannot do if it was killed."""
+    socket = Path(forkserver._forkserver._forkserver_address)
+    if NAME.fullmatch(socket.parent.name):
+        shutil.rmtree(socket.parent, ignore_errors=True)
+
+
+def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell the caller by the exit code why no worker could be forked."""
+    if os.getpid() == _server and isinstance(error, OSError) and error.errno:
+        _remove_socket()
+        os._exit(error.errno)
+    sys.__excepthook__(kind, error, trace)
+
+
+_server = os.getpid()
+atexit.register(_remove_socket)  # not in workers, which end by os._exit
+sys.excepthook = _end
 
 if os.environ.get("MINIDL_KERNELS") != "reference" and importlib.util.find_spec("numba"):
     import numba

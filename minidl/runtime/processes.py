@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import multiprocess
 import numpy as np
-from multiprocess import forkserver, resource_tracker
 from multiprocess.connection import Connection
 from multiprocess.process import BaseProcess
 
-import minidl
 from minidl.errors import InputError
 from minidl.plans import Link
+from minidl.runtime import fork_server, limits
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
 from minidl.runtime.interrupts import uninterrupted
@@ -27,21 +23,16 @@ from minidl.runtime.machine import usable_cores
 from minidl.runtime.memory import Segment, SharedArrays
 from minidl.runtime.messages import never_received
 from minidl.runtime.programs import check_channels, pack, rank_names, unpack
+from minidl.runtime.semaphores import semaphores
 from minidl.runtime.start import start
 from minidl.runtime.status import Status
 from minidl.runtime.supervisor import Supervisor, stop
 from minidl.runtime.trace import Trace
 from minidl.runtime.worker import Done, Job, Wiring, main
 
-ONE_THREAD = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1"
-)
-"""Workers share the cores, so each begins with BLAS on one thread."""
 POLLS, POLLS_CROWDED = 200, 20
 """How often a rank looks for news before it sleeps: to be woken takes longer than a small
 message, but where ranks outnumber cores, another one could use the time."""
-
-_starting = threading.Lock()
 
 
 class Processes:
@@ -174,29 +165,38 @@ class Processes:
         expendable: Collection[int],
     ) -> list[Done]:
         size = len(programs)
+        if multiprocess.current_process().daemon:
+            raise InputError(
+                "a process that multiprocess has started as a daemon, as a minidl worker or one of "
+                "its Pool, can have no workers; train with strategy.Serial() there"
+            )
         context = multiprocess.get_context(self.method)
         with ExitStack() as stack:
             segment = Segment(len(pairs) * self.slots * (HEADER + self.slot_bytes))
             stack.callback(segment.close)
             status = Status(size)
             stack.callback(status.segment.close)
+            count = len(pairs)
+            made = semaphores(context, [0] * count + [self.slots] * count + [0] * size)
             wiring = Wiring(
                 channels=pairs,
                 segment=segment,
                 slots=self.slots,
                 slot_bytes=self.slot_bytes,
-                items=[context.Semaphore(0) for _ in pairs],
-                space=[context.Semaphore(self.slots) for _ in pairs],
-                bells=[context.Semaphore(0) for _ in range(size)],
+                items=made[:count],
+                space=made[count : 2 * count],
+                bells=made[2 * count :],
                 status=status,
                 link=self.link,
             )
-            with uninterrupted():
-                _start_server(self.method)
             workers: list[BaseProcess] = []
             pipes: list[Connection] = []
             stack.callback(_stop, workers, wiring)
-            with uninterrupted():
+            with (
+                limits.explained("the workers' processes cannot be started"),
+                uninterrupted() as pressed,
+                fork_server.watched(self.method, self.deadline, pressed) as watch,
+            ):
                 for rank, program in enumerate(programs):
                     reader, writer = context.Pipe(duplex=False)
                     stack.callback(reader.close)
@@ -219,6 +219,7 @@ class Processes:
                     )
                     with writer:
                         start(worker)
+                    watch.answered()
                     workers.append(worker)
             return Supervisor(
                 workers,
@@ -242,33 +243,4 @@ def _available() -> list[str]:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **ONE_THREAD}
-
-
-def _start_server(method: str) -> None:
-    """Start the process that forks workers; one thread at a time, since it sets the environment."""
-    with _starting:
-        _start_server_alone(method)
-
-
-def _start_server_alone(method: str) -> None:
-    """Start the process that forks workers, where it is not yet running, and its helper."""
-    resource_tracker.ensure_running()
-    if method != "forkserver":
-        return
-    multiprocess.get_context(method).set_forkserver_preload(["minidl.runtime.preload"])
-    home = str(Path(minidl.__file__).parents[1])
-    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    before = {name: os.environ.get(name) for name in (*ONE_THREAD, "PYTHONPATH")}
-    # The server inherits the mask, so Ctrl-C cannot end it before it has begun to ignore it.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    os.environ.update(ONE_THREAD, PYTHONPATH=path)
-    try:
-        forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return {**os.environ, **fork_server.ONE_THREAD}

@@ -30,6 +30,7 @@ ROW: Final = np.dtype(
         ("pid", "i8"),
         ("arrived", "i8"),
         ("heard", "i8"),
+        ("said", "i8"),
         ("operation", f"S{OPERATION_BYTES}"),
         ("lost", "i8"),
         ("why", f"S{WHY_BYTES}"),
@@ -47,6 +48,8 @@ arrived
     How many barriers it has reached.
 heard
     How often the caller, who alone writes this, has let the rank go on that waited to be heard.
+said
+    How many messages it has sent and received; brought up to date with every heartbeat.
 lost, why
     Whether the caller, who alone writes these, has given the rank up, and why.
 """
@@ -63,7 +66,7 @@ class Status:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.segment = Segment(size * ROW.itemsize + size * size + 16)
+        self.segment = Segment(size * ROW.itemsize + 2 * size * size + 16)
         self._place()
 
     def _place(self) -> None:
@@ -72,6 +75,8 @@ class Status:
         self.flag = self.segment.array(np.int64, (1,), size * ROW.itemsize)
         self.losses = self.segment.array(np.int64, (1,), size * ROW.itemsize + 8)
         self.waits = self.segment.array(np.bool_, (size, size), size * ROW.itemsize + 16)
+        end = size * ROW.itemsize + 16 + size * size
+        self.hears = self.segment.array(np.bool_, (size, size), end)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"size": self.size, "segment": self.segment}

@@ -13,6 +13,7 @@ from multiprocess.connection import Connection, wait
 from multiprocess.process import BaseProcess
 
 from minidl.errors import MinidlError, WorkerError
+from minidl.runtime import fork_server
 from minidl.runtime.channel import Semaphore
 from minidl.runtime.diagnosis import Diagnosis
 from minidl.runtime.programs import Failure, unpack
@@ -25,6 +26,8 @@ PART = 1 << 16
 """Bytes read at once of what a worker says."""
 LOOK = 0.25
 """Seconds between two looks at the table of what each rank does."""
+STOOD_STILL = 4 * LOOK
+"""Seconds from one wait to the next after which the caller itself has not run, or was slow."""
 
 
 class Supervisor:
@@ -79,7 +82,7 @@ class Supervisor:
         MinidlError
             If one raised, died or stopped answering.
         """
-        looked = time.monotonic()
+        looked = waited = time.monotonic()
         while len(self._done) < len(self._workers):
             running = [rank for rank in range(len(self._workers)) if rank not in self._done]
             ready = wait(
@@ -87,6 +90,9 @@ class Supervisor:
                 + [self._workers[rank].sentinel for rank in running],
                 LOOK,
             )
+            if time.monotonic() - waited > STOOD_STILL:  # Ctrl-Z, or a computer asleep
+                self._be_patient()
+            waited = time.monotonic()
             for rank in running:
                 if self._pipes[rank] in ready:
                     self._read(rank)
@@ -197,6 +203,8 @@ def stop(workers: Sequence[BaseProcess], status: Status, bells: Sequence[Semapho
         if worker.exitcode is None and worker.pid is not None:
             with suppress(ProcessLookupError):  # it may have ended just now
                 os.kill(worker.pid, signal.SIGKILL)
+    _wait_for(workers, GRACE)
+    fork_server.give_up_if_stopped()  # or nobody would say that they have ended
     _wait_for(workers, 10 * GRACE)
     for worker in workers:
         worker.join(0)

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import multiprocess
@@ -16,6 +16,7 @@ import numpy as np
 from multiprocess.connection import Connection, wait
 
 from minidl.plans import Link
+from minidl.runtime import limits
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import HEADER, Channel, Semaphore, Uplink
 from minidl.runtime.communicator import Communicator
@@ -163,12 +164,14 @@ def main(job: Job) -> None:
     os.environ.clear()
     os.environ.update(job.environment)
     status = job.wiring.status
-    threading.Thread(target=_beat, args=(status, job.rank), daemon=True).start()
+    channels: list[Channel] = []
     mail = _Mail(job.pipe)
     status.rows[job.rank]["pid"] = os.getpid()
     status.doing(job.rank, COMPUTING)
     try:
-        done = _run(job, mail)
+        with limits.explained("its threads cannot be started"):
+            threading.Thread(target=_beat, args=(status, job.rank, channels), daemon=True).start()
+        done = _run(job, mail, channels)
         mail.close(done)
         status.doing(job.rank, FINISHED)  # only now: if it stops before, that is to be noticed
     except Aborted:
@@ -179,9 +182,10 @@ def main(job: Job) -> None:
         mail.close(Failure.of(error))
 
 
-def _run(job: Job, mail: _Mail) -> Done:
+def _run(job: Job, mail: _Mail, channels: list[Channel]) -> Done:
     context = RankContext(job.rank, job.size, job.shared, job.threads)
     outgoing, incoming = job.wiring.ends(job.rank)
+    channels += [*outgoing.values(), *incoming.values()]
     communicator = Communicator(
         job.rank,
         job.size,
@@ -228,13 +232,14 @@ def _set_threads(threads: int) -> None:
         threadpoolctl.threadpool_limits(threads, "blas")
 
 
-def _beat(status: Status, rank: int) -> None:
+def _beat(status: Status, rank: int, channels: Sequence[Channel]) -> None:
     """Show that the process lives; end it when its caller has died, or it does not stop."""
     parent = multiprocess.parent_process()
     told = 0.0
     while True:
         if parent is not None and wait([parent.sentinel], BEAT):
             os._exit(1)
+        status.rows[rank]["said"] = sum(channel.messages for channel in channels)
         status.rows[rank]["beat"] += 1
         if status.aborted:
             told += BEAT

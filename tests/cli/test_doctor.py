@@ -174,7 +174,7 @@ def test_leftover_segments_are_seen_and_cleared(
     assert leftover.name in finding.found
     assert "--clear" in finding.advice
     doctor.main(clear=True)
-    assert "leftover segments removed" in capsys.readouterr().out
+    assert "leftovers removed" in capsys.readouterr().out
     assert not leftover.exists()
     assert leftover.name not in doctor._leftovers().found
 

@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as st_numpy
 
 from minidl.errors import InputError, SharedMemoryError
 from minidl.runtime import memory
-from minidl.runtime.memory import Segment, SharedArrays, leftover_segments, remove
+from minidl.runtime.leftovers import leftovers, remove
+from minidl.runtime.memory import Segment, SharedArrays
 
 
 @given(
@@ -102,7 +103,7 @@ def test_leftovers_of_the_dead_are_found_and_removed(dead: Path) -> None:
     try:
         living.write_bytes(b"x")
         strange.write_bytes(b"x")
-        found = {leftover.path: leftover for leftover in leftover_segments()}
+        found = {leftover.path: leftover for leftover in leftovers()}
         assert living not in found and strange not in found
         assert found[dead].bytes == 100
         remove(found[dead])

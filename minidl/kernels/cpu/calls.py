@@ -15,6 +15,8 @@ from typing import Any
 import numba
 import numpy as np
 
+from minidl.kernels.cpu.forks import threads
+
 Array = np.ndarray
 
 
@@ -42,15 +44,15 @@ ENOUGH = 1 << 15
 
 def share(kernel: Callable[..., None], work: int, *arguments: Any) -> None:
     """Call a kernel, on one thread if the work, in numbers read, is too little to share."""
-    threads = numba.get_num_threads()
-    if work >= ENOUGH or threads == 1:
+    count = threads()
+    if work >= ENOUGH or count == 1:
         kernel(*arguments)
         return
     numba.set_num_threads(1)
     try:
         kernel(*arguments)
     finally:
-        numba.set_num_threads(threads)
+        numba.set_num_threads(count)
 
 
 def ready(x: Array, dtype: Any = None) -> Array:

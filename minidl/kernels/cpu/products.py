@@ -22,6 +22,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from minidl.kernels.cpu import forks
 from minidl.kernels.cpu.cache import njit
 
 Array = np.ndarray
@@ -229,9 +230,7 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
     if bias is not None:
         start[:columns] = bias
     summands = p.sums[0] * p.sums[1] * p.sums[2]
-    threads = numba.get_num_threads()
-    if count * columns * summands < SERIAL:
-        threads = 1
+    threads = 1 if count * columns * summands < SERIAL else forks.threads()
     splits = 1
     if p.shared and 1 < threads <= p.sums[0] and count * columns <= 8 * summands:
         splits = threads

@@ -1,0 +1,335 @@
+"""Every wait for something that is no rank ends: after the deadline, or after Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from multiprocess import forkserver, resource_tracker
+from test_faults import gone, session, start
+
+from minidl.errors import InputError, SharedMemoryError, WorkerError
+from minidl.runtime import (
+    Exchange,
+    Outgoing,
+    Processes,
+    RankContext,
+    ReceiveAny,
+    Report,
+    fork_server,
+    interrupts,
+    leftovers,
+    memory,
+)
+from minidl.runtime.memory import Segment
+from minidl.runtime.requests import Request
+
+Program = Generator[Request, Any, Any]
+pytestmark = pytest.mark.timeout(30)
+
+
+def launch(
+    runtime: Processes,
+    *programs: Callable[[RankContext], Program],
+    listen: Callable[[int, Any], None] = lambda rank, event: None,
+) -> tuple[Any, ...]:
+    size = len(programs)
+    pairs = [(a, b) for a in range(size) for b in range(size) if a != b]
+    return runtime.launch(programs, shared={}, channels=pairs, listen=listen).results
+
+
+def empty(context: RankContext) -> Program:
+    return context.rank
+    yield
+
+
+@pytest.fixture
+def server() -> int:
+    """The process that forks workers, which has begun to."""
+    launch(Processes(), empty)
+    pid: int = forkserver._forkserver._forkserver_pid
+    return pid
+
+
+def test_a_stopped_fork_server_is_named_after_the_deadline(server: int) -> None:
+    os.kill(server, signal.SIGSTOP)
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=rf"\(process {server}\) does not answer.*by a signal"):
+        launch(Processes(deadline=1), empty, empty)
+    assert time.monotonic() - start < 5
+    assert launch(Processes(), empty, empty) == (0, 1)
+
+
+def test_ctrl_c_ends_the_wait_for_a_stopped_fork_server(server: int) -> None:
+    os.kill(server, signal.SIGSTOP)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        launch(Processes(deadline=60), empty)
+    assert time.monotonic() - start < 5
+
+
+def test_a_fork_server_that_stops_later_does_not_keep_a_run_from_ending(server: int) -> None:
+    def stops(context: RankContext) -> Program:
+        os.kill(server, signal.SIGSTOP)
+        return 3
+        yield
+
+    start = time.monotonic()
+    assert launch(Processes(), stops) == (3,)
+    assert time.monotonic() - start < 8
+
+
+def test_a_fork_server_whose_socket_was_cleaned_away_is_replaced(server: int) -> None:
+    Path(forkserver._forkserver._forkserver_address).unlink()
+    assert launch(Processes(), empty) == (0,)
+
+
+def test_a_tracker_that_reads_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(writer, bytes(1 << 12)):
+            pass
+    monkeypatch.setattr(resource_tracker._resource_tracker, "_fd", writer)
+    with pytest.raises(WorkerError, match="resource tracker .* kill -CONT"):
+        launch(Processes(), empty)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_rank_that_others_listen_for_must_say_something_within_the_deadline() -> None:
+    """Though nobody waits for it alone, and another rank says enough."""
+
+    def hub(context: RankContext) -> Program:
+        numbers = {1: np.zeros(1), 2: np.zeros(1)}
+        while True:
+            yield ReceiveAny(numbers, "news")
+
+    def talks(context: RankContext) -> Program:
+        while True:
+            yield Exchange((Outgoing(0, np.zeros(1), "news"),))
+            time.sleep(0.01)
+
+    def silent(context: RankContext) -> Program:
+        yield Exchange((Outgoing(0, np.zeros(1), "news"),))
+        while True:
+            time.sleep(0.01)
+
+    start = time.monotonic()
+    with pytest.raises(WorkerError, match=r"^rank 2 .* without a message.*deadline of 1"):
+        launch(Processes(deadline=1), hub, talks, silent)
+    assert time.monotonic() - start < 4
+
+
+def test_a_rank_that_goes_on_saying_something_is_not_taken_for_silent() -> None:
+    def hub(context: RankContext) -> Program:
+        for _ in range(20):
+            yield ReceiveAny({1: np.zeros(1)}, "news")
+
+    def talks(context: RankContext) -> Program:
+        for _ in range(20):
+            time.sleep(0.1)
+            yield Exchange((Outgoing(0, np.zeros(1), "news"),))
+
+    launch(Processes(deadline=1), hub, talks)
+
+
+def test_a_caller_that_stood_still_blames_nobody() -> None:
+    """Rank 1 waits for rank 0, and that for its caller, which is stopped past the deadline."""
+    caller = start(
+        """
+        def asks(context):
+            time.sleep(0.5)
+            yield Report("asks", heard=True, alone=True)
+            yield Exchange((Outgoing(1, np.zeros(9), "swap"),))
+            return 1
+
+        def waits(context):
+            yield Report("waits")
+            yield Exchange((Incoming(0, np.zeros(9), "swap"),))
+            return 2
+
+        runtime = Processes(deadline=1)
+        print(runtime.launch([asks, waits], shared={}, channels=[(0, 1)], listen=listen).results)
+        """
+    )
+    assert caller.stdout is not None and caller.stdout.readline() == "waits\n"
+    os.kill(caller.pid, signal.SIGSTOP)
+    time.sleep(2.5)
+    os.kill(caller.pid, signal.SIGCONT)
+    out, err = caller.communicate(timeout=10)
+    assert (out, err) == ("asks\n(1, 2)\n", "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+def test_a_closed_terminal_and_a_killed_caller_leave_nothing(number: int) -> None:
+    names = {*Path("/dev/shm").glob("sem.*")}
+    caller = start("once([swap, swap])")
+    assert caller.stdout is not None and caller.stderr is not None
+    pids = [int(caller.stdout.readline()) for _ in range(2)]
+    made = [*Path(leftovers.socket_places()[0]).glob(f"minidl-{caller.pid}-*")]
+    assert len(made) == 1
+    if number == signal.SIGHUP:  # all of the terminal's processes get it
+        os.killpg(caller.pid, number)
+    else:
+        caller.kill()
+    caller.wait()
+    assert gone(pids, 2) and gone(session(caller.pid), 2)
+    assert not made[0].exists()
+    own = {path for path in {*Path("/dev/shm").glob("sem.*")} - names if _mapped_by(path, pids)}
+    assert not own
+    caller.stdout.close()
+    caller.stderr.close()
+
+
+def _mapped_by(path: Path, pids: list[int]) -> bool:
+    return any(str(path) in _maps(pid) for pid in pids)
+
+
+def _maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return ""
+
+
+def test_ctrl_c_while_a_segment_is_made_leaks_nothing() -> None:
+    """Wherever it comes: here, before each line that is run."""
+
+    def files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before, line, left = files(), 0, 0
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal left
+        if frame.f_code.co_filename not in (memory.__file__, interrupts.__file__):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    while left <= 0:
+        line += 1
+        left = line
+        sys.settrace(trace)
+        try:
+            made = Segment(100)
+            sys.settrace(None)
+            made.close()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        assert files() == before, f"Ctrl-C before line {line}"
+    assert line > 20
+
+
+SCRIPT = """
+from minidl.runtime import Processes
+def empty(context):
+    return context.rank
+    yield
+try:
+    print(Processes().launch([empty] * 2, shared={}, channels=[(0, 1)], listen=print).results)
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def run(before: list[str] = [], **environment: str) -> str:  # noqa: B006 - only read
+    """What a script prints, run by such a command, in such an environment; it says nothing else."""
+    ended = subprocess.run(
+        [*before, sys.executable, "-c", SCRIPT],
+        env={**os.environ, "MINIDL_KERNELS": "reference", "OPENBLAS_NUM_THREADS": "1"}
+        | environment,
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    assert ended.stderr == ""
+    return ended.stdout.strip()
+
+
+def test_a_long_name_of_the_temporary_folder_is_no_hindrance(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    assert run(TMPDIR=str(long)) == "(0, 1)"
+
+
+def test_no_folder_for_a_socket_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "socket_places", lambda: [Path("/" + "x" * 100)])
+    with pytest.raises(WorkerError, match=r"set TMPDIR .*too long for a socket"):
+        fork_server._new_folder()
+
+
+def test_a_deleted_working_folder_is_named() -> None:
+    gone = ["sh", "-c", 'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"']
+    folder = f"/tmp/minidl-test-{os.getpid()}"
+    assert run([*gone, folder]).startswith("InputError the folder in which this process works has")
+
+
+def test_a_limit_on_open_files_is_named() -> None:
+    told = run(["sh", "-c", 'ulimit -n 14; exec "$@"', "sh"])
+    assert told.startswith("WorkerError") and "ulimit -n" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 5, 6, 7])
+def test_a_limit_on_processes_is_named(count: int) -> None:
+    """It does not hold for root, so this is another user: one without a name and a home."""
+    capable = ["--inh-caps", "+dac_override", "--ambient-caps", "+dac_override"]
+    other = ["setpriv", "--reuid", "54321", "--clear-groups", *capable]
+    try:
+        able = subprocess.run([*other, sys.executable, "-c", ""], check=False).returncode == 0
+    except FileNotFoundError:
+        able = False
+    if not able:
+        pytest.skip("only root may become another user and still read everything")
+    told = run([*other, "bash", "-c", f'unset HOME; ulimit -u {count}; exec "$@"', "sh"])
+    assert told == "(0, 1)" if count == 7 else "ulimit -u" in told, told
+
+
+def test_the_server_tells_by_its_exit_code_which_limit_it_met() -> None:
+    script = (
+        "import minidl.runtime.preload as p; p._remove_socket = lambda: 0; raise OSError(11, '')"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], env={**os.environ, "MINIDL_KERNELS": "reference"}
+    )
+    assert "could not fork one: " in (manner := fork_server._manner(process.pid))
+    assert "ulimit -u" in manner
+    process.returncode = errno.EAGAIN
+
+
+def test_shared_memory_that_cannot_be_written_to_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*given: Any, **named: Any) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(memory._posixshmem, "shm_open", refuse)
+    with pytest.raises(SharedMemoryError, match=r"/dev/shm: Permission denied; .*tmpfs"):
+        Segment(100)
+
+
+def test_a_worker_cannot_have_workers() -> None:
+    def nests(context: RankContext) -> Program:
+        Processes().launch([empty], shared={}, channels=[], listen=print)
+        yield Report(0)
+
+    with pytest.raises(InputError, match=r"daemon.*Serial"):
+        launch(Processes(), nests)
