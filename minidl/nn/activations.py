@@ -198,7 +198,7 @@ class PReLU(Layer):
         self.expect_gradient(dy, x.shape)
         dy = self.weight.cast(dy)
         if self.weight.trainable:
-            dw = kernels.wide(xp.where(x > 0, 0, dy * x))
+            dw = xp.where(x > 0, 0, kernels.wide(dy) * x)
             others = tuple(range(x.ndim - 1)) if self.per_channel else None
             self.weight.grad += dw.sum(axis=others)
         return xp.where(x > 0, dy, dy * w)

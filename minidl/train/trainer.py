@@ -353,10 +353,9 @@ class Trainer:
                         f"{path} was saved with {what} {shown(theirs)}, "
                         f"and this trainer has {shown(mine)}"
                     )
-            saved.require(self._tensor_shapes(path, facts.input_shape), self.dtype)
+            saved.require(self._tensor_shapes(path, facts), self.dtype)
             found = history_file.read(files.resolved(path), facts.history)
             with self._prepared(facts.input_shape) as learnt:
-                _require_equally_frozen(path, facts.frozen, tuple(learnt.buffer.frozen))
                 state = learnt.state()
                 for name, tensor in learnt.tensors(state).items():
                     tensor[...] = saved.tensor(name)
@@ -375,16 +374,20 @@ class Trainer:
         self.history = found[1]
         self._history_file = HistoryFile(found[0], facts.history, self.history)
 
-    def _tensor_shapes(self, path: Path, shape: Shape) -> dict[str, Shape]:
-        """The tensors of a checkpoint for inputs of this shape, before any memory is reserved."""
+    def _tensor_shapes(self, path: Path, facts: checkpoints.Facts) -> dict[str, Shape]:
+        """The tensors of a checkpoint with these facts, before any memory is reserved."""
+        shape = facts.input_shape
         try:
             if self._learnt is not None:
+                self._reclaimed(self._learnt, shape)
                 self.model.build(shape)
                 parameters = self._learnt.buffer.parameters
             else:
                 parameters = declared(self.model, shape, self.precision)
         except InputError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
+        frozen = tuple(name for name, parameter in parameters.items() if parameter.frozen)
+        _require_equally_frozen(path, facts.frozen, frozen)
         return tensor_shapes(parameters, self.optimizer.slots)
 
     @contextmanager
