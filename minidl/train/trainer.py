@@ -15,6 +15,7 @@ from minidl import files
 from minidl.data import Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
+from minidl.nn.parameters import Parameter
 from minidl.nn.settings import whole
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.strategy import Job, Serial, Strategy
@@ -353,10 +354,12 @@ class Trainer:
                         f"{path} was saved with {what} {shown(theirs)}, "
                         f"and this trainer has {shown(mine)}"
                     )
-            saved.require(self._tensor_shapes(path, facts.input_shape), self.dtype)
+            parameters = self._declared(path, facts.input_shape)
+            frozen = tuple(name for name, each in parameters.items() if each.frozen)
+            _require_equally_frozen(path, facts.frozen, frozen)
+            saved.require(tensor_shapes(parameters, self.optimizer.slots), self.dtype)
             found = history_file.read(files.resolved(path), facts.history)
             with self._prepared(facts.input_shape) as learnt:
-                _require_equally_frozen(path, facts.frozen, tuple(learnt.buffer.frozen))
                 state = learnt.state()
                 for name, tensor in learnt.tensors(state).items():
                     tensor[...] = saved.tensor(name)
@@ -375,17 +378,15 @@ class Trainer:
         self.history = found[1]
         self._history_file = HistoryFile(found[0], facts.history, self.history)
 
-    def _tensor_shapes(self, path: Path, shape: Shape) -> dict[str, Shape]:
-        """The tensors of a checkpoint for inputs of this shape, before any memory is reserved."""
+    def _declared(self, path: Path, shape: Shape) -> dict[str, Parameter]:
+        """The parameters for inputs of this shape, before any memory is reserved."""
         try:
             if self._learnt is not None:
                 self.model.build(shape)
-                parameters = self._learnt.buffer.parameters
-            else:
-                parameters = declared(self.model, shape, self.precision)
+                return self._learnt.buffer.parameters
+            return declared(self.model, shape, self.precision)
         except InputError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
-        return tensor_shapes(parameters, self.optimizer.slots)
 
     @contextmanager
     def _prepared(self, sample_shape: Shape) -> Iterator[Learnt]:
