@@ -145,6 +145,7 @@ FACTS = {
     "epoch": [None, -1, 1.5, "1", 10**30, [1]],
     "step": [None, -1, 1.5, 1e308, True],
     "rate": [None, 0, -1.0, "1", [1.0]],
+    "frozen": [None, 3, "1.weight", ["1.weight"], [None], {"x": 1}],
     "history": [None, [], {}, "run.00000000.history", {"name": "../../etc/passwd", "size": 9}],
     "callbacks": [None, [], 3, {"x": 3}, {"x": None}],
 }
