@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set, Sized
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -152,7 +152,7 @@ def parts(value: Any, names: str) -> tuple[Any, ...]:
         raise ExerciseError(f"should return ({names}), not {type(value).__name__}")
     found = tuple(itertools.islice(value, len(wanted) + 1))
     if len(found) != len(wanted):
-        many = "more" if len(found) > len(wanted) else len(found)
+        many = len(value) if isinstance(value, Sized) else "so many"
         raise ExerciseError(f"should return ({names}), not {many} values")
     return found
 

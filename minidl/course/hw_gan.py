@@ -54,7 +54,9 @@ def _train(task: Task, points: Any) -> list[Any]:
     """The weights of both networks after some steps of the game."""
     model = models.mlp_gan((2,), latent=2, hidden=8)
     trainer = Trainer(model, task, optim.SGD(0.1), seed=0, dtype="float64")
-    trainer.fit(data.Dataset(points, np.zeros(len(points), int)), epochs=2, batch_size=8, progress=False)
+    trainer.fit(
+        data.Dataset(points, np.zeros(len(points), int)), epochs=2, batch_size=8, progress=False
+    )
     return [*trainer.weights().values()]
 
 
@@ -170,7 +172,7 @@ def _trains(student: Student, k: int) -> None:
             )
 
 
-SIZES = {"size": st.integers(1, 5) | st.just(50), "seed": st.integers(0, 99)}
+SIZES = {"size": st.sampled_from([1, 2, 3, 4, 5, 50]), "seed": st.integers(0, 99)}
 DISCRIMINATOR = {"name": st.sampled_from(["real", "fake"])} | SIZES
 EVERYONE = st.sampled_from(["real", "fake", "minimax", "non_saturating"])
 CHECKS = (

@@ -138,7 +138,8 @@ def _step(student: Student, N: int, D: int, H: int, seed: int) -> None:
     expect(f"{inputs}c'", c_next, c_right, hint, 1e-9)
     slips = {
         "h' = o tanh(c'); here the tanh is missing": h_right / np.tanh(c_next) * c_next,
-        "h' = o tanh(c'), of the new c, not the old one": h_right / np.tanh(c_right)
+        "h' = o tanh(c'), of the new c, not the old one": h_right
+        / np.tanh(c_right)
         * np.tanh(case[2]),
     }
     expect(f"{inputs}h'", h_next, h_right, "h' = o tanh(c')", 1e-9, slips)

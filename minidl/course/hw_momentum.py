@@ -237,7 +237,7 @@ def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) 
 def _habits(student: Student, size: int, momentum: float, nesterov: bool, seed: int) -> None:
     generator = np.random.default_rng(seed)
     cases = [
-        [*generator.normal(size=(2, length)), momentum, nesterov] for length in (size, size + 1)
+        [*generator.normal(size=(2, size)), momentum, nesterov] for _ in range(2)
     ]
     takes = ("values before the step", "grads", "momentum", "nesterov")
     gives = ("values", "the slot")[: 1 + bool(momentum)]
@@ -260,7 +260,11 @@ def _trains(student: Student, nesterov: bool) -> None:
 
 
 KEPT = st.sampled_from([0.5, 0.9])
-WAY = {"size": st.integers(1, 4) | st.just(60), "steps": st.integers(1, 6), "seed": st.integers(0, 99)}
+WAY = {
+    "size": st.sampled_from([1, 2, 3, 4, 60]),
+    "steps": st.integers(1, 6),
+    "seed": st.integers(0, 99),
+}
 CHECKS = (
     Check("slots: what has to be kept", 10,
           {"momentum": st.sampled_from([0.0, 0.9]), "nesterov": st.booleans()}, _slots),

@@ -24,9 +24,10 @@ def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
     """A probe: size, stride, centre and field of each layer."""
     given = [module.Window(*window) for window in windows]
     kept = list(given)
-    found, again = (_views(module.receptive_fields(size, given), len(windows)) for _ in range(2))
+    found = _views(module.receptive_fields(size, given), len(windows))
     if given != kept:
         raise ExerciseError("windows is changed by your function; it is the caller's: leave it")
+    again = _views(module.receptive_fields(size, given), len(windows))
     if found != again:
         raise ExerciseError(
             f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
@@ -204,10 +205,9 @@ def _lengths(size: int, windows: Windows) -> list[int]:
     return lengths
 
 
-window = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
-large = st.tuples(st.integers(6, 11), st.integers(1, 4), st.integers(0, 5), st.integers(1, 5))
-many = st.lists(window, min_size=1, max_size=4)
-LAYERS = {"windows": many | st.lists(large, min_size=1, max_size=2)}
+kernel = st.sampled_from([1, 2, 3, 4, 5, 7, 11])
+window = st.tuples(kernel, st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
+LAYERS = {"windows": st.lists(window, min_size=1, max_size=4)}
 CHECKS = (
     Check("size: the positions of every output", 20, LAYERS | {"beyond": st.integers(0, 9)},
           _sizes),

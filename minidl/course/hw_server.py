@@ -144,7 +144,7 @@ def _hint(name: str, field: str, push: Push, decision: Decision) -> str:
     if name == SYNC and field == "release":
         if decision.apply:
             return "after an update everybody goes on from the new weights, who was stopped too"
-        return "who has pushed goes on at once, from the same weights; nobody else has to do anew"
+        return "who has pushed goes on at once, from the same weights; nobody else begins anew"
     if name == ASYNC and field == "release":
         if decision.apply:
             return (
@@ -261,7 +261,7 @@ def _conserved(student: Student, rule: str, k: int, spare: int, order: list[int]
 choice = st.integers(0, 7)
 long = st.lists(choice, min_size=20, max_size=30)
 ORDER = {"order": st.lists(choice, min_size=1, max_size=12) | long}
-LEARNERS = {"k": st.integers(1, 5), "learners": st.integers(1, 4) | st.just(8)}
+LEARNERS = {"k": st.integers(1, 5), "learners": st.sampled_from([1, 2, 3, 4, 8])}
 SPARE = {"k": st.integers(1, 3), "spare": st.integers(0, 3)}
 CHECKS = (
     Check("K-batch-sync: the first K gradients make an update", 20, LEARNERS | ORDER,

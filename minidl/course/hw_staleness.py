@@ -63,7 +63,8 @@ def _train(optimizer: optim.Optimizer) -> list[float]:
         ones, epochs=4, batch_size=4, strategy=how, clock="virtual", progress=False,
         validation=ones,
     )  # fmt: skip
-    return [epoch.validation["loss"] ** 0.5 for epoch in history.epochs]
+    losses = [epoch.validation for epoch in history.epochs]
+    return [loss["loss"] ** 0.5 for loss in losses if loss is not None]
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -80,7 +81,8 @@ def _each(student: Student, staleness: list[int]) -> None:
     hint = "each gradient by itself: what it has missed divides it, unless that is less than 1"
     tau = np.array(staleness, float)
     slips = {
-        "a gradient that has missed 1 is divided by 1, not by 2: max(1, τ), not 1 + τ": 1 / (1 + tau),
+        "a gradient that has missed 1 is divided by 1, not by 2: max(1, τ), not 1 + τ":
+            1 / (1 + tau),
         "the whole of τ divides, not its root": np.maximum(1, tau) ** -0.5,
         "τ itself divides, not its square": np.maximum(1, tau) ** -2,
         "each gradient by itself; this is one number for all": np.full_like(

@@ -133,7 +133,11 @@ def renumbered(plan: Collective, number: Callable[[int], int]) -> Collective:
     programs: list[Any] = [()] * plan.size
     for rank, program in enumerate(plan.programs):
         programs[number(rank)] = tuple(
-            tuple(replace(each, peer=number(each.peer)) for each in step) for step in program
+            tuple(
+                replace(each, peer=number(each.peer)) if isinstance(each, Send | Receive) else each
+                for each in step
+            )
+            for step in program
         )
     return Collective(plan.name, tuple(programs), chunks=plan.chunks)
 
@@ -151,9 +155,7 @@ def check_at_work(plan: Collective) -> None:
 
     with kernels.using("reference"):
         alone = weights(strategy.Serial())
-        together = weights(
-            strategy.AllReduce(plan.size, plan=lambda size: plan, runtime=Virtual())
-        )
+        together = weights(strategy.AllReduce(plan.size, plan=lambda size: plan, runtime=Virtual()))
     if not all(np.allclose(together[name], alone[name]) for name in alone):
         raise PlanError(f"{plan.name}: {plan.size} workers train another network than one process")
 
