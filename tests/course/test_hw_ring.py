@@ -108,7 +108,7 @@ def test_a_mistake_in_larger_worlds_only_costs_these(graded) -> None:
     report = graded(wrong_ring("right_up_to_four"))
     assert scores(report) == [10, 10, 20, 8, 8, 6, 2]
     assert "smallest failing world size: 5" in message(report, "first phase")
-    assert report.printed.startswith("asked for 1\nasked for 2")
+    assert report.printed.startswith("asked for 1\nasked for 1\nasked for 2")
     assert "your code printed" in text(report)
 
 
