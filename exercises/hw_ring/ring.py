@@ -16,9 +16,10 @@ def ring_all_reduce(size: int) -> list[Program]:
     have ended, every rank has to hold the sum of all vectors. Numbers of ranks and
     chunks are to be taken modulo P: the rank after the last one is rank 0.
 
-    First phase, reduce-scatter, steps s = 0 ... P - 2: rank r sends chunk r - s and
-    adds what it receives to its chunk r - s - 1. At its end one chunk of every rank
-    is the whole sum.
+    First phase, reduce-scatter, P - 1 steps: in each, every rank sends one chunk to the
+    next rank, which adds it to its own. No two ranks send the same chunk in a step. At
+    the end of the phase one chunk of every rank is the whole sum. Which chunk a rank
+    sends in which step is yours to find.
 
     Second phase, all-gather, P - 1 more steps: the whole sums travel once around the
     ring and replace what the ranks hold.
@@ -47,8 +48,9 @@ def ring_all_reduce(size: int) -> list[Program]:
     - Draw the ring for P = 3 and write down who holds which sums after each step.
     - If every rank first sends and then receives, in two steps, who takes the first
       message?
-    - Which chunk is complete on rank r after step P - 2? That is what it sends first in
-      the second phase. In every later step a rank sends what it received just before.
+    - A chunk begins its way on some rank and grows at every stop. Which one is where in
+      step s? Let each chunk begin on a rank of its own.
+    - Which chunk is complete on rank r after the first phase? What does it do with it?
     - In Python ``-1 % 3`` is 2, so ``% size`` does what you want.
     """
     raise NotWrittenError("ring_all_reduce is not written yet: see the hints in ring.py")

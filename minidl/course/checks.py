@@ -5,9 +5,11 @@ Hypothesis draws the inputs, the same ones in every run, and shrinks what fails.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set, Sized
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ from minidl.errors import ExerciseError, NotWrittenError
 
 EXAMPLES = 40
 """How many inputs are drawn for each check, if none of them fails."""
+MOST_ENTRIES = 10_000
+"""Of a list, after which it is taken for an endless one."""
+NO_SLIPS: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -109,15 +114,47 @@ def numbers(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
     return np.where(drawn == 0, 0.1, drawn)
 
 
+def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
+    """What a student's code gives one after the other: as a list, a tuple, an array, a generator.
+
+    Parameters
+    ----------
+    value
+        What it gave.
+    wanted
+        What it should be, for messages: ``"should return a list of numbers"``.
+    most
+        With more entries it is taken for endless.
+
+    Raises
+    ------
+    ExerciseError
+        If it is no such thing. A text is none, and neither is what has no order.
+    """
+    if value is None:
+        raise ExerciseError(f"{wanted}, not None: is a return missing?")
+    unordered = isinstance(value, str | bytes | Set | Mapping)
+    single = isinstance(value, np.ndarray) and not value.ndim
+    if unordered or single or not isinstance(value, Iterable):
+        raise ExerciseError(f"{wanted}, not {value!r:.200}")
+    found = list(itertools.islice(value, most + 1))
+    if len(found) > most:
+        raise ExerciseError(f"{wanted}, but has more than {most} entries")
+    return found
+
+
 def parts(value: Any, names: str) -> tuple[Any, ...]:
-    """What a student's function returned, which has to be a tuple of as many parts as names."""
+    """What a student's function returned, which has to be as many parts as names."""
     wanted = names.split(", ")
-    if not isinstance(value, tuple | list) or len(value) != len(wanted):
-        found = "None: is a return missing?" if value is None else f"{type(value).__name__}"
-        if isinstance(value, tuple | list):
-            found = f"{len(value)} values"
-        raise ExerciseError(f"should return ({names}), not {found}")
-    return tuple(value)
+    if value is None:
+        raise ExerciseError(f"should return ({names}), not None: is a return missing?")
+    if isinstance(value, np.ndarray | str | Mapping | Set) or not isinstance(value, Iterable):
+        raise ExerciseError(f"should return ({names}), not {type(value).__name__}")
+    found = tuple(itertools.islice(value, len(wanted) + 1))
+    if len(found) != len(wanted):
+        many = len(value) if isinstance(value, Sized) else "so many"
+        raise ExerciseError(f"should return ({names}), not {many} values")
+    return found
 
 
 def listed(**values: Any) -> str:
@@ -126,7 +163,14 @@ def listed(**values: Any) -> str:
     return "\n".join(["given", *(f"  {name} = {value}" for name, value in lists.items()), ""])
 
 
-def expect(what: str, found: Any, expected: Any, hint: str = "", tolerance: float = 1e-6) -> None:
+def expect(
+    what: str,
+    found: Any,
+    expected: Any,
+    hint: str = "",
+    tolerance: float = 1e-6,
+    slips: Mapping[str, Any] = NO_SLIPS,
+) -> None:
     """Raise an `ExerciseError` unless two arrays or numbers are equal but for rounding.
 
     Parameters
@@ -134,24 +178,50 @@ def expect(what: str, found: Any, expected: Any, hint: str = "", tolerance: floa
     what
         The student's result, as it is called in the task.
     found, expected
-        The student's, and what it should be.
+        The student's, and what it should be. Lists of numbers count as arrays.
     hint
         What may help.
     tolerance
         How far apart numbers may lie, times 1 or, if greater, the largest expected one.
+    slips
+        What a known slip gives, by the hint that takes the place of `hint` if it is found.
     """
     expected = np.asarray(expected)
+    given = found
+    found = as_array(found)
     wrong = ""
-    if not isinstance(found, np.ndarray | float | int):
-        wrong = f"{what} should be an array of shape {expected.shape}, not {found!r:.200}"
-    elif np.shape(found) != expected.shape:
-        wrong = f"{what} should have the shape {expected.shape}, not {np.shape(found)}"
-    else:
-        apart = np.abs(np.asarray(found) - expected)
-        if not np.all(apart <= tolerance * np.abs(expected).max(initial=1)):
-            wrong = f"{what} is\n{_shown(found)}\nand should be\n{_shown(expected)}"
+    if found is None:
+        none = ": is a return missing?" if given is None else ""
+        wrong = f"{what} should be an array of shape {expected.shape}, not {given!r:.200}{none}"
+    elif found.shape != expected.shape:
+        wrong = f"{what} should have the shape {expected.shape}, not {found.shape}"
+    elif not agree(found, expected, tolerance):
+        wrong = f"{what} is\n{_shown(found)}\nand should be\n{_shown(expected)}"
+        known = [words for words, slip in slips.items() if agree(found, slip, tolerance)]
+        hint = known[0] if known else hint
     if wrong:
         raise ExerciseError(f"{wrong}\n\nHint: {hint}" if hint else wrong)
+
+
+def as_array(value: Any) -> np.ndarray | None:
+    """An array, a number or lists of numbers as an array; None if it is none of them."""
+    if not isinstance(value, np.ndarray | list | tuple | float | int):
+        return None
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        return None
+    return array if array.dtype.kind in "buif" else None
+
+
+def agree(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
+    """Whether two arrays are of one shape, and equal but for rounding."""
+    found, expected = as_array(found), np.asarray(expected)
+    if found is None or found.shape != expected.shape:
+        return False
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(found.astype(np.float64) - expected)
+    return bool(np.all(apart <= tolerance * np.abs(expected).max(initial=1)))
 
 
 def _shown(array: Any) -> str:

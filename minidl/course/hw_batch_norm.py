@@ -2,41 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, gradient, judge, listed, numbers, parts
+from minidl import data, kernels, nn, optim
+from minidl.course.checks import Check, agree, expect, gradient, judge, listed, numbers, parts
+from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
+from minidl.errors import ExerciseError
 from minidl.kernels import reference
+from minidl.train import Trainer
 
 FILE, NAMES = "batch_norm.py", ("forward", "backward")
-EPS = 1e-3
-Case = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+TAKES, GIVES = ("x", "gamma", "beta", "eps", "dy"), ("y", "dx", "dgamma", "dbeta")
+Case = tuple[np.ndarray, np.ndarray, np.ndarray, float, np.ndarray]
 
 
-def forward(module: ModuleType, x: Any, gamma: Any, beta: Any) -> Any:
+def forward(module: ModuleType, x: Any, gamma: Any, beta: Any, eps: float) -> Any:
     """A probe: y."""
-    return parts(module.forward(x, gamma, beta, EPS), "y, saved")[0]
+    return parts(module.forward(x, gamma, beta, eps), "y, saved")[0]
 
 
-def backward(module: ModuleType, cases: Sequence[Case]) -> list[Any]:
-    """A probe: dx, dgamma, dbeta of several batches, all forward passes coming first."""
-    kept = [
-        parts(module.forward(x, gamma, beta, EPS), "y, saved")[1] for x, gamma, beta, _ in cases
-    ]
-    gradients = [module.backward(case[3], saved) for case, saved in zip(cases, kept, strict=True)]
-    return [parts(found, "dx, dgamma, dbeta") for found in gradients]
+def backward(module: ModuleType, x: Any, gamma: Any, beta: Any, eps: float, dy: Any) -> Any:
+    """A probe: dx, dgamma, dbeta."""
+    saved = parts(module.forward(x, gamma, beta, eps), "y, saved")[1]
+    return parts(module.backward(dy, saved), "dx, dgamma, dbeta")
 
 
-def unchanged(module: ModuleType, x: Any, gamma: Any, beta: Any, dy: Any) -> list[Any]:
-    """A probe: x, gamma, beta and dy as they are after both passes."""
-    backward(module, [(x, gamma, beta, dy)])
-    return [x, gamma, beta, dy]
+def habits(module: ModuleType, *cases: Case) -> list[Any]:
+    """A probe: what `observe` gives of both passes."""
+
+    def passes(x: Any, gamma: Any, beta: Any, eps: float, dy: Any) -> Use:
+        y, saved = parts(module.forward(x, gamma, beta, eps), "y, saved")
+        yield
+        return [y, *parts(module.backward(dy, saved), "dx, dgamma, dbeta")]
+
+    return observe(passes, *cases)
+
+
+def trained(module: ModuleType, x: Any, labels: Any) -> list[Any]:
+    """A probe: the weights of a network with `MyBatchNorm`, after some steps."""
+    if not hasattr(module, "MyBatchNorm"):
+        raise ExerciseError("the class MyBatchNorm is missing: it stands below your functions")
+    with kernels.using("reference"):
+        return _train(module.MyBatchNorm, x, labels)
+
+
+def _train(norm: Callable[[], nn.Layer], x: Any, labels: Any) -> list[Any]:
+    """The weights after some steps of a network with two layers of batch norm."""
+    model = nn.Sequential(nn.Linear(6), norm(), nn.ReLU(), nn.Linear(5), norm(), nn.Linear(3))
+    trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
+    trainer.fit(data.Dataset(x, labels), epochs=2, batch_size=8, progress=False)
+    # Running variances may be those of a batch or of all there is: the task leaves it open.
+    return [value for name, value in trainer.weights().items() if "variance" not in name]
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -44,83 +68,162 @@ def grade(student: Student) -> tuple[Result, ...]:
     return judge(student, CHECKS)
 
 
-def _case(M: int, C: int, seed: int) -> Case:
-    """A batch x with its gamma, beta and dy; gamma is not 0."""
+def _case(M: int, C: int, seed: int, eps: float) -> Case:
+    """A batch x with its gamma, beta, eps and dy; gamma is not 0."""
     gamma = numbers(seed + 2, C)
     gamma += np.where(gamma < 0, -0.5, 0.5)
-    return numbers(seed, M, C), gamma, numbers(seed + 1, C), numbers(seed + 3, M, C)
+    return numbers(seed, M, C), gamma, numbers(seed + 1, C), eps, numbers(seed + 3, M, C)
 
 
-def _forward(student: Student, M: int, C: int, seed: int, mean: float = 0.0) -> None:
-    x, gamma, beta, _ = _case(M, C, seed)
+InvStd = Callable[[np.ndarray, float], np.ndarray]
+"""What x - mean is multiplied with, given x and eps."""
+
+
+def _right(x: np.ndarray, eps: float) -> np.ndarray:
+    return np.asarray(1 / np.sqrt(x.var(axis=0) + eps))
+
+
+def _with(own: float) -> InvStd:
+    return lambda x, eps: np.asarray(1 / np.sqrt(x.var(axis=0) + own))
+
+
+SLIPS: dict[str, InvStd] = {
+    "your variance divides by M - 1; here it divides by M":
+        lambda x, eps: 1 / np.sqrt(x.var(axis=0, ddof=1) + eps),
+    "your eps is added to the root; it belongs under it: sqrt(variance + eps)":
+        lambda x, eps: 1 / (x.std(axis=0) + eps),
+    "you divide by variance + eps; it should be by its root":
+        lambda x, eps: 1 / (x.var(axis=0) + eps),
+    "you use an eps of your own, 1e-3; take the argument `eps`": _with(1e-3),
+    "you use an eps of your own, 1e-5; take the argument `eps`": _with(1e-5),
+    "you use an eps of your own, 1e-8; take the argument `eps`": _with(1e-8),
+    "eps is missing: sqrt(variance + eps)": _with(0),
+}  # fmt: skip
+"""Slips in the forward pass. Who makes one can have the backward pass right all the same."""
+
+
+def _normal(x: np.ndarray, inv_std: InvStd, eps: float) -> np.ndarray:
+    with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+        return np.asarray((x - x.mean(axis=0)) * inv_std(x, eps))
+
+
+def _forward(student: Student, M: int, C: int, seed: int, eps: float, mean: float = 0.0) -> None:
+    x, gamma, beta, eps, _ = _case(M, C, seed, eps)
     x += mean
-    hint = "statistics are those of a column, over its M rows; the variance divides by M"
+    hint = "statistics are those of a column, over its M rows"
     if M == 1:
         hint = "a column of one row is its own mean, its variance is 0, and y is beta"
     if mean:
         hint = "E[x²] - E[x]² is the difference of two large numbers; square x - mean instead"
-    expected = gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + EPS) + beta
-    inputs = listed(x=x, gamma=gamma, beta=beta, eps=EPS)
-    expect(f"{inputs}y", student.ask("forward", x, gamma, beta), expected, hint)
+    slips = {what: gamma * _normal(x, slip, eps) + beta for what, slip in SLIPS.items()}
+    found = student.ask("forward", x, gamma, beta, eps)
+    if mean and any(agree(found, slip) for slip in slips.values()):
+        return  # What is wrong with it has nothing to do with the mean.
+    inputs = listed(x=x, gamma=gamma, beta=beta, eps=eps)
+    expected = gamma * _normal(x, _right, eps) + beta
+    expect(f"{inputs}y", found, expected, hint, slips=slips)
 
 
-def _parameters(student: Student, M: int, C: int, seed: int) -> None:
-    case = _case(M, C, seed)
-    ((_, dgamma, dbeta),) = student.ask("backward", [case])
-    _, dgamma_expected, dbeta_expected = _gradients(case)
+def _followed(student: Student, case: Case) -> InvStd:
+    """What the student's forward pass does, if it is right or a known slip."""
+    x, gamma, beta, eps, _ = case
+    y = student.ask("forward", x, gamma, beta, eps)
+    found = (
+        inv_std
+        for inv_std in (_right, *SLIPS.values())
+        if agree(y, gamma * _normal(x, inv_std, eps) + beta)
+    )
+    return next(found, _right)
+
+
+def _parameters(student: Student, M: int, C: int, seed: int, eps: float) -> None:
+    case = _case(M, C, seed, eps)
+    x, _, _, _, dy = case
+    _, dgamma, dbeta = student.ask("backward", *case)
     inputs = _given(case)
-    expect(f"{inputs}dbeta", dbeta, dbeta_expected, "beta is added to every row of its column")
+    expect(f"{inputs}dbeta", dbeta, dy.sum(axis=0), "beta is added to every row of its column")
+    expected = (dy * _normal(x, _followed(student, case), eps)).sum(axis=0)
     hint = "gamma multiplies the normalised x of every row of its column"
-    expect(f"{inputs}dgamma", dgamma, dgamma_expected, hint)
+    expect(f"{inputs}dgamma", dgamma, expected, hint)
 
 
-def _input(student: Student, M: int, C: int, seed: int) -> None:
-    case = _case(M, C, seed)
-    ((dx, _, _),) = student.ask("backward", [case])
+def _input(student: Student, M: int, C: int, seed: int, eps: float) -> None:
+    case = _case(M, C, seed, eps)
+    x, gamma, _, _, dy = case
+    dx = student.ask("backward", *case)[0]
+    expected = _gradient(case)
+    normal = _normal(x, _right, eps)
     hint = "the way through the variance: dx has (but for eps) no part along the normalised x"
     if M == 1:
         hint = "y is beta whatever x is, so its gradient by x is 0"
     elif isinstance(dx, np.ndarray) and np.abs(dx.sum(axis=0)).max() > 1e-6:
         hint = "the way through the mean: every column of dx has to sum to 0"
-    expect(f"{_given(case)}dx", dx, _gradients(case)[0], hint)
+    slips = {
+        "gamma is missing: dnormal = gamma · dy": expected / gamma,
+        "in this way sums over the M rows are not divided by M": gamma * _right(x, eps) * (
+            dy - dy.sum(axis=0) - normal * (dy * normal).sum(axis=0)),
+        "1 / sqrt(variance + eps) is missing: how fast does y change with x?":
+            expected / _right(x, eps),
+    }  # fmt: skip
+    follows = _followed(student, case)
+    if follows is not _right and M > 1:
+        scale = _normal(x, follows, eps)
+        carried = gamma * follows(x, eps) * (dy - dy.mean(0) - scale * (dy * scale).mean(0))
+        if agree(dx, carried) or agree(dx, _gradient(case, follows)):
+            return  # The slip is in the forward pass; this is the way back through it.
+    expect(f"{_given(case)}dx", dx, expected, hint, slips=slips)
 
 
-def _several(student: Student, M: int, other: int, C: int, seed: int) -> None:
-    cases = [_case(M, C, seed), _case(other, C, seed + 50)]
-    alone = [student.ask("backward", [case])[0] for case in cases]
-    together = student.ask("backward", cases)
-    for number, case in enumerate(cases):
-        for name, one, two, right in zip(
-            ("dx", "dgamma", "dbeta"),
-            alone[number],
-            together[number],
-            _gradients(case),
-            strict=True,
-        ):
-            expect(f"first make this right:\n{_given(case)}{name}", one, right)
-            hint = "what backward needs has to be in `saved`, not in a global or on the function"
-            expect(f"with two batches under way, {name} of number {number + 1}", two, right, hint)
-        after = student.ask("unchanged", *case)
-        for name, before, left in zip(("x", "gamma", "beta", "dy"), case, after, strict=True):
-            expect(f"{name}, which is not to be changed,", left, before)
+def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float) -> None:
+    generator = np.random.default_rng(seed)
+
+    def case(rows: int) -> list[Any]:
+        x, gamma, beta, dy = (generator.normal(size=s) for s in ((rows, C), C, C, (rows, C)))
+        return [x, gamma, beta, eps, dy]
+
+    order = "forward of each, then backward of each"
+    check_habits(student, "habits", [case(M), case(other)], TAKES, GIVES, order)
+
+
+def _trains(student: Student, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, labels = generator.normal(size=(24, 4)), generator.integers(0, 3, 24)
+    found = student.ask("trained", x, labels, call="a network with two of your layers")
+    for one, two in zip(found, _train(nn.BatchNorm, x, labels), strict=True):
+        if not agree(one, two):
+            raise ExerciseError(
+                "after 6 steps a network with two layers of yours has other weights than one "
+                "with minidl's batch norm\n\nHint: if all checks before are passed, what differs "
+                "here? eps is 1e-5, and the second layer's forward pass comes before the first "
+                "one's backward pass"
+            )
 
 
 def _given(case: Case) -> str:
-    x, gamma, beta, dy = case
-    return listed(x=x, gamma=gamma, beta=beta, eps=EPS, dy=dy)
+    x, gamma, beta, eps, dy = case
+    return listed(x=x, gamma=gamma, beta=beta, eps=eps, dy=dy)
 
 
-def _gradients(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """By x, gamma and beta: finite differences of minidl's definition."""
-    x, gamma, beta, dy = (array.copy() for array in case)
+def _gradient(case: Case, inv_std: InvStd | None = None) -> np.ndarray:
+    """By x: finite differences of minidl's definition, or of a slip."""
+    x, gamma, beta, eps, dy = case
+    x = x.copy()
 
     def loss() -> float:
-        return float((reference.batch_norm(x, gamma, beta, EPS)[0] * dy).sum())
+        if inv_std is None:
+            y = reference.batch_norm(x, gamma, beta, eps)[0]
+        else:
+            y = gamma * _normal(x, inv_std, eps) + beta
+        return float((y * dy).sum())
 
-    return gradient(loss, x), gradient(loss, gamma), gradient(loss, beta)
+    return gradient(loss, x)
 
 
-ROWS = {"M": st.integers(2, 7), "C": st.integers(1, 4), "seed": st.integers(0, 99)}
+EPS = {"eps": st.sampled_from([1e-3, 1e-2, 0.1, 1.0])}
+ROWS = {
+    "M": st.sampled_from([2, 3, 4, 5, 6, 7, 40]), "C": st.sampled_from([1, 2, 3, 4, 9]),
+    "seed": st.integers(0, 99),
+} | EPS  # fmt: skip
 ONE_ROW = ROWS | {"M": st.just(1)}
 FAR = ROWS | {"mean": st.sampled_from([1e4, 1e6])}
 CHECKS = (
@@ -128,9 +231,11 @@ CHECKS = (
     Check("y of one row: beta", 10, ONE_ROW, _forward),
     Check("y where the mean is large", 10, FAR, _forward),
     Check("dgamma and dbeta", 15, ROWS, _parameters),
-    Check("dx: the three ways from x to y", 25, ROWS, _input),
-    Check("dx of one row: 0", 10, ONE_ROW, _input),
-    Check("two batches under way at once, and nothing changed in place", 10,
-          ROWS | {"other": st.integers(1, 7)}, _several),
+    Check("dx: the three ways from x to y", 20, ROWS, _input),
+    Check("dx of one row: 0", 5, ONE_ROW, _input),
+    Check("dtypes kept, nothing changed in place, batches kept apart", 15,
+          {"M": st.integers(1, 7), "other": st.integers(1, 7), "C": st.integers(1, 4),
+           "seed": st.integers(0, 99)} | EPS, _habits),
+    Check("at work in a network", 5, {"seed": st.integers(0, 4)}, _trains),
 )  # fmt: skip
 """100 points."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from types import ModuleType
 from typing import Any
 
@@ -9,9 +10,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import nn
-from minidl.course.checks import Check, expect, gradient, judge, listed, numbers, parts
+from minidl.course.checks import Check, agree, expect, gradient, judge, listed, numbers, parts
+from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
+from minidl.errors import ExerciseError
 from minidl.kernels import reference
 
 FILE, NAMES = "lstm.py", ("step", "step_back", "scan", "scan_back")
@@ -40,6 +43,38 @@ def scan_back(module: ModuleType, dy: Any, *takes: Any) -> Any:
     return parts(module.scan_back(dy, saved), "dx, dw, du, db")
 
 
+def habits(module: ModuleType, *cases: Any) -> list[Any]:
+    """A probe: what `observe` gives of a step and of a scan, both forward and backward."""
+
+    def passes(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, dh: Any, dc: Any) -> Use:
+        takes = x[:, 0], h, c, w, u, b
+        h_next, c_next, kept = parts(module.step(*takes), "h_next, c_next, saved")
+        y, saved = parts(module.scan(x, w, u, b), "y, saved")
+        yield
+        by_step = parts(module.step_back(dh, dc, kept), "dx, dh, dc, dw, du, db")
+        dy = np.stack(x.shape[1] * [dh], axis=1)
+        by_scan = parts(module.scan_back(dy, saved), "dx, dw, du, db")
+        return [h_next, c_next, y, *by_step, *by_scan]
+
+    return observe(passes, *cases)
+
+
+def stacked(module: ModuleType, x: Any, weights: Any, dy: Any) -> list[Any]:
+    """A probe: what two layers `MyLSTM`, one on top of the other, give, and their gradients."""
+    if not hasattr(module, "MyLSTM"):
+        raise ExerciseError("the class MyLSTM is missing: it stands below your functions")
+    return _stacked([module.MyLSTM(6), module.MyLSTM(5)], x, weights, dy)
+
+
+def _stacked(layers: list[nn.Layer], x: Any, weights: Any, dy: Any) -> list[Any]:
+    """What a network of these layers gives, and its gradients by x and by all weights."""
+    model = nn.Sequential(*layers)
+    buffer = model.initialise(x.shape[1:], dtype=np.float64)
+    buffer.values[...] = weights
+    y, saved = model.forward(x, nn.Mode(training=True, batch_size=len(x)))
+    return [y, model.backward(dy, saved), buffer.grads.copy()]
+
+
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge a student's LSTM."""
     return judge(student, CHECKS)
@@ -61,14 +96,53 @@ def _formula(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any) -> tuple[np.ndarray
     return reference.lstm_cell(x @ w + h @ u + b, c)[:2]
 
 
+GATES = "ifgo"
+ORDERS = [*permutations(range(4))]
+"""Of the gates, the right one first."""
+
+
+def _ordered(array: np.ndarray, order: Any) -> np.ndarray:
+    """The quarters of the last axis in this order."""
+    quarters = np.split(array, 4, axis=-1)
+    return np.concatenate([quarters[place] for place in order], axis=-1)
+
+
+def _as_read(case: list[np.ndarray], order: Any) -> list[np.ndarray]:
+    """A step's case as by minidl's definition, for who reads the gates in another order."""
+    return [*case[:3], *(_ordered(array, order) for array in case[3:])]
+
+
+def _order(student: Student) -> Any:
+    """In which order the student's step reads the gates, if it is right but for that."""
+    case = _case(2, 2, 2, 0)
+    found = student.ask("step", *case)
+    orders = (order for order in ORDERS if agree(found, _formula(*_as_read(case, order))))
+    return next(orders, ORDERS[0])
+
+
+def _back_to(gradient: np.ndarray, order: Any) -> np.ndarray:
+    """The gradient by what `_ordered` was given, by that of what it gave."""
+    return _ordered(gradient, np.argsort(order))
+
+
 def _step(student: Student, N: int, D: int, H: int, seed: int) -> None:
     case = _case(N, D, H, seed)
     h_next, c_next = student.ask("step", *case)
     h_right, c_right = _formula(*case)
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "the quarters of z are i, f, g, o in this order; sigmoid for i, f and o, tanh for g"
-    expect(f"{inputs}c'", c_next, c_right, hint)
-    expect(f"{inputs}h'", h_next, h_right, "h' = o tanh(c')")
+    order = _order(student)
+    if order != ORDERS[0]:
+        read = ", ".join(GATES[order.index(place)] for place in range(4))
+        hint = f"the quarters of z are i, f, g, o in this order; you read them as {read}"
+    expect(f"{inputs}c'", c_next, c_right, hint, 1e-9)
+    slips = {
+        "h' = o tanh(c'); here the tanh is missing": h_right / np.tanh(c_next) * c_next,
+        "h' = o tanh(c'), of the new c, not the old one": h_right
+        / np.tanh(c_right)
+        * np.tanh(case[2]),
+    }
+    expect(f"{inputs}h'", h_next, h_right, "h' = o tanh(c')", 1e-9, slips)
 
 
 def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
@@ -76,19 +150,21 @@ def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
     case[5] = far * np.sign(case[5] + 0.01)
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "exp of a large number is infinite, and infinite / infinite is not a number"
-    for what, found, right in zip(
-        ("h'", "c'"), student.ask("step", *case), _formula(*case), strict=True
-    ):
+    answer = student.ask("step", *case)
+    if any(agree(answer, _formula(*_as_read(case, order))) for order in ORDERS):
+        return  # In which order the gates are read has nothing to do with it.
+    for what, found, right in zip(("h'", "c'"), answer, _formula(*case), strict=True):
         expect(f"{inputs}{what}", found, right, hint)
 
 
 def _back(student: Student, names: tuple[str, ...], N: int, D: int, H: int, seed: int) -> None:
     """Hold some of the gradients to finite differences of the definition."""
     case = _case(N, D, H, seed)
+    order = _order(student)
     dh_next, dc_next = numbers(seed + 20, N, H), numbers(seed + 21, N, H)
 
     def loss() -> float:
-        h_next, c_next = _formula(*case)
+        h_next, c_next = _formula(*_as_read(case, order))
         return float((h_next * dh_next).sum() + (c_next * dc_next).sum())
 
     found = student.ask("step_back", dh_next, dc_next, *case)
@@ -118,18 +194,18 @@ HINTS = {
 
 
 def _layer(
-    N: int, T: int, D: int, H: int, seed: int
+    N: int, T: int, D: int, H: int, seed: int, order: Any
 ) -> tuple[nn.Layer, np.ndarray, list[np.ndarray]]:
-    """`nn.LSTM`, sequences and the weights that it has been given."""
+    """`nn.LSTM`, sequences and the weights that it has been given, but for the gates' order."""
     layer, x, weights = nn.LSTM(H), numbers(seed + 10, N, T, D), _weights(D, H, seed)
     buffer = layer.initialise((T, D), dtype=np.float64)
     for parameter, values in zip(buffer.parameters.values(), weights, strict=True):
-        parameter.value[...] = values
+        parameter.value[...] = _ordered(values, order)
     return layer, x, weights
 
 
 def _scan(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
-    layer, x, weights = _layer(N, T, D, H, seed)
+    layer, x, weights = _layer(N, T, D, H, seed, _order(student))
     expected, _ = layer.forward(x, nn.EVALUATE)
     hint = "each step begins with the h' and c' of the one before, the first with zeros"
     inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)))
@@ -137,17 +213,50 @@ def _scan(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
 
 
 def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
-    layer, x, weights = _layer(N, T, D, H, seed)
+    order = _order(student)
+    layer, x, weights = _layer(N, T, D, H, seed, order)
     y, saved = layer.forward(x, nn.Mode(training=True, batch_size=N))
     dy = numbers(seed + 20, *y.shape)
     dx = layer.backward(dy, saved)
-    expected = [dx, *(parameter.grad for parameter in layer.parameters().values())]
+    grads = (parameter.grad for parameter in layer.parameters().values())
+    expected = [dx, *(_back_to(grad, order) for grad in grads)]
     inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)), dy=dy)
     hint = "a step's output reaches the loss by its own y, and by h and by c of the next step"
     shared = "its gradient is the sum of what all steps give"
     gradients = student.ask("scan_back", dy, x, *weights)
     for name, found, right in zip(SCAN_TAKES, gradients, expected, strict=True):
         expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
+
+
+def _habits(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    cases = []
+    for rows in (N, N + 1):
+        shapes = (rows, T, D), (rows, H), (rows, H), (D, 4 * H), (H, 4 * H), 4 * H
+        cases.append([generator.normal(size=shape) for shape in (*shapes, (rows, H), (rows, H))])
+    takes = (*STEP_TAKES, "dh_next", "dc_next")
+    gives = (
+        "h'", "c'", "y", *(f"d{name} of step_back" for name in STEP_TAKES),
+        *(f"d{name} of scan_back" for name in SCAN_TAKES),
+    )  # fmt: skip
+    order = "step and scan of each, then step_back and scan_back of each"
+    check_habits(student, "habits", cases, takes, gives, order)
+
+
+def _at_work(student: Student, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    x, dy = generator.normal(size=(4, 12, 2)), generator.normal(size=(4, 12, 5))
+    weights = generator.normal(0, 0.3, 4 * 6 * (2 + 6 + 1) + 4 * 5 * (6 + 5 + 1))
+    found = student.ask("stacked", x, weights, dy, call="a network with two of your layers")
+    expected = _stacked([nn.LSTM(6), nn.LSTM(5)], x, weights, dy)
+    for name, one, two in zip(("y", "dx", "the gradient"), found, expected, strict=True):
+        if not agree(one, two):
+            raise ExerciseError(
+                f"{name} of two stacked layers of yours is another than that of two of minidl's "
+                f"LSTMs\n\nHint: the second layer's scan comes between the scan and the scan_back "
+                f"of the first one, so what scan_back needs must be in `saved`; and the gates are "
+                f"laid out as i, f, g, o"
+            )
 
 
 small = st.integers(1, 3)
@@ -157,9 +266,11 @@ SCAN = {"T": st.integers(1, 6)} | STEP
 CHECKS = (
     Check("step: h' and c'", 20, STEP, _step),
     Check("step: no NaN far out", 5, FAR, _far_out),
-    Check("step_back: dx, dh and dc", 25, STEP, _states_back),
-    Check("step_back: dw, du and db", 15, STEP, _parameters_back),
+    Check("step_back: dx, dh and dc", 20, STEP, _states_back),
+    Check("step_back: dw, du and db", 10, STEP, _parameters_back),
     Check("scan: as minidl's LSTM", 15, SCAN, _scan),
-    Check("scan_back: as minidl's LSTM", 20, SCAN, _scan_back),
-)
+    Check("scan_back: as minidl's LSTM", 15, SCAN, _scan_back),
+    Check("dtypes kept, nothing changed in place, passes kept apart", 10, SCAN, _habits),
+    Check("two layers at work, one on top of the other", 5, {"seed": st.integers(0, 4)}, _at_work),
+)  # fmt: skip
 """100 points."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, judge, listed, numbers
+from minidl import data, kernels, nn, optim, strategy
+from minidl.course.checks import Check, agree, entries, expect, judge, listed, numbers
+from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
+from minidl.runtime import Virtual
+from minidl.train import Trainer
 
 FILE, NAMES = "momentum.py", ("Momentum",)
 
 
 def names(module: ModuleType, momentum: float, nesterov: bool) -> Any:
     """A probe: the names of the slots."""
-    return module.Momentum(0.1, momentum, nesterov).slots
+    found = module.Momentum(0.1, momentum, nesterov).slots
+    wanted = "slots should be a tuple of names"
+    if not all(isinstance(name, str) for name in entries(found, wanted)):
+        raise ExerciseError(f"{wanted}, not {found!r}")
+    return list(found)
 
 
 def descend(
@@ -41,15 +49,46 @@ def descend(
         optimizer = module.Momentum(lr, momentum, nesterov)
         slots = slots or {name: np.zeros_like(w) for name in optimizer.slots}
         grads = a * w
-        given = grads.copy()
         for first, last in parts:
             part = slice(first, last)
             own = {name: vector[part] for name, vector in slots.items()}
             optimizer.step(w[part], grads[part], own, step)
-        if not np.array_equal(grads, given):
-            raise ExerciseError("grads is not to be changed")
         way.append(w.copy())
     return way
+
+
+def habits(module: ModuleType, *cases: Any) -> list[Any]:
+    """A probe: what `observe` gives of a descent of three steps, each by the same object."""
+
+    def steps(w: Any, grads: Any, momentum: float, nesterov: bool) -> Use:
+        optimizer = module.Momentum(0.1, momentum, nesterov)
+        values = w.copy()
+        slots = {name: np.zeros_like(w) for name in optimizer.slots}
+        optimizer.step(values, grads, slots, 0)
+        yield
+        for step in (1, 2):
+            optimizer.step(values, grads, slots, step)
+        return [values, *slots.values()]
+
+    return observe(steps, *cases)
+
+
+def trained(module: ModuleType, nesterov: bool, x: Any, labels: Any) -> list[Any]:
+    """A probe: the weights of a network after some steps, in one process and on a ring of two."""
+    with kernels.using("reference"):
+        ring = strategy.RingAllReduce(2, runtime=Virtual())
+        return [
+            _train(module.Momentum(0.1, 0.9, nesterov), x, labels, how)
+            for how in (strategy.Serial(), ring)
+        ]
+
+
+def _train(optimizer: optim.Optimizer, x: Any, labels: Any, how: strategy.Strategy) -> list[Any]:
+    """All weights of a network after some steps."""
+    model = nn.Sequential(nn.Linear(6), nn.Tanh(), nn.Linear(3))
+    trainer = Trainer(model, nn.CrossEntropy(), optimizer, seed=0, dtype="float64")
+    trainer.fit(data.Dataset(x, labels), epochs=2, batch_size=8, progress=False, strategy=how)
+    return [*trainer.weights().values()]
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -59,8 +98,6 @@ def grade(student: Student) -> tuple[Result, ...]:
 
 def _slots(student: Student, momentum: float, nesterov: bool) -> None:
     found = student.ask("names", momentum, nesterov, call="slots")
-    if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-        raise ExerciseError(f"slots should be a tuple of names, not {found!r}")
     wanted = 1 if momentum else 0
     if len(found) != wanted:
         raise ExerciseError(
@@ -91,6 +128,8 @@ def _parabola(
 ) -> None:
     lr, w, a = 0.25, numbers(seed, size), np.abs(numbers(seed + 1, size)) + 0.5
     way = student.ask("descend", steps * [lr], momentum, nesterov, w, a, [(0, size)], call="step")
+    slipped = {words: _slip(a, w, steps * [lr], momentum, nesterov, move)
+               for words, move in SLIPS.items()}  # fmt: skip
     for n, found in enumerate(way, start=1):
         expected = [
             _closed_form(*each, lr, momentum, nesterov, n) for each in zip(a, w, strict=True)
@@ -104,8 +143,67 @@ def _parabola(
             hint = "without momentum, a step knows nothing of those before"
         expect(
             f"{listed(w=w, a=a, lr=lr)}and a gradient of a · w, after step {n} w", found,
-            np.array(expected), hint,
+            np.array(expected), hint, 1e-9,
+            {words: way[n - 1] for words, way in slipped.items() if momentum},
         )  # fmt: skip
+
+
+Move = Callable[[Any, Any, Any, float, float, bool], tuple[Any, Any]]
+"""How a slip changes w and v, given these, the gradient, lr, momentum and nesterov."""
+
+
+def _kept(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    v = m * v + g
+    return w - lr * (g + m * v if nesterov else v), v
+
+
+def _rebound(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    return _kept(w, v, g, lr, m, nesterov)[0], v
+
+
+def _dampened(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    v = m * v + (1 - m) * g
+    return w - lr * (g + m * v if nesterov else v), v
+
+
+def _old(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    return w - lr * (g + m * v if nesterov else v), m * v + g
+
+
+def _other_kind(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    return _kept(w, v, g, lr, m, not nesterov)
+
+
+def _upwards(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    return _kept(w, v, g, -lr, m, nesterov)
+
+
+def _all_kept(w: Any, v: Any, g: Any, lr: float, m: float, nesterov: bool) -> tuple[Any, Any]:
+    v = v + g
+    return w - lr * (g + m * v if nesterov else v), v
+
+
+SLIPS: dict[str, Move] = {
+    "what you make of v does not stay in slots: `v *= ...` and `v += ...` change the caller's "
+    "vector, while `v = v * ...` makes a new one that is lost after the step": _rebound,
+    "v = momentum · v + g: the gradient is added whole, not times (1 - momentum)": _dampened,
+    "you move w by the v of the step before: make the new v first": _old,
+    "look at `nesterov`: you take one rule for the other, or the same one for both": _other_kind,
+    "the weights go against the gradient: w - lr · ..., not +": _upwards,
+    "of the old v only the part `momentum` is kept": _all_kept,
+}
+"""Known slips, by what is told of them."""
+
+
+def _slip(
+    a: np.ndarray, w: np.ndarray, lrs: Sequence[float], momentum: float, nesterov: bool, move: Move
+) -> list[np.ndarray]:
+    """The way down that a slip takes."""
+    v, way = np.zeros_like(w), []
+    for lr in lrs:
+        w, v = move(w, v, a * w, lr, momentum, nesterov)
+        way.append(w)
+    return way
 
 
 def _rates(student: Student, momentum: float, nesterov: bool, rates: list[float]) -> None:
@@ -136,15 +234,44 @@ def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) 
     )
 
 
+def _habits(student: Student, size: int, momentum: float, nesterov: bool, seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    cases = [
+        [*generator.normal(size=(2, size)), momentum, nesterov] for _ in range(2)
+    ]
+    takes = ("values before the step", "grads", "momentum", "nesterov")
+    gives = ("values", "the slot")[: 1 + bool(momentum)]
+    check_habits(student, "habits", cases, takes, gives, "a step of each, then two more of each")
+
+
+def _trains(student: Student, nesterov: bool) -> None:
+    generator = np.random.default_rng(0)
+    x, labels = generator.normal(size=(24, 4)), generator.integers(0, 3, 24)
+    found = student.ask("trained", nesterov, x, labels, call="a network with your optimizer")
+    own = optim.SGD(0.1, momentum=0.9, nesterov=nesterov)
+    expected = _train(own, x, labels, strategy.Serial())
+    for where, weights in zip(("in one process", "on a ring of 2"), found, strict=True):
+        if not all(map(agree, weights, expected)):
+            raise ExerciseError(
+                f"after 6 steps {where} a network has other weights than with minidl's own "
+                f"momentum\n\nHint: all that is remembered has to be in slots, and every call of "
+                f"step may be for another part of the weights, or on another rank"
+            )
+
+
 KEPT = st.sampled_from([0.5, 0.9])
-WAY = {"size": st.integers(1, 4), "steps": st.integers(1, 6), "seed": st.integers(0, 99)}
+WAY = {
+    "size": st.sampled_from([1, 2, 3, 4, 60]),
+    "steps": st.integers(1, 6),
+    "seed": st.integers(0, 99),
+}
 CHECKS = (
     Check("slots: what has to be kept", 10,
           {"momentum": st.sampled_from([0.0, 0.9]), "nesterov": st.booleans()}, _slots),
-    Check("without momentum: down a parabola", 15, WAY, _plain),
-    Check("momentum: down a parabola", 25,
+    Check("without momentum: down a parabola", 10, WAY, _plain),
+    Check("momentum: down a parabola", 20,
           {"momentum": KEPT, "nesterov": st.just(False)} | WAY, _parabola),
-    Check("Nesterov's: down a parabola", 25,
+    Check("Nesterov's: down a parabola", 20,
           {"momentum": KEPT, "nesterov": st.just(True)} | WAY, _parabola),
     Check("a learning rate that changes", 15,
           {"momentum": KEPT, "nesterov": st.booleans(),
@@ -152,5 +279,9 @@ CHECKS = (
     Check("a vector that is updated in parts", 10,
           {"size": st.integers(1, 6), "cut": st.integers(0, 5), "nesterov": st.booleans(),
            "seed": st.integers(0, 99)}, _in_parts),
+    Check("dtypes kept, gradients unchanged, nothing remembered outside of slots", 10,
+          {"size": st.integers(1, 5), "momentum": st.sampled_from([0.0, 0.9]),
+           "nesterov": st.booleans(), "seed": st.integers(0, 99)}, _habits),
+    Check("at work in a network", 5, {"nesterov": st.booleans()}, _trains),
 )  # fmt: skip
 """100 points."""

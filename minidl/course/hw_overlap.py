@@ -12,30 +12,66 @@ from operator import index
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, judge
+from minidl import data, kernels, nn, optim, plans, strategy
+from minidl.course.checks import Check, agree, entries, judge
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
+from minidl.runtime import Virtual
+from minidl.train import Trainer
 
 FILE, NAMES = "overlap.py", ("buckets", "Launches")
 CUT, LAUNCHES = NAMES
-LETTERS = "abcdef"
-"""Names of parameters, in the order of definition."""
+LETTERS = "dbface"
+"""Names of parameters; in the order of definition they are in no order of the alphabet."""
 Cut = list[list[str]]
 
 
-def cut(module: ModuleType, sizes: Sequence[int], least: float) -> list[Any]:
-    """A probe: the buckets for parameters of these sizes, which are named a, b, c, ..."""
-    found = module.buckets(dict(zip(LETTERS, sizes, strict=False)), least)
+def cut(
+    module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float
+) -> list[list[str]]:
+    """A probe: the buckets for parameters of these names and sizes."""
+    given = dict(zip(names, sizes, strict=True))
     wanted = "should return a list of lists of names"
-    for names in _listed(found, wanted):
-        _listed(names, wanted)
-    for name in (name for names in found for name in names):
-        if name not in [*LETTERS[: len(sizes)]]:
-            raise ExerciseError(f"{wanted}; {name!r} is none of {[*LETTERS[: len(sizes)]]}")
-    return [[*names] for names in found]
+    found, again = (
+        [_names(bucket, wanted) for bucket in entries(module.buckets(given, least), wanted)]
+        for _ in range(2)
+    )
+    if list(given.items()) != [*zip(names, sizes, strict=True)]:
+        raise ExerciseError("sizes is changed by your function; it is the caller's: leave it as is")
+    for name in (name for bucket in found for name in bucket):
+        if name not in given:
+            raise ExerciseError(f"{wanted}; {name!r} is none of {[*names]}")
+    if found != again:
+        raise ExerciseError(
+            f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
+        )
+    return found
+
+
+def _names(bucket: Any, wanted: str) -> list[Any]:
+    """The names of a bucket, in any order, so that a set of them will do."""
+    return sorted(bucket) if isinstance(bucket, set | frozenset) else entries(bucket, wanted)
+
+
+def trained(module: ModuleType, x: Any, labels: Any, least: int) -> list[Any]:
+    """A probe: the weights after some steps on two ranks, in the student's buckets."""
+    with kernels.using("reference"):
+        return _train(plans.Bucketing(module.buckets, module.Launches), x, labels, least)
+
+
+def _train(bucketing: plans.Bucketing, x: Any, labels: Any, least: int) -> list[Any]:
+    """All weights after some steps, on two ranks that send while they compute."""
+    model = nn.Sequential(nn.Linear(6), nn.BatchNorm(), nn.ReLU(), nn.Linear(5), nn.Linear(3))
+    trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
+    how = strategy.AllReduce(
+        2, bucket_bytes=8 * least, overlap=True, bucketing=bucketing, runtime=Virtual("unlimited")
+    )
+    trainer.fit(data.Dataset(x, labels), epochs=2, batch_size=8, progress=False, strategy=how)
+    return [*trainer.weights().values()]
 
 
 def launches(
@@ -46,16 +82,9 @@ def launches(
     told: list[list[Any]] = [[] for _ in orders]
     for names in zip(*orders, strict=True):
         for rank, name, found in zip(ranks, names, told, strict=True):
-            numbers = _listed(rank.filled(name), "filled should return a list of numbers")
+            numbers = entries(rank.filled(name), "filled should return a list of numbers")
             found.append([index(number) for number in numbers])
     return told
-
-
-def _listed(value: Any, wanted: str) -> Sequence[Any]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        found = "None: is a return missing?" if value is None else repr(value)[:200]
-        raise ExerciseError(f"{wanted}, not {found}")
-    return value
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -75,9 +104,9 @@ NONE_AT_ALL = ("there should be one at least", "the last bucket may hold less th
 
 
 def _of_cut(law: CutLaw) -> Callable[..., None]:
-    def prove(student: Student, sizes: list[int], least: float) -> None:
-        found = student.ask("cut", sizes, least, call=CUT)
-        named = dict(zip(LETTERS, sizes, strict=False))
+    def prove(student: Student, sizes: list[int], names: list[str], least: float) -> None:
+        named = dict(zip(names, sizes, strict=False))
+        found = student.ask("cut", [*named], [*named.values()], least, call=CUT)
         wrong = law(found, named, least) if found or not any(sizes) else NONE_AT_ALL
         if wrong:
             raise _wrong(f"sizes = {named}, least = {least}, the buckets are {found}", *wrong)
@@ -95,7 +124,8 @@ def _exactly_once(found: Cut, sizes: dict[str, int], least: float) -> tuple[str,
         if not names:
             hint = "begin a bucket when there is something to put into it"
             return "one of them is empty", hint
-        if "".join(sorted(names)) not in LETTERS:
+        places = sorted([*sizes].index(name) for name in names)
+        if places != [*range(places[0], places[-1] + 1)]:
             hint = "a bucket is one piece of the vector of all gradients"
             return f"{names} are not neighbours", hint
     return None
@@ -104,9 +134,14 @@ def _exactly_once(found: Cut, sizes: dict[str, int], least: float) -> tuple[str,
 def _last_first(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, str] | None:
     for number, names in enumerate(found):
         later = [name for others in found[number + 1 :] for name in others]
-        if names and later and max(later) > min(names):
-            hint = "the backward pass completes the last parameters first"
-            return f"{max(later)} is in a later bucket than {min(names)}", hint
+        if names and later:
+            first, last = min(names, key=[*sizes].index), max(later, key=[*sizes].index)
+            if [*sizes].index(last) > [*sizes].index(first):
+                hint = (
+                    "the backward pass completes the last parameters first: the last of the "
+                    "dictionary `sizes`, in its order; names have no order of their own"
+                )
+                return f"{last} is in a later bucket than {first}", hint
     return None
 
 
@@ -116,9 +151,10 @@ def _just_full(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, st
         if held < least and number + 1 < len(found):
             hint = "a bucket takes parameters until it is full, even if the next one is large"
             return f"bucket {number} is not the last one and holds only {held}", hint
-        if len(names) > 1 and held - sizes[min(names)] >= least:
+        first = min(names, key=[*sizes].index, default="")
+        if len(names) > 1 and held - sizes[first] >= least:
             hint = "a bucket is full as soon as it holds `least`, be it exactly"
-            return f"bucket {number} holds {held} and is full without {min(names)}", hint
+            return f"bucket {number} holds {held} and is full without {first}", hint
     return None
 
 
@@ -195,13 +231,27 @@ def _one_order(student: Student, held: list[int], one: list[str], other: list[st
         raise _wrong(given, what, COUNTED)
 
 
+def _trains(student: Student, least: int) -> None:
+    generator = np.random.default_rng(0)
+    x, labels = generator.normal(size=(24, 4)), generator.integers(0, 3, 24)
+    found = student.ask("trained", x, labels, least, call="training on two ranks")
+    if not all(map(agree, found, _train(plans.Bucketing(), x, labels, least))):
+        raise ExerciseError(
+            f"after 6 steps on two ranks that send buckets of {least} numbers or more while they "
+            f"compute, a network has other weights than with minidl's buckets\n\nHint: a bucket "
+            f"that leaves before all its gradients are complete takes along an unfinished sum"
+        )
+
+
 COUNTED = "buckets are numbered from 0, in the order of the list, and each has its turn"
 SIZES = {
     "sizes": st.lists(st.integers(0, 6), max_size=len(LETTERS)),
+    "names": st.permutations(LETTERS),
     "least": st.integers(1, 12) | st.sampled_from([0.5, inf]),
 }
 HELD = {"held": st.lists(st.integers(0, 2), max_size=3)}
 ORDER = st.permutations(LETTERS[::-1])
+AT_WORK = {"least": st.sampled_from([1, 20, 10_000])}
 CHECKS = (
     Check("each parameter is in exactly one bucket, neighbours together", 10, SIZES,
           _of_cut(_exactly_once)),
@@ -210,8 +260,9 @@ CHECKS = (
           _of_cut(_just_full)),
     Check("each bucket is launched once, and only when it is complete", 20,
           HELD | {"order": ORDER}, _complete),
-    Check("each bucket is launched as soon as it may be", 15, HELD | {"order": ORDER}, _soon),
+    Check("each bucket is launched as soon as it may be", 10, HELD | {"order": ORDER}, _soon),
     Check("all ranks launch in the same order", 20, HELD | {"one": ORDER, "other": ORDER},
           _one_order),
+    Check("at work on two ranks", 5, AT_WORK, _trains),
 )  # fmt: skip
 """100 points."""

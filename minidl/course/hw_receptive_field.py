@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minidl import models, nn
 from minidl.analysis import Field, summary
-from minidl.course.checks import Check, judge
+from minidl.course.checks import Check, entries, judge
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -22,13 +22,30 @@ Windows = list[tuple[int, int, int, int]]
 
 def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
     """A probe: size, stride, centre and field of each layer."""
-    found = module.receptive_fields(size, [module.Window(*window) for window in windows])
-    if not isinstance(found, list | tuple) or len(found) != len(windows):
-        raise ExerciseError(f"should return a list of {len(windows)} Views, not {found!r:.200}")
-    for view in found:
-        if not isinstance(view, module.View):
-            raise ExerciseError(f"the list should hold Views, not {view!r:.200}")
-    return [list(view) for view in found]
+    given = [module.Window(*window) for window in windows]
+    kept = list(given)
+    found = _views(module.receptive_fields(size, given), len(windows))
+    if given != kept:
+        raise ExerciseError("windows is changed by your function; it is the caller's: leave it")
+    again = _views(module.receptive_fields(size, given), len(windows))
+    if found != again:
+        raise ExerciseError(
+            f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
+        )
+    return found
+
+
+def _views(value: Any, layers: int) -> list[list[Any]]:
+    """What came of a call, as four numbers for each layer."""
+    wanted = f"should return a list of {layers} Views"
+    found = entries(value, wanted)
+    if len(found) != layers:
+        raise ExerciseError(f"{wanted}, not of {len(found)}: one for each layer")
+    views = [entries(view, "the list should hold Views") for view in found]
+    for view in views:
+        if len(view) != 4:
+            raise ExerciseError(f"a View has size, stride, centre and field, so not {view!r:.200}")
+    return views
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -51,13 +68,50 @@ def _footprint(size: int, windows: Windows, place: int) -> tuple[int, int]:
     return int(reached[0]), int(reached[-1])
 
 
+def _walk(size: int, windows: Windows, layer: int, slip: str) -> list[float]:
+    """Size, stride, centre and field of a layer, with a slip in the arithmetic."""
+    jump, centre, field = 1, 0.0, 1
+    for k, s, p, d in windows[: layer + 1]:
+        span = d * (k - 1) if slip != "dilation" else k - 1
+        seen = {"own stride": jump * s, "no stride": 1}.get(slip, jump)
+        rest = size + 2 * p - span - 1
+        size = (-(-rest // s) if slip == "ceiling" else rest // s) + 1
+        centre += ((span / 2 if slip != "half" else k // 2) - (slip != "padding") * p) * seen
+        field += (span if slip != "kernel" else span + 1) * seen
+        jump = jump + s - 1 if slip == "added" else s if slip == "last" else jump * s
+    return [size, jump, centre, field]
+
+
+SLIPS = {
+    "dilation": "the elements of a window lie `dilation` positions apart: it spans d (k - 1)",
+    "own stride": "count in positions of the layer's input: the layer's own stride comes after",
+    "no stride": "a position of the layer's input is as many pixels as the strides before it make",
+    "ceiling": "windows that reach beyond the padding at the end are left out: round down",
+    "half": "half the span of an even kernel is no whole number: (k - 1) / 2, not k // 2",
+    "padding": "the first window begins `padding` positions before the first of its input",
+    "kernel": "from the first to the last element are k - 1 gaps, not k",
+    "added": "strides of layers multiply: 2 pixels apart, and every second of these, are 4",
+    "last": "the stride is in pixels of the network's input: those of all layers so far count",
+}
+"""Known slips, by what is told of them."""
+
+
+def _known(size: int, windows: Windows, layer: int, number: int, found: Any, hint: str) -> str:
+    """A hint on the slip that gives what was found, if it is known."""
+    for slip, words in SLIPS.items():
+        if _walk(size, windows, layer, slip)[number] == found:
+            return words
+    return hint
+
+
 def _sizes(student: Student, windows: Windows, beyond: int) -> None:
     size = _room(windows) + beyond
     found = student.ask("views", size, windows)
     for layer, (view, expected) in enumerate(zip(found, _lengths(size, windows), strict=True)):
         _same(
             f"an input of {size} pixels: the size of layer {layer}'s output", view[0], expected,
-            "how far can the first window move before its last element leaves the padding?",
+            _known(size, windows, layer, 0, view[0],
+                   "how far can the first window move before its last element leaves the padding?"),
         )  # fmt: skip
 
 
@@ -101,7 +155,8 @@ def _measure(student: Student, windows: Windows, what: str) -> None:
         _same(
             f"the {what} of layer {layer}", found[layer][number], measured[what],
             f"with {size} pixels, the gradient of its position {place} reaches pixels {first} to "
-            f"{last}, and that of the next one begins at {first + stride};\n{HINTS[what]}",
+            f"{last}, and that of the next one begins at {first + stride};\n"
+            + _known(size, windows, layer, number, found[layer][number], HINTS[what]),
         )  # fmt: skip
 
 
@@ -150,7 +205,8 @@ def _lengths(size: int, windows: Windows) -> list[int]:
     return lengths
 
 
-window = st.tuples(st.integers(1, 5), st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
+kernel = st.sampled_from([1, 2, 3, 4, 5, 7, 11])
+window = st.tuples(kernel, st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
 LAYERS = {"windows": st.lists(window, min_size=1, max_size=4)}
 CHECKS = (
     Check("size: the positions of every output", 20, LAYERS | {"beyond": st.integers(0, 9)},

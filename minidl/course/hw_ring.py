@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from minidl.course.programs import RING, ask_plan, programs
+from minidl.course.programs import RING, ask_plan, check_at_work, programs, renumbered
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import DeadlockError, ExerciseError, PlanError
@@ -69,8 +69,9 @@ def grade(student: Student) -> tuple[Result, ...]:
                     check.prove(plan)
                 except PlanError as error:
                     wrongs[size] = str(error)
-        for size in wrongs:
-            reached[size] = reached[size] or check.name
+        for size, plan in plans.items():
+            if size in wrongs and not (check.prove is _only_neighbours and _backwards(plan)):
+                reached[size] = reached[size] or check.name
         question = asked[min(wrongs, default=SIZES[-1])]
         results.append(replace(_result(check, wrongs, plans), questions=(question,)))
     return tuple(results)
@@ -101,7 +102,31 @@ def _well_formed(plan: Collective) -> None:
             raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
 
 
+def _backwards(plan: Collective | ExerciseError) -> bool:
+    """Whether this is a ring, but for the way it turns."""
+    if isinstance(plan, ExerciseError):
+        return False
+    try:
+        _forwards(renumbered(plan, lambda rank: -rank % plan.size))
+    except PlanError:
+        return False
+    return True
+
+
 def _only_neighbours(plan: Collective) -> None:
+    try:
+        _forwards(plan)
+    except PlanError as error:
+        if not _backwards(plan):
+            raise
+        raise PlanError(
+            f"{error}\n\nHint: your ring turns the other way round: every rank sends to the one "
+            f"before it.\nIt is to send to the one after it. All else is judged as if that were "
+            f"right."
+        ) from None
+
+
+def _forwards(plan: Collective) -> None:
     for rank, program in enumerate(plan.programs):
         for step, instructions in enumerate(program):
             for instruction in instructions:
@@ -179,6 +204,11 @@ def _all_gather(plan: Collective) -> None:
         raise PlanError(f"{error}\n\nHint: {hint}") from None
 
 
+def _at_work(plan: Collective) -> None:
+    if 1 < plan.size <= 4:
+        check_at_work(plan)
+
+
 def _cheap(plan: Collective) -> None:
     costs = check_all_reduce(plan)
     best = formulas.ring_steps(plan.size)
@@ -196,6 +226,7 @@ CHECKS = (
     Check("every message has its partner, and nobody waits forever", 20, _ends),
     Check("first phase: every chunk is summed up on some rank", 20, _reduce_scatter),
     Check("second phase: every rank ends with every sum", 20, _all_gather),
-    Check("no step and no message more than needed", 20, _cheap),
+    Check("no step and no message more than needed", 15, _cheap),
+    Check("at work: workers train what one process trains", 5, _at_work),
 )  # fmt: skip
 """In the order in which they build on each other; 100 points."""

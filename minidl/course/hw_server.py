@@ -13,13 +13,16 @@ from operator import index
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, judge, parts
+from minidl import data, kernels, nn, optim, sim, strategy
+from minidl.course.checks import Check, agree, judge, parts
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
 from minidl.plans import Decision, FullySync, KAsync, KBatchSync, Push, Rule, State
+from minidl.train import Trainer
 
 FILE, NAMES = "server.py", ("KBatchSync", "KAsync")
 SYNC, ASYNC = NAMES
@@ -37,6 +40,7 @@ def answers(
     rule = getattr(module, name)(k)
     state = rule.start(learners)
     decisions = []
+    first: Any = None
     for push in pushes:
         result = rule.push(state, *push)
         again = rule.push(state, *push)
@@ -50,6 +54,12 @@ def answers(
         gradients = [_told(decision.drop), _told(decision.apply)]
         who = [[*map(index, decision.cancel)], [*map(index, decision.release)]]
         decisions.append([*gradients, *who, index(decision.version)])
+        first = first or result
+    if pushes and rule.push(rule.start(learners), *pushes[0]) != first:
+        raise ExerciseError(
+            "push answers differently when a state comes again that was there before: all it may "
+            "know is in `state`"
+        )
     return [decisions, _told(state.waiting)]
 
 
@@ -124,6 +134,29 @@ HINTS = {
 }
 
 
+def _hint(name: str, field: str, push: Push, decision: Decision) -> str:
+    """What may help with a field of this decision."""
+    if decision.drop and field in ("release", "cancel", "apply", "version"):
+        return (
+            f"this gradient comes too late and is only dropped: learner {push.learner} was stopped "
+            f"and released when the update was made, and works on a newer mini-batch by now"
+        )
+    if name == SYNC and field == "release":
+        if decision.apply:
+            return "after an update everybody goes on from the new weights, who was stopped too"
+        return "who has pushed goes on at once, from the same weights; nobody else begins anew"
+    if name == ASYNC and field == "release":
+        if decision.apply:
+            return (
+                "the K learners that have waited go on; the others have never stopped, and go on "
+                "with what they have begun"
+            )
+        return "who has pushed waits for the update; nobody is released before it"
+    if name == ASYNC and field in ("drop", "cancel"):
+        return "K-async stops nobody, and uses every gradient, however old its weights are"
+    return HINTS[field]
+
+
 def _hold(student: Student, name: str, k: int, run: _Run, fields: Sequence[str] = FIELDS) -> None:
     """Compare these fields of a student's decisions with what they should be, one by one."""
     found = _ask(student, name, k, run)[0]
@@ -137,7 +170,7 @@ def _hold(student: Student, name: str, k: int, run: _Run, fields: Sequence[str] 
             if field in fields and value != wanted:
                 raise ExerciseError(
                     f"{run.told(place)}\n{field} is {value}\nand should be {wanted}\n\n"
-                    f"Hint: {HINTS[field]}"
+                    f"Hint: {_hint(name, field, run.pushes[place], decision)}"
                 )
 
 
@@ -174,6 +207,40 @@ def _fully_sync(student: Student, k: int, order: list[int]) -> None:
     _hold(student, ASYNC, k, _run(FullySync(), k, order, late=False))
 
 
+def trained(module: ModuleType, name: str, k: int) -> list[Any]:
+    """A probe: a run in virtual time with a student's rule, as `_train` has it."""
+    with kernels.using("reference"):
+        return _train(getattr(module, name)(k))
+
+
+def _train(rule: Rule) -> list[Any]:
+    """The staleness of each gradient, and all weights, after a run with 4 learners."""
+    generator = np.random.default_rng(0)
+    points = data.Dataset(generator.normal(size=(32, 3)), generator.integers(0, 2, 32))
+    model = nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(2))
+    trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
+    how = strategy.ParameterServer(4, rule, straggler=sim.Exponential(1.0))
+    history = trainer.fit(
+        points, epochs=2, batch_size=8, progress=False, strategy=how, clock="virtual"
+    )
+    return [[list(step) for step in history.staleness], [*trainer.weights().values()]]
+
+
+def _trains(student: Student, rule: str, k: int) -> None:
+    staleness, weights = student.ask("trained", rule, k, call=f"a run with {rule}({k})")
+    right = _train(KBatchSync(k) if rule == SYNC else KAsync(k))
+    if staleness != right[0]:
+        raise ExerciseError(
+            f"with 4 learners in virtual time, the gradients of a run with {rule}({k}) have missed "
+            f"\n  {staleness}\nupdates, and with minidl's rule\n  {right[0]}"
+        )
+    if not all(map(agree, weights, right[1])):
+        raise ExerciseError(
+            f"with 4 learners in virtual time, a run with {rule}({k}) ends with other weights than "
+            f"with minidl's rule"
+        )
+
+
 def _conserved(student: Student, rule: str, k: int, spare: int, order: list[int]) -> None:
     """Count where each gradient went, whatever should have been decided."""
     right = KBatchSync(k) if rule == SYNC else KAsync(k)
@@ -191,15 +258,17 @@ def _conserved(student: Student, rule: str, k: int, spare: int, order: list[int]
             )
 
 
-ORDER = {"order": st.lists(st.integers(0, 7), min_size=1, max_size=12)}
-LEARNERS = {"k": st.integers(1, 5), "learners": st.integers(1, 4)}
+choice = st.integers(0, 7)
+long = st.lists(choice, min_size=20, max_size=30)
+ORDER = {"order": st.lists(choice, min_size=1, max_size=12) | long}
+LEARNERS = {"k": st.integers(1, 5), "learners": st.sampled_from([1, 2, 3, 4, 8])}
 SPARE = {"k": st.integers(1, 3), "spare": st.integers(0, 3)}
 CHECKS = (
     Check("K-batch-sync: the first K gradients make an update", 20, LEARNERS | ORDER,
           _sync_updates),
     Check("K-batch-sync: whom an update stops, and who goes on", 15, LEARNERS | ORDER,
           _sync_learners),
-    Check("K-batch-sync: what comes too late is dropped", 15, LEARNERS | ORDER, _sync_late),
+    Check("K-batch-sync: what comes too late is dropped", 10, LEARNERS | ORDER, _sync_late),
     Check("K-async: the first K learners' gradients make an update", 20, SPARE | ORDER,
           _async_updates),
     Check("K-async: who waits, and who goes on", 10, SPARE | ORDER, _async_learners),
@@ -207,5 +276,7 @@ CHECKS = (
           _fully_sync),
     Check("each gradient is applied or dropped exactly once", 10,
           {"rule": st.sampled_from([ASYNC, SYNC])} | SPARE | ORDER, _conserved),
+    Check("at work with four learners", 5,
+          {"rule": st.sampled_from([SYNC, ASYNC]), "k": st.integers(1, 4)}, _trains),
 )  # fmt: skip
 """100 points."""

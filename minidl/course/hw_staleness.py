@@ -9,26 +9,62 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from minidl.course.checks import Check, expect, judge
+from minidl import data, kernels, nn, optim, plans, sim, strategy
+from minidl.course.checks import Check, agree, entries, expect, judge
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
 from minidl.sim.formulas import stability_edge
+from minidl.train import Trainer
 
 FILE, NAMES = "staleness.py", ("ByGradient", "ByMean")
 EACH, MEAN = NAMES
 
 
 def weights(module: ModuleType, name: str, updates: Sequence[Sequence[int]]) -> list[Any]:
-    """A probe: the weights for the gradients of each update, given their staleness."""
-    optimizer = getattr(module, name)(0.1)
-    found = []
-    for staleness in updates:
-        each = optimizer.weights(tuple(staleness), (0.0,) * len(staleness))
-        if not isinstance(each, tuple | list):
-            raise ExerciseError(f"should return a tuple of numbers, not {each!r:.200}")
-        found.append(np.array([float(weight) for weight in each]))
-    return found
+    """A probe: the weights for the gradients of each update, given their staleness.
+
+    The learning rate, and how far the weights have moved, are others each time.
+    """
+    return [_weights(getattr(module, name), staleness) for staleness in updates]
+
+
+def _weights(rule: Any, staleness: Sequence[int]) -> np.ndarray:
+    wanted = "should return a tuple of numbers"
+    one, two = (
+        [float(weight) for weight in entries(rule(lr).weights(form(staleness), moved), wanted)]
+        for lr, form, moved in (
+            (0.1, tuple, (0.0,) * len(staleness)),
+            (0.7, list, [0.5 + n for n in range(len(staleness))]),
+        )
+    )
+    if one != two:
+        raise ExerciseError(
+            f"for a staleness of {list(staleness)} weights is {one}, and {two} with another "
+            f"learning rate and other distances: it depends on the staleness alone, not on these, "
+            f"nor on calls before"
+        )
+    return np.array(one)
+
+
+def trained(module: ModuleType, name: str, lr: float) -> list[float]:
+    """A probe: abs(w) in a real run, as `_train` has it."""
+    with kernels.using("reference"):
+        return _train(getattr(module, name)(lr))
+
+
+def _train(optimizer: optim.Optimizer) -> list[float]:
+    """abs(w) after each epoch of a descent down w² with 4 learners, in virtual time."""
+    ones = data.Dataset(np.ones((4, 1)), np.zeros((4, 1)))
+    model = nn.Sequential(nn.Linear(1, bias=False, weight_init=nn.init.ones))
+    how = strategy.ParameterServer(4, plans.Softsync(2), straggler=sim.Exponential(1.0))
+    trainer = Trainer(model, nn.MSE(), optimizer, dtype="float64")
+    history = trainer.fit(
+        ones, epochs=4, batch_size=4, strategy=how, clock="virtual", progress=False,
+        validation=ones,
+    )  # fmt: skip
+    losses = [epoch.validation for epoch in history.epochs]
+    return [loss["loss"] ** 0.5 for loss in losses if loss is not None]
 
 
 def grade(student: Student) -> tuple[Result, ...]:
@@ -43,14 +79,38 @@ def _ask(student: Student, name: str, updates: Sequence[Sequence[int]]) -> Any:
 def _each(student: Student, staleness: list[int]) -> None:
     (found,) = _ask(student, EACH, [staleness])
     hint = "each gradient by itself: what it has missed divides it, unless that is less than 1"
-    expect("what weights returns", found, np.divide(1, np.maximum(1, staleness)), hint)
+    tau = np.array(staleness, float)
+    slips = {
+        "a gradient that has missed 1 is divided by 1, not by 2: max(1, τ), not 1 + τ":
+            1 / (1 + tau),
+        "the whole of τ divides, not its root": np.maximum(1, tau) ** -0.5,
+        "τ itself divides, not its square": np.maximum(1, tau) ** -2,
+        "each gradient by itself; this is one number for all": np.full_like(
+            tau, 1 / max(1, tau.mean())),
+        "what was missed divides; this multiplies with it": np.maximum(1, tau),
+    }  # fmt: skip
+    expect("what weights returns", found, 1 / np.maximum(1, tau), hint, 1e-9, slips)
 
 
 def _mean(student: Student, staleness: list[int]) -> None:
     (found,) = _ask(student, MEAN, [staleness])
     wanted = np.full(len(staleness), 1 / max(1, sum(staleness) / len(staleness)))
     hint = "as many numbers as gradients, all the same: one over the mean of what was missed"
-    expect("what weights returns", found, wanted, hint)
+    tau = np.array(staleness, float)
+    slips = {
+        "one over the mean of what was missed, not the mean of one over it":
+            np.full_like(tau, (1 / np.maximum(1, tau)).mean()),
+        "first the mean of all τ, as they are; only then max(1, ...)":
+            np.full_like(tau, 1 / np.maximum(1, tau).mean()),
+        "the mean, not the sum: divide by how many gradients there are":
+            np.full_like(tau, 1 / max(1, tau.sum())),
+        "the mean, not the median": np.full_like(tau, 1 / max(1, float(np.median(tau)))),
+        "the mean, not the largest": np.full_like(tau, 1 / max(1, tau.max())),
+        "the mean as it is, not rounded": np.full_like(tau, 1 / max(1, int(tau.mean()))),
+        "all gradients of an update get the same number; this is by gradient":
+            1 / np.maximum(1, tau),
+    }  # fmt: skip
+    expect("what weights returns", found, wanted, hint, 1e-9, slips)
 
 
 def _fresh(student: Student, rule: str, gradients: int) -> None:
@@ -79,15 +139,27 @@ def _rescued(student: Student, rule: str, missed: int, beyond: float) -> None:
         )
 
 
+def _trains(student: Student, rule: str) -> None:
+    found = student.ask("trained", rule, 0.2, call=f"a run with {rule}")
+    by = "gradient" if rule == EACH else "mean"
+    if not agree(found, _train(optim.StalenessAware(optim.SGD(0.2), by))):
+        raise ExerciseError(
+            f"with 4 learners that make an update of each 2 gradients, a run with {rule} goes "
+            f"another way than with minidl's own\n\nHint: if all checks before are passed, what "
+            f"differs here? Every update has 2 gradients, of different staleness"
+        )
+
+
 STALENESS = {"staleness": st.lists(st.integers(0, 40), min_size=1, max_size=6)}
 RULE = {"rule": st.sampled_from(NAMES)}
 CHECKS = (
-    Check("by gradient: each is multiplied by 1/max(1, τ)", 35, STALENESS, _each),
+    Check("by gradient: each is multiplied by 1/max(1, τ)", 30, STALENESS, _each),
     Check("by mean: all are multiplied by 1/max(1, mean of τ)", 35, STALENESS, _mean),
     Check("fresh gradients are left as they are", 10, RULE | {"gradients": st.integers(1, 5)},
           _fresh),
     Check("a run beyond the edge of stability comes to rest", 20,
           RULE | {"missed": st.integers(3, 12), "beyond": st.sampled_from([1.25, 1.5, 1.9])},
           _rescued),
+    Check("at work in a run", 5, RULE, _trains),
 )  # fmt: skip
 """100 points."""

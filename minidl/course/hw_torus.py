@@ -8,7 +8,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 
 from minidl.course.checks import Check, judge
-from minidl.course.programs import TORUS, ask_plan, programs
+from minidl.course.programs import TORUS, ask_plan, check_at_work, programs, renumbered
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import DeadlockError, ExerciseError, PlanError
@@ -50,7 +50,47 @@ def _well_formed(plan: Collective, *shape: int) -> None:
             raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
 
 
+def _turned(plan: Collective, rows: int, columns: int) -> bool:
+    """Whether it is a torus, but for the way that its rows, its columns or both turn."""
+    for down, right in ((-1, 1), (1, -1), (-1, -1)):
+
+        def number(rank: int, down: int = down, right: int = right) -> int:
+            row, column = divmod(rank, columns)
+            return down * row % rows * columns + right * column % columns
+
+        try:
+            _forwards(renumbered(plan, number), rows, columns)
+        except PlanError:
+            continue
+        return True
+    return False
+
+
 def _only_neighbours(plan: Collective, rows: int, columns: int) -> None:
+    try:
+        _forwards(plan, rows, columns)
+    except PlanError as error:
+        if not _turned(plan, rows, columns):
+            raise
+        raise PlanError(
+            f"{error}\n\nHint: rows or columns turn the other way round. Every rank sends to the "
+            f"one after it.\nAll else is judged as if that were right."
+        ) from None
+
+
+def _on_a_torus(plan: Collective, rows: int, columns: int) -> None:
+    """What counts only along rows and columns, be they turning this way or that."""
+    try:
+        _forwards(plan, rows, columns)
+    except PlanError:
+        if not _turned(plan, rows, columns):
+            raise PlanError(
+                "not tried: first make this right: ranks send only to the next in their row or "
+                "column"
+            ) from None
+
+
+def _forwards(plan: Collective, rows: int, columns: int) -> None:
     for rank, program in enumerate(plan.programs):
         row, column = divmod(rank, columns)
         for step, instructions in enumerate(program):
@@ -72,6 +112,7 @@ def _only_neighbours(plan: Collective, rows: int, columns: int) -> None:
 
 
 def _ends(plan: Collective, rows: int, columns: int) -> None:
+    _on_a_torus(plan, rows, columns)
     try:
         execute(plan)
     except DeadlockError as error:
@@ -106,12 +147,14 @@ def _cost(plan: Collective) -> CollectiveCosts:
 
 
 def _steps(plan: Collective, rows: int, columns: int) -> None:
+    _on_a_torus(plan, rows, columns)
     found, best = _cost(plan).steps, costs.torus(rows, columns).steps
     if found > best:
         raise wrong(plan, f"takes {found} steps; 2(X - 1) + 2(Y - 1) = {best} are enough")
 
 
 def _bytes(plan: Collective, rows: int, columns: int) -> None:
+    _on_a_torus(plan, rows, columns)
     shares = costs.torus(rows, columns).shares
     for rank, sent in enumerate(_cost(plan).chunks_sent):
         if Fraction(sent, plan.chunks) > shares[rank]:
@@ -123,16 +166,33 @@ def _bytes(plan: Collective, rows: int, columns: int) -> None:
             )
 
 
-SHAPE = {"rows": st.integers(1, 4), "columns": st.integers(1, 4)}
+def _at_work(plan: Collective, rows: int, columns: int) -> None:
+    _on_a_torus(plan, rows, columns)
+    _cost(plan)
+    check_at_work(plan)
+
+
+def _line(plan: Collective, rows: int, columns: int) -> None:
+    """A torus of one row or one column is a ring."""
+    _sums(plan, rows, columns)
+
+
+SIDE = st.integers(1, 4)
+SHAPE = {"rows": SIDE, "columns": st.integers(1, 5)}
+LINE = {"rows": st.just(1), "columns": st.integers(2, 7)}
 CHECKS = (
-    Check("every rank has a program of Sends and Receives that make sense", 10, SHAPE,
+    Check("every rank has a program of Sends and Receives that make sense", 5, SHAPE,
           _proved(_well_formed)),
     Check("ranks send only to the next in their row or column", 10, SHAPE,
           _proved(_only_neighbours)),
-    Check("every message has its partner, and nobody waits forever", 20, SHAPE, _proved(_ends)),
+    Check("every message has its partner, and nobody waits forever", 15, SHAPE, _proved(_ends)),
+    Check("one row alone ends with each rank's contribution exactly once", 10, LINE,
+          _proved(_line)),
     Check("every rank ends with each rank's contribution exactly once", 30, SHAPE,
           _proved(_sums)),
     Check("2(X - 1) + 2(Y - 1) steps", 10, SHAPE, _proved(_steps)),
-    Check("no rank sends more than 2(P - 1)/P of the vector", 20, SHAPE, _proved(_bytes)),
+    Check("no rank sends more than 2(P - 1)/P of the vector", 15, SHAPE, _proved(_bytes)),
+    Check("at work: workers train what one process trains", 5,
+          {"rows": st.integers(1, 2), "columns": st.integers(2, 3)}, _proved(_at_work)),
 )  # fmt: skip
 """100 points."""

@@ -10,14 +10,20 @@ import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from minidl import data, kernels, nn, optim, strategy
 from minidl.course.student import Student
-from minidl.errors import ExerciseError, InputError
+from minidl.errors import ExerciseError, InputError, PlanError
 from minidl.plans import Collective, Instruction, Receive, Send, check_all_reduce
 from minidl.plans.collectives.rings import nearly_square
+from minidl.runtime import Virtual
+from minidl.train import Trainer
 
 RING, TORUS = "ring_all_reduce", "torus_all_reduce"
 NAMES = ()
@@ -76,7 +82,17 @@ def programs(module: ModuleType, *shape: int) -> list[Any]:
     name = _name(shape)
     if not hasattr(module, name):
         raise ExerciseError(f"the file defines no function named {RING} or {TORUS}")
-    result: Any = getattr(module, name)(*shape)
+    found, again = (_told(getattr(module, name)(*shape), shape) for _ in range(2))
+    if found != again:
+        raise ExerciseError(
+            "gives another plan when it is asked again: keep nothing from call to call, in a "
+            "global or in an argument's default"
+        )
+    return found
+
+
+def _told(result: Any, shape: tuple[int, ...]) -> list[Any]:
+    """What a student's function gave, as words."""
     chunks = math.prod(shape)
     if isinstance(result, Collective):
         result, chunks = result.programs, result.chunks
@@ -102,6 +118,46 @@ def ask_plan(student: Student, *shape: int) -> Collective:
         for program in ranks
     )
     return Collective(call, plan, chunks=chunks)
+
+
+def renumbered(plan: Collective, number: Callable[[int], int]) -> Collective:
+    """The same plan among ranks that are numbered another way.
+
+    Parameters
+    ----------
+    plan
+        For P ranks.
+    number
+        The new number of each rank; no two have the same.
+    """
+    programs: list[Any] = [()] * plan.size
+    for rank, program in enumerate(plan.programs):
+        programs[number(rank)] = tuple(
+            tuple(
+                replace(each, peer=number(each.peer)) if isinstance(each, Send | Receive) else each
+                for each in step
+            )
+            for step in program
+        )
+    return Collective(plan.name, tuple(programs), chunks=plan.chunks)
+
+
+def check_at_work(plan: Collective) -> None:
+    """Raise `PlanError` unless a network trained with a plan is the one that one process trains."""
+    generator = np.random.default_rng(0)
+    points = data.Dataset(generator.normal(size=(24, 3)), generator.integers(0, 2, 24))
+
+    def weights(how: strategy.Strategy) -> Any:
+        model = nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(2))
+        trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
+        trainer.fit(points, epochs=1, batch_size=12, progress=False, strategy=how)
+        return trainer.weights()
+
+    with kernels.using("reference"):
+        alone = weights(strategy.Serial())
+        together = weights(strategy.AllReduce(plan.size, plan=lambda size: plan, runtime=Virtual()))
+    if not all(np.allclose(together[name], alone[name]) for name in alone):
+        raise PlanError(f"{plan.name}: {plan.size} workers train another network than one process")
 
 
 def _name(shape: tuple[int, ...]) -> str:

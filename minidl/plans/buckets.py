@@ -130,7 +130,7 @@ class Bucketing:
             If a parameter is not in exactly one bucket, or a bucket's are not neighbours.
         """
         sizes = {name: place.stop - place.start for name, place in places.items()}
-        cut = self.cut(sizes, least)
+        cut = [tuple(names) for names in self.cut(sizes, least)]
         if Counter(name for names in cut for name in names) != Counter([*places]):
             raise PlanError(f"each of {list(places)} belongs into exactly one bucket, not {cut}")
         found = []

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from minidl.errors import DeadlockError, InputError, PlanError
 from minidl.plans.instructions import Backward, Forward, Instruction, Plan, Receive, Send
-from minidl.plans.text import LEGEND, grid
+from minidl.plans.text import LEGEND, WIDTH, grid
 
 
 @dataclass(frozen=True)
@@ -154,12 +154,13 @@ def wrong(plan: Plan, message: str, marks: Collection[tuple[int, int]] = ()) -> 
 
 def _excerpt(plan: Plan, marks: Collection[tuple[int, int]]) -> str:
     """The grid, or of a long one the rows near the marks."""
-    lines = grid(plan, marks).splitlines()
+    lines = grid(plan, marks, WIDTH).splitlines()
+    notes = [lines.pop()] if lines[-1].startswith("(") else []
     steps = sorted({step for _, step in marks}) or [0]
     rows = range(len(lines) - 1)
     keep = [n for n in rows if len(rows) <= 40 or any(abs(n - step) <= 8 for step in steps)][:60]
     left_out = ["(other steps left out)"] if len(keep) < len(rows) else []
-    return "\n".join([lines[0], *(lines[n + 1] for n in keep), *left_out, LEGEND])
+    return "\n".join([lines[0], *(lines[n + 1] for n in keep), *left_out, *notes, LEGEND])
 
 
 def check_peers(plan: Plan) -> None:

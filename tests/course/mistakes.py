@@ -36,13 +36,13 @@ MISTAKES = {
     "rows-for-columns": Mistake(
         "hw_batch_norm",
         {"x - x.mean(axis=0)": "x - x.mean(axis=1, keepdims=True)"},
-        0,
+        15,
         ("smallest case found: M = 2, C = 1, seed = 0", "over its M rows"),
     ),
     "unbiased-variance": Mistake(
         "hw_batch_norm",
         {"(off * off).mean(axis=0)": "x.var(axis=0, ddof=1)"},
-        0,
+        60,
         ("smallest case found: M = 2, C = 1, seed = 0", "divides by M", "and y is beta"),
     ),
     "difference-of-squares": Mistake(
@@ -54,13 +54,13 @@ MISTAKES = {
     "no-way-through-the-mean": Mistake(
         "hw_batch_norm",
         {"dy - dy.mean(axis=0) - normal": "dy - normal"},
-        55,
+        70,
         ("M = 2, C = 1, seed = 0", "every column of dx has to sum to 0"),
     ),
     "no-way-through-the-variance": Mistake(
         "hw_batch_norm",
         {" - normal * (dy * normal).mean(axis=0)": ""},
-        65,
+        75,
         ("M = 2, C = 1, seed = 0", "the way through the variance"),
     ),
     "kept-in-a-global": Mistake(
@@ -70,19 +70,19 @@ MISTAKES = {
             "    return gamma * normal + beta, (",
             "gamma = saved": "gamma = KEPT",
         },
-        90,
-        ("with two batches under way, dx of number 1", "not in a global"),
+        80,
+        ("under way at once", "not in a global"),
     ),
     "changed-in-place": Mistake(
         "hw_batch_norm",
         {"off = x - x.mean(axis=0)": "x -= x.mean(axis=0); off = x"},
-        90,
-        ("x, which is not to be changed, is",),
+        80,
+        ("x, which is not to be changed, was",),
     ),
     "gates-in-another-order": Mistake(
         "hw_lstm",
         {"zi, zf, zg, zo = ": "zi, zf, zo, zg = "},
-        0,
+        30,
         ("smallest case found: N = 1, D = 1, H = 1, seed = 0", "i, f, g, o in this order"),
     ),
     "sigmoid-by-exp-over-exp": Mistake(
@@ -94,13 +94,13 @@ MISTAKES = {
     "memory-by-one-way-only": Mistake(
         "hw_lstm",
         {"dc_next + dh_next * o": "dh_next * o"},
-        40,
+        50,
         ("given", "  c = [[", "c' does so by two ways", "by h and by c of the next step"),
     ),
     "tanh-without-its-slope": Mistake(
         "hw_lstm",
         {"dg * (1 - g**2)": "dg"},
-        40,
+        50,
         ("N = 1, D = 1, H = 1, seed = 0", "look at dz, gate by gate"),
     ),
     "outputs-of-inner-steps-forgotten": Mistake(
@@ -146,36 +146,36 @@ MISTAKES = {
         "hw_receptive_field",
         {"- span - 1) // stride": "- span + stride - 2) // stride"},
         65,
-        ("the size of layer", "leaves the padding?"),
+        ("the size of layer", "round down"),
     ),
     "real-and-fake-swapped": Mistake(
         "hw_gan",
         {"logaddexp(0, -z), sigmoid(z) - 1": "logaddexp(0, z), sigmoid(z)"},
-        35,
-        ("smallest case found: name = real, size = 1, seed = 0", "each element is -log D, where"),
+        40,
+        ("smallest case found: name = real, size = 1, seed = 0", "this is what fake should give"),
     ),
     "derivative-by-d": Mistake(
         "hw_gan",
         {"np.logaddexp(0, -z), sigmoid(z) - 1": "np.logaddexp(0, -z), -1 / sigmoid(z)"},
-        55,
-        ("name = real, size = 1, seed = 0", "the derivative of D by z is D (1 - D)"),
+        60,
+        ("name = real, size = 1, seed = 0", "this is the derivative by D"),
     ),
     "log-of-infinity": Mistake(
         "hw_gan",
         {"np.logaddexp(0, -z)": "np.log(1 + np.exp(-z))"},
-        85,
+        90,
         ("name = real, far = -10000.0", "np.logaddexp goes round that"),
     ),
     "the-generator-climbs": Mistake(
         "hw_gan",
         {"return -losses, -dz": "return losses, dz"},
-        70,
+        75,
         ("the losses of minimax", "falls as D takes samples for data"),
     ),
     "mean-instead-of-each": Mistake(
         "hw_gan",
         {"return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z).mean(), sigmoid"},
-        65,
+        70,
         ("the losses of fake should have the shape (1, 1), not ()",),
     ),
     "the-generator-moves-first": Mistake(
@@ -187,20 +187,20 @@ MISTAKES = {
     "a-new-array-of-weights": Mistake(
         "hw_momentum",
         {"values -= ": "values = values - "},
-        10,
+        20,
         ("size = 1, steps = 1, seed = 0", "values -= ..., not values = values - ..."),
     ),
     "a-new-array-of-velocities": Mistake(
         "hw_momentum",
         {"v *= self.momentum": "v = v * self.momentum"},
-        25,
+        30,
         ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2 w"),
     ),
     "dampened": Mistake(
         "hw_momentum",
         {"v += grads": "v += (1 - self.momentum) * grads"},
-        25,
-        ("steps = 1, seed = 0", "before the first step v is 0"),
+        30,
+        ("steps = 1, seed = 0", "the gradient is added whole"),
     ),
     "rate-inside-the-velocity": Mistake(
         "hw_momentum",
@@ -230,19 +230,19 @@ MISTAKES = {
     "parts-off-by-one": Mistake(
         "hw_torus",
         {"first = place - 1 if reduce else place": "first = place"},
-        40,
+        30,
         ("smallest case found: rows = 1, columns = 2", "Is it whole after the second"),
     ),
     "finished-parts-not-gathered": Mistake(
         "hw_torus",
         {"            + around(own_row, column, parts, reduce=False)\n": ""},
-        40,
+        30,
         ("rows = 1, columns = 2", "in the end rank 0 holds of chunk 1 no contribution of rank 1"),
     ),
     "send-then-receive": Mistake(
         "hw_torus",
         {"append((*sends, *receives))": "extend([tuple(sends), tuple(receives)])"},
-        20,
+        15,
         (
             "rows = 1, columns = 2",
             "deadlock: rank 0 waits for rank 1",
@@ -252,7 +252,7 @@ MISTAKES = {
     "chunks-taken-in-another-order": Mistake(
         "hw_torus",
         {"parts[(first - s - 1) % n]]": "parts[(first - s - 1) % n][::-1]]"},
-        20,
+        25,
         ("rows = 2, columns = 2", "is what the rank before it sends in it, in the same order"),
     ),
     "rows-as-long-as-columns": Mistake(
@@ -271,13 +271,13 @@ MISTAKES = {
             "around(own_row, column, parts, reduce=False)\n"
             "            + around(own_column, row, chunks, reduce=True)\n",
         },
-        80,
+        85,
         ("rows = 2, columns = 2", "sends 8 of 4 chunks; 2(P - 1) = 6 are enough"),
     ),
     "late-gradients-used": Mistake(
         "hw_server",
         {"if version < state.version": "if version < 0"},
-        85,
+        90,
         ("smallest case found: k = 1, learners = 2", "drop is ()", "not the newest any more"),
     ),
     "stopped-though-done": Mistake(
@@ -295,7 +295,7 @@ MISTAKES = {
     "everyone-goes-on": Mistake(
         "hw_server",
         {"release=tuple(sorted(idle))": "release=tuple(range(state.learners))"},
-        90,
+        85,
         ("k = 1, spare = 1, order = [0]", "release is (0, 1)", "should be (0,)"),
     ),
     "stale-gradients-lost": Mistake(
@@ -305,7 +305,7 @@ MISTAKES = {
             "            return state, plans.Decision(state.version)\n"
             "        waiting = (*state.waiting, plans.Push("
         },
-        60,
+        55,
         ("k = 1, spare = 1", "waiting 0 times", "each gradient that is pushed ends in one place"),
     ),
     "applied-and-kept": Mistake(
@@ -328,7 +328,7 @@ MISTAKES = {
         "hw_staleness",
         {"1 / max(1, missed)": "1 / (1 + missed)"},
         65,
-        ("smallest case found: staleness = [1]", "divides it, unless that is less than 1"),
+        ("smallest case found: staleness = [1]", "divided by 1, not by 2"),
     ),
     "fresh-gradients-lost": Mistake(
         "hw_staleness",
@@ -348,26 +348,26 @@ MISTAKES = {
             "sum(staleness) / len(staleness)": "len(staleness) / sum("
             "1 / max(1, missed) for missed in staleness)"
         },
-        65,
+        60,
         ("staleness = [0, 2]", "one over the mean of what was missed"),
     ),
     "by-none": Mistake(
         "hw_staleness",
         {"1 / max(1.0, mean)": "1 / mean"},
-        35,
+        30,
         ("staleness = [0]", "ZeroDivisionError", "staleness.py, line"),
     ),
     "one-number-for-all": Mistake(
         "hw_staleness",
         {"(1 / max(1.0, mean),) * len(staleness)": "1 / max(1.0, mean)"},
-        35,
+        30,
         ("should return a tuple of numbers, not 1.0",),
     ),
     "the-first-layers-first": Mistake(
         "hw_overlap",
         {"reversed(sizes.items())": "sizes.items()"},
         65,
-        ("sizes = [0, 1], least = 1", "b is in a later bucket than a", "the last parameters first"),
+        ("sizes = [1, 0]", "b is in a later bucket than d", "the last parameters first"),
     ),
     "only-what-fits": Mistake(
         "hw_overlap",
@@ -379,7 +379,7 @@ MISTAKES = {
         "hw_overlap",
         {"if held >= least": "if not found or held > least"},
         75,
-        ("sizes = [0, 1], least = 1", "bucket 0 holds 1 and is full without a", "be it exactly"),
+        ("sizes = [0, 1]", "bucket 0 holds 1 and is full without d", "be it exactly"),
     ),
     "the-next-bucket-begun-too-early": Mistake(
         "hw_overlap",
@@ -391,7 +391,7 @@ MISTAKES = {
             "            found.append([])\n            held = 0",
         },
         90,
-        ("smallest case found: sizes = [], least = 1", "one of them is empty"),
+        ("given sizes = {}, least = 1", "one of them is empty"),
     ),
     "nothing-to-send-of-it": Mistake(
         "hw_overlap",
@@ -400,19 +400,19 @@ MISTAKES = {
             "        if held >= least"
         },
         90,
-        ("sizes = [0], least = 1", "a is in 0 buckets", "a parameter without numbers is one too"),
+        ("sizes = [0]", "d is in 0 buckets", "a parameter without numbers is one too"),
     ),
     "no-buckets": Mistake(
         "hw_overlap",
         {"return found": "return []"},
-        55,
-        ("sizes = [1], least = 1", "the buckets are []", "there should be one at least"),
+        50,
+        ("sizes = {'d': 1}, least = 1", "the buckets are []", "there should be one at least"),
     ),
     "launched-with-the-first-gradient": Mistake(
         "hw_overlap",
         EARLY,
-        80,
-        ("held = [2]", "bucket 0 is launched, but e is not complete", "still to be added"),
+        75,
+        ("held = [2]", "bucket 0 is launched, but c is not complete", "still to be added"),
     ),
     "remembered-from-pass-to-pass": Mistake(
         "hw_overlap",
@@ -421,8 +421,8 @@ MISTAKES = {
             "names.discard(name)": "self.done.add(name)",
             "not self.missing[self.next]": "self.missing[self.next] <= self.done",
         },
-        80,
-        ("held = [2]", "but e is not complete", "Each pass begins anew"),
+        75,
+        ("held = [2]", "but c is not complete", "Each pass begins anew"),
     ),
     "each-when-it-is-filled": Mistake(
         "hw_overlap",
@@ -432,25 +432,205 @@ MISTAKES = {
             "        for n in ready:\n            self.missing[n] = {'launched'}\n"
             "        return ready"
         },
-        80,
-        ("held = [1, 1]", "rank 1 launches [1, 0]", "in the order e, f", "waits for those before"),
+        75,
+        ("held = [1, 1]", "rank 1 launches [1, 0]", "in the order e, c", "waits for those before"),
     ),
     "one-at-a-time": Mistake(
         "hw_overlap",
         {"while self.next": "if self.next"},
-        45,
+        50,
         ("bucket 1 is not launched, though", "one call may launch several"),
     ),
     "said-again": Mistake(
         "hw_overlap",
         {"range(first, self.next)": "range(self.next)"},
-        60,
+        55,
         ("held = [1, 1]", "bucket 0 is launched once more", "not again"),
     ),
     "never-launched": Mistake(
         "hw_overlap",
         {"return range(first, self.next)": "return ()"},
-        45,
+        50,
         ("held = [1]", "bucket 0 has never been launched", "each has its turn"),
+    ),
+    "eps-of-its-own": Mistake(
+        "hw_batch_norm",
+        {"(off * off).mean(axis=0) + eps": "(off * off).mean(axis=0) + 1e-3"},
+        75,
+        ("an eps of your own, 1e-3",),
+    ),
+    "eps-outside-of-the-root": Mistake(
+        "hw_batch_norm",
+        {
+            "1 / np.sqrt((off * off).mean(axis=0) + eps)": "1 / (eps + np.sqrt("
+            "(off * off).mean(axis=0)))"
+        },
+        75,
+        ("belongs under it",),
+    ),
+    "float64-whatever-comes": Mistake(
+        "hw_batch_norm",
+        {"off = x - x.mean(axis=0)": "off = x.astype(np.float64) - x.mean(axis=0)"},
+        85,
+        ("y is of float64, though", "are of float32"),
+    ),
+    "no-gamma-on-the-way-back": Mistake(
+        "hw_batch_norm",
+        {"dx = gamma * inv_std": "dx = inv_std"},
+        75,
+        ("gamma is missing",),
+    ),
+    "lstm-in-a-global": Mistake(
+        "hw_lstm",
+        {
+            "return np.stack(y, axis=1), saved": "globals()['KEPT'] = saved\n"
+            "    return np.stack(y, axis=1), None",
+            "    dh = dc = np.zeros_like(dy[:, 0])": "    saved = KEPT\n"
+            "    dh = dc = np.zeros_like(dy[:, 0])",
+        },
+        85,
+        ("under way at once", "not in a global"),
+    ),
+    "lstm-in-float64": Mistake(
+        "hw_lstm",
+        {"np.zeros((len(x), len(u)), x.dtype)": "np.zeros((len(x), len(u)))"},
+        90,
+        ("y is of float64, though",),
+    ),
+    "lstm-changes-its-memory": Mistake(
+        "hw_lstm",
+        {"c_next = f * c + i * g": "c *= f\n    c += i * g\n    c_next = c"},
+        40,
+        ("which is not to be changed",),
+    ),
+    "lstm-changes-dc": Mistake(
+        "hw_lstm",
+        {"dc_next = dc_next + dh_next": "dc_next += dh_next"},
+        90,
+        ("dc_next, which is not to be changed, was",),
+    ),
+    "gan-in-float32": Mistake(
+        "hw_gan",
+        {"return (1 + np.tanh(z / 2)) / 2": "return ((1 + np.tanh(z / 2)) / 2).astype('f4')"},
+        90,
+        ("dz of real is of float32, though",),
+    ),
+    "gan-changes-z": Mistake(
+        "hw_gan",
+        {"    return (1 + np.tanh(z / 2)) / 2": "    z /= 2\n    return (1 + np.tanh(z)) / 2"},
+        90,
+        ("z, which is not to be changed, was",),
+    ),
+    "a-schedule-that-counts-its-calls": Mistake(
+        "hw_gan",
+        {
+            '    return ["discriminator", "generator"] if (step': "    CALLS.append(step)\n"
+            '    step = len(CALLS) - 1\n    return ["discriminator", "generator"] if (step',
+            "Found = tuple": "CALLS = []\nFound = tuple",
+        },
+        85,
+        ("must not count or remember its calls",),
+    ),
+    "velocity-in-a-global": Mistake(
+        "hw_momentum",
+        {
+            'v = slots["velocity"]': "v = KEPT.setdefault((len(values), step > 0), np.zeros_like("
+            "values)) if step else np.zeros_like(values)\n        KEPT[len(values), True] = v",
+            "@dataclass(frozen=True)": "KEPT = {}\n\n\n@dataclass(frozen=True)",
+        },
+        90,
+        ("Hint",),
+    ),
+    "weights-in-float32": Mistake(
+        "hw_momentum",
+        {"values -= self.lr * (grads +": "values -= np.float32(self.lr) * np.float32(grads +"},
+        60,
+        ("Hint",),
+    ),
+    "upwards": Mistake(
+        "hw_momentum",
+        {"values -= self.lr * (grads": "values += self.lr * (grads"},
+        30,
+        ("the weights go against the gradient",),
+    ),
+    "names-by-the-alphabet": Mistake(
+        "hw_overlap",
+        {"reversed(sizes.items())": "sorted(sizes.items(), reverse=True)"},
+        50,
+        ("names have no order of their own",),
+    ),
+    "sizes-used-up": Mistake(
+        "hw_overlap",
+        {"in reversed(sizes.items()):": "in [sizes.popitem() for _ in range(len(sizes))]:"},
+        55,
+        ("leave it as is",),
+    ),
+    "half-an-even-kernel": Mistake(
+        "hw_receptive_field",
+        {"(span / 2 - padding)": "(span // 2 - padding)"},
+        60,
+        ("centre",),
+    ),
+    "windows-used-up": Mistake(
+        "hw_receptive_field",
+        {"in windows:": "in [windows.pop(0) for _ in range(len(windows))]:"},
+        0,
+        ("windows is changed by your function",),
+    ),
+    "kernel-for-span": Mistake(
+        "hw_receptive_field",
+        {"field += span * jump": "field += (span + 1) * jump"},
+        60,
+        ("are k - 1 gaps, not k",),
+    ),
+    "late-pushes-released": Mistake(
+        "hw_server",
+        {"drop=(push,))": "release=(learner,), drop=(push,))"},
+        90,
+        ("comes too late and is only dropped",),
+    ),
+    "by-the-rate": Mistake(
+        "hw_staleness",
+        {"tuple(1 / max(1, missed) for": "tuple(1 / max(1, missed * self.lr * 10) for"},
+        45,
+        ("depends on the staleness alone",),
+    ),
+    "by-the-sum": Mistake(
+        "hw_staleness",
+        {"sum(staleness) / len(staleness)": "sum(staleness)"},
+        60,
+        ("the mean, not the sum",),
+    ),
+    "a-flat-ring": Mistake(
+        "hw_torus",
+        {
+            "    parts = [list(range(part * rows, (part + 1) * rows)) for part in range(columns)]\n": ""
+            "    ring = [*range(rows * columns)]\n"
+            "    single = [[n] for n in ring]\n"
+            "    return [\n        around(ring, r, single, reduce=True) + around(ring, r, single, "
+            "reduce=False)\n        for r in ring\n    ]\n",
+        },
+        15,
+        ("receives only from", "not tried: first make this right"),
+    ),
+    "rows-turned-round": Mistake(
+        "hw_torus",
+        {
+            "own_row = [row * columns + y for": "own_row = [row * columns + -y % columns for",
+            "in parts[column]]": "in parts[-column % columns]]",
+            "around(own_row, column, parts": "around(own_row, -column % columns, parts",
+        },
+        90,
+        ("turn the other way round",),
+    ),
+    "gates-in-another-order-both-ways": Mistake(
+        "hw_lstm",
+        {
+            "zi, zf, zg, zo = ": "zi, zf, zo, zg = ",
+            "df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o))": "df * f * (1 - f), "
+            "do * o * (1 - o), dg * (1 - g**2))",
+        },
+        75,
+        ("you read them as i, f, o, g",),
     ),
 }

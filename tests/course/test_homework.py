@@ -330,7 +330,7 @@ def batch_norm_with(line: str) -> str:
         ("return x", "forward: should return (y, saved), not ndarray"),
         ("return None", "forward: should return (y, saved), not None: is a return missing?"),
         ("return x, x, x", "forward: should return (y, saved), not 3 values"),
-        ("return [list(row) for row in x], None", "y should be an array of shape (2, 1), not"),
+        ("return 'y', None", "y should be an array of shape (2, 1), not"),
         ("return x[0], None", "y should have the shape (2, 1), not (1,)"),
         ("return lambda: x, None", "forward: the result should be a number, an array"),
         ("return np.zeros(10**6), None", "has 1000000 entries, which is more than 100000"),

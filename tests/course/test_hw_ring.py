@@ -65,7 +65,7 @@ def test_the_stub_gets_no_point_and_says_where_to_begin() -> None:
 
 def test_a_chunk_off_by_one_in_the_second_phase(graded) -> None:
     report = graded(wrong_ring("off_by_one"))
-    assert scores(report) == [10, 10, 20, 20, 0, 0]
+    assert scores(report) == [10, 10, 20, 20, 0, 0, 0]
     found = message(report, "second phase")
     assert "smallest failing world size: 2" in found
     assert "in the end rank 0 holds of chunk 0 no contribution of rank 1" in found
@@ -77,7 +77,7 @@ def test_a_chunk_off_by_one_in_the_second_phase(graded) -> None:
 def test_a_receiver_off_by_one(graded) -> None:
     # With two ranks the mistake makes no difference, so these points are earned.
     report = graded(wrong_ring("off_by_one_receiver"))
-    assert scores(report) == [10, 10, 4, 4, 4, 4]
+    assert scores(report) == [10, 10, 4, 4, 4, 3, 1]
     found = message(report, "every message")
     assert "smallest failing world size: 3" in found
     assert "rank 0 sends chunk 0 in its step 0, but what rank 1 receives" in found
@@ -87,7 +87,7 @@ def test_a_receiver_off_by_one(graded) -> None:
 
 def test_a_missing_second_phase(graded) -> None:
     report = graded(wrong_ring("no_second_phase"))
-    assert scores(report) == [10, 10, 20, 20, 0, 0]
+    assert scores(report) == [10, 10, 20, 20, 0, 0, 0]
     found = message(report, "second phase")
     assert "smallest failing world size: 2" in found
     assert "Is the second phase, the all-gather, missing?" in found
@@ -96,7 +96,7 @@ def test_a_missing_second_phase(graded) -> None:
 
 def test_a_deadlock(graded) -> None:
     report = graded(wrong_ring("deadlock"))
-    assert scores(report) == [10, 10, 0, 0, 0, 0]
+    assert scores(report) == [10, 10, 0, 0, 0, 0, 0]
     found = message(report, "every message")
     assert "smallest failing world size: 2" in found
     assert "deadlock: rank 0 waits for rank 1, rank 1 waits for rank 0" in found
@@ -106,15 +106,15 @@ def test_a_deadlock(graded) -> None:
 
 def test_a_mistake_in_larger_worlds_only_costs_these(graded) -> None:
     report = graded(wrong_ring("right_up_to_four"))
-    assert scores(report) == [10, 10, 20, 8, 8, 8]
+    assert scores(report) == [10, 10, 20, 8, 8, 6, 2]
     assert "smallest failing world size: 5" in message(report, "first phase")
-    assert report.printed.startswith("asked for 1\nasked for 2")
+    assert report.printed.startswith("asked for 1\nasked for 1\nasked for 2")
     assert "your code printed" in text(report)
 
 
 def test_a_right_sum_that_is_no_ring(graded) -> None:
     report = graded(wrong_ring("direct"))
-    assert scores(report) == [10, 2, 4, 4, 4, 4]
+    assert scores(report) == [10, 2, 4, 4, 4, 3, 1]
     assert "rank 0 sends only to rank 1; in step 1 it has 2→2" in message(
         report, "every rank sends"
     )
@@ -132,7 +132,7 @@ def test_a_ring_with_wasted_steps(graded) -> None:
 
 def test_a_ring_that_takes_turns_is_too_slow(graded) -> None:
     report = graded(wrong_ring("taking_turns"))
-    assert scores(report) == [10, 10, 20, 20, 20, 0]
+    assert scores(report) == [10, 10, 20, 20, 20, 0, 0]
     assert "takes 4 steps; 2(P - 1) = 2 are enough" in message(report, "no step")
 
 
@@ -278,3 +278,33 @@ def test_a_wrong_ring_does_not_become_a_plan() -> None:
 def test_a_missing_plan_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no file .*none\.py"):
         load_plan_maker(tmp_path / "none.py")
+
+
+def test_a_ring_that_turns_the_other_way_round_loses_little(graded) -> None:
+    source = (ROOT / "solutions/hw_ring/ring.py").read_text()
+    turned = source.replace(
+        "after, before = (rank + 1) % size, (rank - 1) % size",
+        "before, after, rank = (rank + 1) % size, (rank - 1) % size, -rank",
+    )
+    report = graded(turned)
+    assert report.score >= 90
+    assert "your ring turns the other way round" in message(report, "every rank sends")
+
+
+def test_a_plan_that_is_another_one_each_time(graded) -> None:
+    source = (ROOT / "solutions/hw_ring/ring.py").read_text()
+    kept = source.replace("    programs = []", "    programs = KEPT").replace(
+        "Program = list", "KEPT = []\nProgram = list"
+    )
+    assert "gives another plan when it is asked again" in text(graded(kept))
+
+
+def test_the_marked_place_is_within_80_columns(graded) -> None:
+    source = (ROOT / "solutions/hw_ring/ring.py").read_text()
+    wrong_at_the_end = source.replace(
+        "        programs.append", "        if rank == size - 1 > 7:\n            program[-1] = "
+        "program[-1][:1]\n        programs.append"
+    )  # fmt: skip
+    lines = message(graded(wrong_at_the_end), "every message").splitlines()
+    assert any("»" in line for line in lines)
+    assert all(len(line) <= 76 for line in lines if line[:1].isdigit() or "rank 0" in line[:12])

@@ -14,7 +14,7 @@ from typing import Final
 
 from minidl.plans.instructions import Collective, Receive, Send
 from minidl.plans.rendezvous import Message, check_peers, count_messages, execute, wrong
-from minidl.plans.text import table
+from minidl.plans.text import fitted
 
 Holdings = list[list[Counter[int]]]
 """``holdings[rank][chunk]`` counts how often each rank's contribution is in it."""
@@ -245,7 +245,7 @@ def show(plan: Collective, holdings: Holdings) -> str:
             wrong = rank in plan.targets[chunk] and held != Counter(plan.sources[chunk])
             row.append("+".join(terms) + " ✗" * wrong)
         rows.append(row)
-    return table(rows)
+    return fitted(rows, [n for n in range(plan.size) if any("✗" in row[n + 1] for row in rows)])
 
 
 def bytes_sent(plan: Collective, length: int, itemsize: int) -> tuple[int, ...]:

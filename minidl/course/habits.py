@@ -1,0 +1,170 @@
+"""What a function on arrays keeps to whatever it computes, by one check for all exercises.
+
+It leaves what it is given as it was, computes in the type that it is given, gives the same
+when it is asked again, and keeps what one use of it needs apart from what another one does.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.course.checks import agree, as_array
+from minidl.course.student import Student
+from minidl.errors import ExerciseError
+
+Use = Generator[None, None, Sequence[Any]]
+"""One use of a student's code, e.g. a forward and a backward pass: it gives what came out, and
+yields before each call but the first, where another use may come between."""
+WAYS = ("alone", "again", "first begun, first ended", "first begun, last ended")
+
+
+def observe(use: Callable[..., Use], *cases: Sequence[Any]) -> list[Any]:
+    """For a probe: what comes out of each case in each of the `WAYS`, and the inputs afterwards.
+
+    Parameters
+    ----------
+    use
+        Begins a use of the student's code, given a case.
+    cases
+        Arguments, each time as a copy of their own.
+    """
+    came: list[Any] = []
+    for way in WAYS:
+        given = copy.deepcopy(cases)
+        uses = [use(*case) for case in given]
+        if way in WAYS[:2]:
+            came.append([_rest(each) for each in uses])
+            left = given
+            continue
+        started = [each for each in uses if not _ended(each)]
+        order = range(len(uses)) if way == WAYS[2] else reversed(range(len(uses)))
+        if len(started) < len(uses):  # a single call each: nothing comes between
+            came.append(came[0])
+            continue
+        ended = {number: _rest(uses[number]) for number in order}
+        came.append([ended[number] for number in range(len(uses))])
+    return [came, [list(case) for case in left]]
+
+
+def _ended(use: Use) -> bool:
+    return next(use, True) is True
+
+
+def _rest(use: Use) -> list[Any]:
+    """What comes out of a use that has begun, or not yet."""
+    while True:
+        try:
+            next(use)
+        except StopIteration as end:
+            return [_plain(value) for value in end.value]
+
+
+def _plain(value: Any) -> Any:
+    """Lists of arrays or NumPy's numbers as an array; Python's numbers have no type to keep."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if isinstance(value, list | tuple) and any(isinstance(v, np.ndarray) for v in value):
+        return np.asarray(value)
+    return value
+
+
+def check_habits(
+    student: Student,
+    probe: str,
+    cases: Sequence[Sequence[Any]],
+    takes: Sequence[str],
+    gives: Sequence[str],
+    order: str,
+) -> None:
+    """Raise an `ExerciseError` unless the habits are good, in float64 and in float32.
+
+    Parameters
+    ----------
+    student
+        Whose code it is.
+    probe
+        Gives what `observe` does for these cases.
+    cases
+        Arrays of float64, and other arguments, of two uses or more.
+    takes, gives
+        What the arguments and the results are called.
+    order
+        What is called, for messages: ``"forward, then backward"``.
+    """
+    for dtype in ("float64", "float32"):
+        given = [[_cast(value, dtype) for value in case] for case in cases]
+        came, left = student.ask(probe, *given)
+        _unchanged(given, left, takes)
+        alone, again, *mixed = came
+        for number, results in enumerate(alone):
+            for name, value in zip(gives, results, strict=False):
+                _typed(name, value, dtype)
+            _same(
+                gives, again[number], results,
+                "when it is asked for the same once more",
+                "the same arguments give the same result, always: keep nothing from call to call, "
+                "in a global, on a function or in an argument's default",
+            )  # fmt: skip
+        for way, results in zip(WAYS[2:], mixed, strict=True):
+            for number, alone_results in enumerate(alone):
+                _same(
+                    gives, results[number], alone_results,
+                    f"with {len(cases)} of them under way at once ({order}; {way}), of number "
+                    f"{number + 1}",
+                    "what a later call needs of an earlier one has to travel in what you return "
+                    "(`saved`) or are handed, not in a global or on the function: between the "
+                    "two, others may come",
+                )  # fmt: skip
+
+
+def _cast(value: Any, dtype: str) -> Any:
+    return value.astype(dtype) if isinstance(value, np.ndarray) else value
+
+
+def _unchanged(given: Any, left: Any, takes: Sequence[str]) -> None:
+    for before, after in zip(given, left, strict=True):
+        for name, one, two in zip(takes, before, after, strict=True):
+            if isinstance(one, np.ndarray) and not np.array_equal(one, two):
+                raise ExerciseError(
+                    f"{name}, which is not to be changed, was\n  {one.tolist()}\nand after your "
+                    f"calls it is\n  {two.tolist()}\n\nHint: `{name} -= ...` and `{name}[...] = "
+                    f"...` change the caller's array; `{name} - ...` makes a new one"
+                )
+
+
+def _typed(name: str, value: Any, dtype: str) -> None:
+    if not isinstance(value, np.ndarray):
+        return
+    if value.dtype != dtype:
+        raise ExerciseError(
+            f"{name} is of {value.dtype}, though all arrays that were given are of {dtype}\n\n"
+            f"Hint: compute in the type of what you are given: np.zeros(shape, x.dtype) instead "
+            f"of np.zeros(shape), and no astype to a type of your choice"
+        )
+    inner = value[~np.isin(value, (-1, 0, 1))]
+    if dtype == "float64" and inner.size > 1 and np.array_equal(inner, np.float32(inner)):
+        raise ExerciseError(
+            f"{name} is of float64, but has only the seven digits of float32\n\nHint: something "
+            f"on the way is of float32; compute in the type of what you are given"
+        )
+
+
+def _same(gives: Sequence[str], found: Any, expected: Any, when: str, hint: str) -> None:
+    for name, one, two in zip(gives, found, expected, strict=False):
+        if not agree(one, two) and not _both_nan(one, two):
+            raise ExerciseError(
+                f"{when}, {name} is\n  {np.asarray(one).tolist()}\nand was before, or alone,\n"
+                f"  {np.asarray(two).tolist()}\n\nHint: {hint}"
+            )
+
+
+def _both_nan(one: Any, two: Any) -> bool:
+    """Whether both are equal where they are numbers: what is wrong with NaN, others say."""
+    found, expected = as_array(one), as_array(two)
+    if found is None or expected is None:
+        return found is expected
+    return np.array_equal(found, expected, equal_nan=True)
