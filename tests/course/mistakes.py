@@ -604,8 +604,7 @@ MISTAKES = {
     "a-flat-ring": Mistake(
         "hw_torus",
         {
-            "    parts = [list(range(part * rows, (part + 1) * rows)) "
-            "for part in range(columns)]\n": ""
+            "    parts = [list(range(part * rows, (part + 1) * rows)) for part in range(columns)]\n": ""  # noqa: E501
             "    ring = [*range(rows * columns)]\n"
             "    single = [[n] for n in ring]\n"
             "    return [\n        around(ring, r, single, reduce=True) + around(ring, r, single, "

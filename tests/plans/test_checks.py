@@ -104,7 +104,7 @@ def test_a_collective_with_one_mistake_is_refused(broken: tuple[Collective, str]
     plan, _ = broken
     with pytest.raises(PlanError) as caught:
         check_all_reduce(plan)
-    assert "step  rank 0" in str(caught.value)
+    assert "step  rank " in str(caught.value)
 
 
 @st.composite
