@@ -26,7 +26,7 @@ from minidl import nn, optim
 from minidl.errors import SharedMemoryError, WorkerError
 from minidl.nn import Array, Layer, Mode
 from minidl.runtime import Processes
-from minidl.runtime.memory import FOLDER
+from minidl.runtime.leftovers import SHARED_MEMORY as FOLDER
 from minidl.train import Trainer
 
 EPOCHS, BATCH = 3, 8
@@ -181,7 +181,7 @@ from cases import State, samples, strategy, trainer
 from conftest import segments, workers
 from minidl import nn
 from minidl.runtime import Processes
-from minidl.runtime.memory import FOLDER
+from minidl.runtime.leftovers import SHARED_MEMORY as FOLDER
 from minidl.train import Trainer
 
 class Slow(nn.Layer):
