@@ -90,10 +90,19 @@ class Parameter:
 
         Layers do this to what comes in, both ways: so what another layer has made wider, as
         ``x * np.sqrt(2.0)`` does, costs a conversion and goes no further.
+
+        Raises
+        ------
+        InputError
+            If these are no floats.
         """
         own = self.value.dtype
-        if x.dtype is own or x.dtype.kind != "f":
+        if x.dtype is own:
             return x
+        if x.dtype.kind != "f":
+            raise InputError(
+                f"layers compute with floats, not with {x.dtype}: convert the array with astype"
+            )
         return x.astype(own, copy=False)
 
     def _existing(self, array: Array) -> Array:

@@ -191,7 +191,10 @@ class _Flow:
                     self.arrays[item] = array = self._empty(item)
                     transfers.append(Incoming(peer, array, _OPERATIONS[type(item)]))
                 case Send(peer, item):
-                    array = np.ascontiguousarray(self.arrays.pop(item))
+                    # A layer of one's own may have made it wider than the next stage expects.
+                    array = np.ascontiguousarray(
+                        self.arrays.pop(item), self.replica.job.compute_dtype
+                    )
                     transfers.append(Outgoing(peer, array, _OPERATIONS[type(item)]))
                 case Forward(micro_batch):
                     self._forward(micro_batch)
@@ -262,7 +265,7 @@ def _evaluate(replica: Replica, stage: Stage, rank: int, last: int) -> Any:
         with replica.trace.span("evaluate"):
             y, _ = replica.model.forward(x, EVALUATE)
         if rank < last:
-            yield Exchange((Outgoing(rank + 1, np.ascontiguousarray(y), "evaluation"),))
+            yield Exchange((Outgoing(rank + 1, np.ascontiguousarray(y, dtype), "evaluation"),))
         else:
             sums += _supervised(replica.job).score_outputs(y, batch.y)
     return sums

@@ -65,12 +65,12 @@ def indices(what: str, given: Array, count: int) -> Array:
         raise no_array(given)
     if given.dtype.kind not in "iu":
         raise InputError(f"{what} must be whole numbers, not {given.dtype}")
-    if isinstance(given, np.ndarray) and given.size:
-        low, high = given.min(), given.max()
-        if low < 0 or high >= count:
-            wrong = low if low < 0 else high
-            raise InputError(f"{what} must be from 0 to {count - 1}, not {wrong}")
-    return given.astype(np.int64, copy=False)
+    found = given.astype(np.int64, copy=False)
+    # Seen as numbers without sign, those below zero are above all others: one pass finds both.
+    if isinstance(found, np.ndarray) and found.size and found.view(np.uint64).max() >= count:
+        wrong = found.min() if found.min() < 0 else found.max()
+        raise InputError(f"{what} must be from 0 to {count - 1}, not {wrong}")
+    return found
 
 
 def misfit(kernel: str, wanted: str, *given: Any) -> ShapeError:
