@@ -236,9 +236,7 @@ def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) 
 
 def _habits(student: Student, size: int, momentum: float, nesterov: bool, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    cases = [
-        [*generator.normal(size=(2, size)), momentum, nesterov] for _ in range(2)
-    ]
+    cases = [[*generator.normal(size=(2, size)), momentum, nesterov] for _ in range(2)]
     takes = ("values before the step", "grads", "momentum", "nesterov")
     gives = ("values", "the slot")[: 1 + bool(momentum)]
     check_habits(student, "habits", cases, takes, gives, "a step of each, then two more of each")
