@@ -12,7 +12,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.kernels import Array, Pair, reference
-from minidl.kernels.contracts import checked
+from minidl.kernels.contracts import under_contract
 from minidl.kernels.reference.windows import at, crop, pad, windows_of
 
 try:
@@ -30,7 +30,7 @@ def __getattr__(name: str) -> Any:
     return getattr(reference, name)
 
 
-@checked
+@under_contract
 def conv2d(
     x: Array,
     w: Array,
@@ -50,7 +50,7 @@ def conv2d(
     return y.reshape(*windows.shape[:3], o)
 
 
-@checked
+@under_contract
 def conv2d_input_gradient(
     dy: Array,
     w: Array,
@@ -70,7 +70,7 @@ def conv2d_input_gradient(
     return crop(dx, padding)
 
 
-@checked
+@under_contract
 def conv2d_weight_gradient(
     dy: Array,
     x: Array,
@@ -87,7 +87,7 @@ def conv2d_weight_gradient(
     return _whole(rows.swapaxes(1, 2) @ _parts(dy.reshape(-1, o), groups)).reshape(w_shape)
 
 
-@checked
+@under_contract
 def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array, Array]:
     """See `reference.max_pool2d`; windows are not written out."""
     inside = windows_of(pad(cp.ones(x.shape, bool), padding), size, stride, (1, 1))
@@ -104,7 +104,7 @@ def max_pool2d(x: Array, size: Pair, stride: Pair, padding: Pair) -> tuple[Array
     return y, argmax
 
 
-@checked
+@under_contract
 def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:
     """See `reference.embedding_gradient`."""
     dw = cp.zeros((vocabulary, dy.shape[1]), dy.dtype)
@@ -116,7 +116,7 @@ def embedding_gradient(dy: Array, indices: Array, vocabulary: int) -> Array:
     return dw
 
 
-@checked
+@under_contract
 def lars_step(
     w: Array,
     g: Array,

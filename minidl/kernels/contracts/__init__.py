@@ -2,8 +2,8 @@
 
 Compiled code reads and writes wherever it is told to, so nothing reaches it unchecked. The
 contracts have the names and parameters of the kernels. Each returns its arguments as the kernel
-may have them, or raises; `checked` puts it before the kernel. `reference`, `cpu` and `gpu` share
-them, so that all three accept and refuse the same.
+may have them, or raises; `under_contract` puts it before the kernel. `reference`, `cpu` and `gpu`
+share them, so that all three accept and refuse the same.
 
 Floats of different types are brought to the wider one, as NumPy does. What a kernel writes to
 must have the right type already.
@@ -20,7 +20,7 @@ from minidl.kernels.contracts import images, recurrent, rows, vectors
 _PLACES = (images, recurrent, rows, vectors)
 
 
-def checked(kernel: Callable[..., Any]) -> Callable[..., Any]:
+def under_contract(kernel: Callable[..., Any]) -> Callable[..., Any]:
     """A kernel behind the contract of its name."""
     place = next(place for place in _PLACES if hasattr(place, kernel.__name__))
     contract = getattr(place, kernel.__name__)

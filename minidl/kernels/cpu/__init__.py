@@ -10,7 +10,7 @@ kernels call each other as they are; from outside, each is reached through its c
 
 from __future__ import annotations
 
-from minidl.kernels.contracts import checked
+from minidl.kernels.contracts import under_contract
 from minidl.kernels.cpu.convolution import conv2d, conv2d_input_gradient, conv2d_weight_gradient
 from minidl.kernels.cpu.dense import matmul
 from minidl.kernels.cpu.elementwise import (
@@ -50,4 +50,4 @@ from minidl.kernels.cpu.recurrent import gru_cell, gru_cell_gradient, lstm_cell,
 from minidl.kernels.cpu.scans import gru_scan, gru_scan_gradient, lstm_scan, lstm_scan_gradient
 from minidl.kernels.reference import __all__ as __all__
 
-globals().update({name: checked(globals()[name]) for name in __all__})
+globals().update({name: under_contract(globals()[name]) for name in __all__})

@@ -1,14 +1,14 @@
 """What every kernel is: the definition that the fast versions are held equal to.
 
 Arrays are float32 or float64 and come back as they came; of both together, the wider type comes
-back. What each kernel takes is checked by `minidl.kernels.contracts`. Axis 0 is the batch, the last
-axis the features or channels; sizes, strides, paddings and dilations are pairs
+back. `minidl.kernels.contracts` checks what each kernel takes. Axis 0 is the batch, the last axis
+the features or channels; sizes, strides, paddings and dilations are pairs
 (vertical, horizontal). `x` goes in and `y` comes out; `dx` is the loss's gradient by `x`.
 """
 
 from __future__ import annotations
 
-from minidl.kernels.contracts import checked
+from minidl.kernels.contracts import under_contract
 from minidl.kernels.reference.convolution import (
     conv2d,
     conv2d_input_gradient,
@@ -99,4 +99,4 @@ __all__ = [
     "tanh_gradient",
 ]
 
-globals().update({name: checked(globals()[name]) for name in __all__})
+globals().update({name: under_contract(globals()[name]) for name in __all__})
