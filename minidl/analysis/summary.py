@@ -14,11 +14,11 @@ import numpy as np
 from minidl import nn
 from minidl.analysis.receptive_field import PIXEL, Sight, joined
 from minidl.analysis.rules import multiply_adds, sight
+from minidl.checks import checked, whole
 from minidl.errors import InputError
 from minidl.models import Seq2Seq
 from minidl.models.gan import GAN
 from minidl.nn.parameters import Shape
-from minidl.nn.settings import whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -135,6 +135,7 @@ class Summary:
         return json.dumps(self.totals() | asdict(self), indent=2)
 
 
+@checked
 def summary(
     model: nn.Layer, shape: Sequence[int], batch: int = 1, dtype: np.typing.DTypeLike = np.float32
 ) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from minidl.checks import checked
 from minidl.data import augment
 from minidl.data.batch_sizes import GrowingBatch
 from minidl.data.characters import bigram_loss, decode, encode, unigram_loss, windows
@@ -47,6 +48,7 @@ def known() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
+@checked
 def make(name: str) -> tuple[Dataset, Dataset]:
     """The training and test parts of the data set of this name.
 

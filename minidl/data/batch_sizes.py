@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
-from minidl.errors import InputError
+from minidl.checks import whole
 
 
 @dataclass(frozen=True)
@@ -42,11 +41,7 @@ class GrowingBatch:
         for name, value in vars(self).items():
             if name == "most" and value is None:
                 continue
-            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-                raise InputError(
-                    f"GrowingBatch: {name} must be a whole number of at least 1, not {value!r}"
-                )
-            object.__setattr__(self, name, int(value))
+            object.__setattr__(self, name, whole(f"GrowingBatch: {name}", value))
 
     def __call__(self, epoch: int) -> int:
         """The batch size in an epoch, counted from 0."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.checks import checked, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 
 
+@checked
 def encode(text: str, classes: tuple[str, ...]) -> np.ndarray:
     """The characters' places in `classes`, (len(text),); `decode` is the way back.
 
@@ -24,6 +25,7 @@ def encode(text: str, classes: tuple[str, ...]) -> np.ndarray:
     return np.array([places[character] for character in text], np.int64)
 
 
+@checked
 def decode(numbers: np.ndarray, classes: tuple[str, ...]) -> str:
     """The text whose characters have these places in `classes`.
 
@@ -41,6 +43,7 @@ def decode(numbers: np.ndarray, classes: tuple[str, ...]) -> str:
     return "".join(classes[number] for number in numbers)
 
 
+@checked
 def windows(text: str, classes: tuple[str, ...], steps: int, name: str = "text") -> Dataset:
     """A text cut into windows, each with the characters that follow its own.
 
@@ -81,6 +84,7 @@ def windows(text: str, classes: tuple[str, ...], steps: int, name: str = "text")
     return Dataset(inputs, targets, name, classes, keep_integers=True)
 
 
+@checked
 def unigram_loss(train: Dataset, test: Dataset, smoothing: float = 1.0) -> float:
     """The cross entropy, in nats a character, of foretelling each one by how frequent it is.
 
@@ -96,6 +100,7 @@ def unigram_loss(train: Dataset, test: Dataset, smoothing: float = 1.0) -> float
     return float(_surprise(counts, smoothing)[test.targets].mean())
 
 
+@checked
 def bigram_loss(train: Dataset, test: Dataset, smoothing: float = 1.0) -> float:
     """As `unigram_loss`, but by how frequent each character is after the one before it."""
     size = _classes(train, test)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minidl import rng
+from minidl.checks import fits, is_number, whole
+from minidl.data.arrays import as_array
 from minidl.data.augment import Augmentation
 from minidl.errors import InputError
 
@@ -56,7 +58,8 @@ class Dataset:
     augmentations: tuple[Augmentation, ...] = ()
 
     def __post_init__(self) -> None:
-        inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)
+        inputs = as_array(f"{self.name}: inputs", self.inputs)
+        targets = as_array(f"{self.name}: targets", self.targets)
         for what, array in (("inputs", inputs), ("targets", targets)):
             if array.ndim == 0:
                 raise InputError(f"{self.name}: {what} are one number; an array is needed")
@@ -74,9 +77,18 @@ class Dataset:
         for what, array in (("inputs", inputs), ("targets", targets)):
             if array.dtype.kind == "f":
                 _require_finite(self.name, what, array)
-        if not (np.isfinite(self.scale) and np.isfinite(self.offset)):
+        if not (is_number(self.scale) and is_number(self.offset)):
             raise InputError(
-                f"{self.name}: scale {self.scale} and offset {self.offset} must be finite"
+                f"{self.name}: scale {self.scale!r} and offset {self.offset!r} "
+                "must be finite numbers"
+            )
+        if not fits(self.keep_integers, bool):
+            raise InputError(
+                f"{self.name}: keep_integers must be True or False, not {self.keep_integers!r}"
+            )
+        if not isinstance(self.augmentations, tuple | list):
+            raise InputError(
+                f"{self.name}: augmentations must be a sequence, not {self.augmentations!r}"
             )
         if self.keep_integers and (inputs.dtype.kind not in "iu" or self._rescaled):
             raise InputError(
@@ -153,7 +165,14 @@ class Dataset:
         return self.scale != 1.0 or self.offset != 0.0
 
     def take(self, indices: Indices) -> Dataset:
-        """The data set of these samples only."""
+        """The data set of these samples only.
+
+        Raises
+        ------
+        InputError
+            If they are no whole numbers of samples that there are.
+        """
+        _require_indices(self.name, indices, len(self))
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
     def split(self, count: int, *, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -171,7 +190,8 @@ class Dataset:
         tuple of Dataset
             All others, and the `count` ones; both in their old order.
         """
-        if not 0 < count < len(self):
+        whole("count", count)
+        if count >= len(self):
             raise InputError(
                 f"{self.name}: cannot part {count} of {len(self)} samples from the others; "
                 f"1 to {len(self) - 1} can be"
@@ -193,6 +213,20 @@ def stratified(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
     order = order[np.argsort(labels[order], kind="stable")]
     # Every len/count-th sample of a shuffled list sorted by label: spread evenly over the labels.
     return np.sort(order[(np.arange(count) * 2 + 1) * len(order) // (2 * count)])
+
+
+def _require_indices(name: str, indices: Indices, count: int) -> None:
+    if isinstance(indices, slice):
+        return
+    numbers = np.asarray(indices)
+    if numbers.dtype.kind == "b" and numbers.shape == (count,):
+        return
+    within = numbers.ndim == 1 and numbers.dtype.kind in "iu"
+    if not within or not np.all((-count <= numbers) & (numbers < count)):
+        raise InputError(
+            f"{name}: samples are chosen by a slice or an array of numbers from 0 to {count - 1}, "
+            f"not {indices!r}"
+        )
 
 
 def _require_finite(name: str, what: str, array: np.ndarray) -> None:

@@ -15,9 +15,9 @@ from string import ascii_letters, digits
 import numpy as np
 
 from minidl import rng
+from minidl.checks import checked, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July",
@@ -130,6 +130,7 @@ def write(day: date, form: str) -> str:
     )  # fmt: skip
 
 
+@checked
 def dates(train: int = 40_000, test: int = 2_000, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Dates to read and the same in ISO 8601 to write, as `models.seq2seq` wants them.
 

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from minidl.checks import checked
 from minidl.data.characters import windows
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
@@ -74,6 +75,7 @@ def fashion_mnist_small() -> tuple[Dataset, Dataset]:
     )
 
 
+@checked
 def shakespeare(steps: int = 64) -> tuple[Dataset, Dataset]:
     """The play "As You Like It", to be continued character by character.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.checks import checked
 from minidl.data.dataset import Dataset
 from minidl.data.embedded import GARMENTS
 from minidl.errors import DatasetNotFoundError, InputError
@@ -37,6 +38,7 @@ CHECKSUMS = {
 """The four files, and the SHA-256 of what each holds once decompressed."""
 
 
+@checked
 def fashion_mnist(
     folder: str | Path | None = None,
     download: bool = True,
@@ -69,6 +71,8 @@ def fashion_mnist(
     InputError
         If a file is damaged.
     """
+    if set(checksums) != set(CHECKSUMS):
+        raise InputError(f"checksums must be of {', '.join(CHECKSUMS)}, not {list(checksums)}")
     place = _find(None if folder is None else Path(folder), download, source, checksums)
     contents = {name: _read(place / name, checksums[name]) for name in checksums}
     train_images, train_labels, test_images, test_labels = (

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import rng
+from minidl.checks import checked, whole
 from minidl.data.augment import augment
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
@@ -41,6 +42,7 @@ class Batch:
         return Batch(self.x[part], self.y[part], self.first + part.start, self.size)
 
 
+@checked
 class Loader:
     """Every sample once an epoch, in an order that only the seed and the epoch decide.
 
@@ -115,6 +117,7 @@ class Loader:
         return Batch(x, y, part.start, len(whole))
 
 
+@checked
 def in_order(
     dataset: Dataset,
     dtype: np.typing.DTypeLike = np.float32,
@@ -134,6 +137,7 @@ def in_order(
     batch_size
         How many at a time.
     """
+    whole("in_order: batch_size", batch_size)
     rows = slice(0, len(dataset)) if rows is None else rows
     for start in range(rows.start, rows.stop, batch_size):
         x, y = dataset.batch(slice(start, min(start + batch_size, rows.stop)), dtype)

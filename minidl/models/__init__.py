@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from minidl.checks import checked
 from minidl.errors import InputError, unknown_name
 from minidl.models.alexnet import alexnet
 from minidl.models.char_lstm import char_lstm
@@ -76,6 +77,7 @@ def known() -> dict[str, Callable[..., Layer]]:
     return {made.__name__: made for makers in _MAKERS.values() for made in makers}
 
 
+@checked
 def make(name: str, **settings: Any) -> Layer:
     """The network of this name.
 
@@ -106,6 +108,7 @@ def make(name: str, **settings: Any) -> Layer:
     return makers[name](**settings)
 
 
+@checked
 def usual_input(name: str) -> Shape:
     """The shape of the samples that the network of this name is drawn for.
 

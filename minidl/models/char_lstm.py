@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import checked
 
 
+@checked
 def char_lstm(
     classes: int = 64,
     features: int = 32,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
+
 from minidl import kernels
+from minidl.checks import checked, whole
 from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
 from minidl.nn.parameters import Array
-from minidl.nn.settings import whole
 
 
 class Decoded(NamedTuple):
@@ -20,7 +22,8 @@ class Decoded(NamedTuple):
     """(N,), the logarithm of its probability, the end's included."""
 
 
-def greedy(model: Seq2Seq, sources: Array, *, start: int, end: int, steps: int) -> Decoded:
+@checked
+def greedy(model: Seq2Seq, sources: np.ndarray, *, start: int, end: int, steps: int) -> Decoded:
     """The likeliest token at each step, which is then given to the next.
 
     Parameters
@@ -53,8 +56,9 @@ def greedy(model: Seq2Seq, sources: Array, *, start: int, end: int, steps: int) 
     return Decoded(tokens, scores)
 
 
+@checked
 def beam(
-    model: Seq2Seq, sources: Array, width: int, *, start: int, end: int, steps: int
+    model: Seq2Seq, sources: np.ndarray, width: int, *, start: int, end: int, steps: int
 ) -> Decoded:
     """The best found by following the `width` likeliest beginnings at each step.
 

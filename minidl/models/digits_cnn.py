@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import checked
 
 
+@checked
 def digits_cnn(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     """Three convolutions with two poolings, then two full layers, with dropout.
 

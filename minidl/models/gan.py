@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels, nn, rng
+from minidl.checks import checked, whole
 from minidl.errors import InputError, ShapeError
-from minidl.nn.settings import whole
 
 
 class GAN(nn.Layer):
@@ -81,6 +81,7 @@ class GAN(nn.Layer):
         return np.concatenate(parts)
 
 
+@checked
 def dcgan(latent: int = 64, width: int = 32) -> GAN:
     """A convolutional GAN for images of 28×28 with one channel, from -1 to 1.
 
@@ -116,6 +117,7 @@ def dcgan(latent: int = 64, width: int = 32) -> GAN:
     return GAN(generator, discriminator, latent)
 
 
+@checked
 def mlp_gan(shape: nn.Shape = (28, 28, 1), latent: int = 64, hidden: int = 256) -> GAN:
     """A GAN of fully connected layers, for samples of any shape with values from -1 to 1.
 

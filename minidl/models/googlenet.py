@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import checked
 
 
+@checked
 def googlenet(classes: int = 1000, width: int = 64, auxiliary: bool = False) -> nn.Sequential:
     """Nine Inception modules between two convolutions and one full layer.
 

@@ -7,20 +7,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from minidl import rng
+from minidl.checks import checked, whole
 from minidl.errors import InputError
 from minidl.nn.layer import EVALUATE, Layer
 from minidl.nn.parameters import Array
 from minidl.nn.recurrent import Recurrent
 from minidl.nn.recurrent.cell import State
 from minidl.nn.sequential import Sequential
-from minidl.nn.settings import whole
 
 States = list[State | None]
 """For each layer of a `Sequential` its state, None standing for zeros or for no state at all."""
 
 
+@checked
 def forward_from(
-    network: Sequential, x: Array, states: Sequence[State | None] | None = None
+    network: Sequential, x: np.ndarray, states: Sequence[State | None] | None = None
 ) -> tuple[Array, States]:
     """The outputs for a piece of a sequence, and the states from which the next piece goes on.
 
@@ -49,6 +50,7 @@ def forward_from(
     return x, after
 
 
+@checked
 def sample(
     network: Layer, start: np.ndarray, count: int, *, temperature: float = 1.0, seed: int = 0
 ) -> np.ndarray:

@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels, nn
+from minidl.checks import checked, whole
 from minidl.errors import ShapeError, unknown_name
 from minidl.nn.layer import Mode
 from minidl.nn.parameters import Array, Shape
 from minidl.nn.recurrent.cell import State
-from minidl.nn.settings import whole
 
 _CELLS: dict[str, type[nn.Recurrent]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
+@checked
 class Seq2Seq(nn.Layer):
     """Encoder and decoder as one layer: whole numbers (N, S + T) to logits (N, T, V).
 
@@ -153,6 +154,7 @@ class Seq2Seq(nn.Layer):
         return self.target_embedding.backward(dx, looked_up), dstate
 
 
+@checked
 def seq2seq(
     source_steps: int = 30,
     source_words: int = 71,

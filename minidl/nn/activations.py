@@ -6,6 +6,7 @@ from math import isfinite
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError, ShapeError
 from minidl.nn.init import constant
 from minidl.nn.layer import Layer, Mode
@@ -23,6 +24,7 @@ class ReLU(Layer):
         return kernels.of(dy).relu_gradient(dy, saved)
 
 
+@checked
 class LeakyReLU(Layer):
     """x where positive, else slope · x (Maas et al. 2013).
 
@@ -44,6 +46,7 @@ class LeakyReLU(Layer):
         return kernels.of(dy).leaky_relu_gradient(dy, saved, self.slope)
 
 
+@checked
 class ELU(Layer):
     """x where positive, else alpha · (exp(x) - 1) (Clevert et al. 2016).
 
@@ -152,6 +155,7 @@ class Softsign(Layer):
         return dy * shrunk * shrunk
 
 
+@checked
 class PReLU(Layer):
     """x where positive, else weight · x, with a slope that is learnt (He et al. 2015).
 

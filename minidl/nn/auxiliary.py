@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
+from minidl.checks import checked, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.loss import Loss
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import whole
 
 
+@checked
 class AuxiliaryHeads(Layer):
     """Stages one after another, each but the last with a head that tries to answer already.
 
@@ -93,6 +94,7 @@ class AuxiliaryHeads(Layer):
         return dx
 
 
+@checked
 class WithAuxiliary(Loss):
     """``loss(y) + Σ weights[i] loss(y_i)`` for the output y of a network and y_i of its heads.
 
@@ -117,7 +119,7 @@ class WithAuxiliary(Loss):
     def __init__(self, loss: Loss, outputs: int, weights: Sequence[float] = (0.3, 0.3)) -> None:
         if not isinstance(loss, Loss):
             raise InputError(f"WithAuxiliary: loss must be a loss, not {loss!r}")
-        if not weights or not all(isfinite(weight) and weight >= 0 for weight in weights):
+        if len(weights) == 0 or not all(isfinite(weight) and weight >= 0 for weight in weights):
             raise InputError(
                 f"WithAuxiliary: weights must be one or more finite numbers from 0, not {weights}"
             )
@@ -139,6 +141,9 @@ class WithAuxiliary(Loss):
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
         return self.loss.metrics(self._parts(outputs)[0], targets)
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return self.loss.taken(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         if outputs_shape[-1:] != (self.outputs,):

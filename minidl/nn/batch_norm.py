@@ -7,12 +7,14 @@ from math import isfinite
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError, ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Parameter, RunningMean, Shape
 
 
+@checked
 class BatchNorm(Layer):
     """Each channel (last axis) shifted and scaled to zero mean and unit variance.
 
@@ -155,6 +157,7 @@ class BatchNorm(Layer):
 Total = Callable[[Array], Array]
 
 
+@checked
 def synchronised(model: Layer) -> tuple[BatchNorm, ...]:
     """The layers of a model that need sums over all who share a batch."""
     return tuple(

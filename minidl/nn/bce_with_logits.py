@@ -8,7 +8,14 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    as_column,
+    expect_targets,
+    mean_per_sample,
+    same_shape,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -36,6 +43,9 @@ class BCEWithLogits(Loss):
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
         return {"accuracy": mean_per_sample((outputs > 0) == (targets > 0.5))}
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_column(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         same_shape(self, outputs_shape, targets)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from minidl.checks import whole
 from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.layer import Mode
 from minidl.nn.parameters import Array, Initialiser, Shape
-from minidl.nn.settings import whole
 
 
 class Conv1d(Conv2d):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minidl import kernels
+from minidl.checks import Pair, checked, pair, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Initialiser, Parameter, Shape
-from minidl.nn.settings import Pair, pair, whole
 from minidl.nn.windows import Padding, around, checked_padding, extended, positions
 
 
+@checked
 class Conv2d(Layer):
     """A convolution: (N, H, W, C) to (N, H', W', out_channels).
 

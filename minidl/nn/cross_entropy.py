@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError, ShapeError
-from minidl.nn.labels import check_labels
+from minidl.nn.labels import as_labels, check_labels
 from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
+@checked
 class CrossEntropy(Loss):
     """-Σ q log softmax(outputs), for outputs (N, ..., C) and whole-number labels (N, ...).
 
@@ -96,6 +98,9 @@ class CrossEntropy(Loss):
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
         return {"accuracy": self._mean(outputs.argmax(axis=-1) == targets, targets)}
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_labels(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         check_labels(self, outputs_shape, targets, self.ignore_index)

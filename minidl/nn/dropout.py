@@ -6,11 +6,13 @@ from math import prod
 from typing import Any
 
 from minidl import kernels, rng
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array
 
 
+@checked
 class Dropout(Layer):
     """In training, sets each element to 0 with probability `rate` and scales the rest.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import whole
 from minidl.errors import InputError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Initialiser, Parameter, Shape
-from minidl.nn.settings import whole
 
 
 class Embedding(Layer):

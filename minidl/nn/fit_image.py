@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import whole
 from minidl.errors import ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import whole
 
 
 class FitImage(Layer):

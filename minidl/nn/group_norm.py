@@ -6,17 +6,18 @@ from math import prod
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import checked, whole
 from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Parameter, Shape
-from minidl.nn.settings import whole
 from minidl.nn.standardise import checked_eps, standardise, standardise_gradient
 
 GROUP = (1, 3)
 """What is normalised together in (N, positions, groups, channels of a group)."""
 
 
+@checked
 class GroupNorm(Layer):
     """Groups of channels of (N, ..., C) shifted and scaled to zero mean and unit variance.
 

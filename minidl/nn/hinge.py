@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.nn.labels import check_labels
+from minidl.nn.labels import as_labels, check_labels
 from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
@@ -39,6 +39,9 @@ class Hinge(Loss):
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
         return {"accuracy": mean_per_sample(outputs.argmax(axis=-1) == targets)}
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_labels(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         check_labels(self, outputs_shape, targets)

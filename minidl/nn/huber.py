@@ -8,11 +8,20 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    as_column,
+    expect_targets,
+    mean_per_sample,
+    same_shape,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
+@checked
 class Huber(Loss):
     """e² / 2 where the error e is within ±delta, else ``delta (|e| - delta / 2)``.
 
@@ -43,6 +52,9 @@ class Huber(Loss):
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
         return saved * share_per_sample(dlosses, saved.shape)
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_column(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         same_shape(self, outputs_shape, targets)

@@ -14,10 +14,12 @@ from math import prod, sqrt
 
 import numpy as np
 
+from minidl.checks import checked
 from minidl.errors import ShapeError
 from minidl.nn.parameters import Initialiser, Shape
 
 
+@checked
 def fans(shape: Shape) -> tuple[int, int]:
     """How many inputs feed one output of a layer, and how many outputs one input feeds.
 
@@ -43,28 +45,33 @@ def fans(shape: Shape) -> tuple[int, int]:
     return prod(window) * inputs, prod(window) * outputs
 
 
+@checked
 def xavier_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Uniform within ±sqrt(6 / (fan_in + fan_out))."""
     bound = sqrt(6 / max(1, sum(fans(shape))))
     return generator.uniform(-bound, bound, shape)
 
 
+@checked
 def xavier_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Normal, of variance 2 / (fan_in + fan_out)."""
     return generator.normal(0, sqrt(2 / max(1, sum(fans(shape)))), shape)
 
 
+@checked
 def he_uniform(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Uniform within ±sqrt(6 / fan_in)."""
     bound = sqrt(6 / max(1, fans(shape)[0]))
     return generator.uniform(-bound, bound, shape)
 
 
+@checked
 def he_normal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """Normal, of variance 2 / fan_in."""
     return generator.normal(0, sqrt(2 / max(1, fans(shape)[0])), shape)
 
 
+@checked
 def orthogonal(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """A random rotation: rows or columns, whichever are fewer, are orthonormal (Saxe et al. 2014).
 
@@ -98,11 +105,13 @@ def normal(deviation: float = 1.0) -> Initialiser:
     return partial(_normal, deviation)
 
 
+@checked
 def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All zero."""
     return np.zeros(shape)
 
 
+@checked
 def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All one."""
     return np.ones(shape)

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    as_column,
+    expect_targets,
+    mean_per_sample,
+    same_shape,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -26,6 +33,9 @@ class L1(Loss):
     def backward(self, dlosses: Array, saved: Any) -> Array:
         xp = kernels.array_module(saved)
         return xp.sign(saved) * share_per_sample(dlosses, saved.shape)
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_column(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         same_shape(self, outputs_shape, targets)

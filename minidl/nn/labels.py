@@ -9,6 +9,16 @@ from minidl.nn.loss import Loss
 from minidl.nn.parameters import Shape
 
 
+def as_labels(outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+    """Labels that are whole as floats, or True and False, as integers; a column as (N,)."""
+    if targets.dtype.kind == "b" or (
+        targets.dtype.kind == "f" and np.all(targets == np.round(targets))
+    ):
+        targets = targets.astype(np.int64)
+    column = len(outputs_shape) == 1 and targets.shape[1:] == (1,)
+    return targets[:, 0] if column else targets
+
+
 def check_labels(
     loss: Loss, outputs_shape: Shape, targets: np.ndarray, ignored: int | None = None
 ) -> None:

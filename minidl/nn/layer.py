@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from minidl.errors import NotBuiltError, ShapeError
+from minidl.checks import fits, is_whole
+from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 
 
@@ -246,6 +247,14 @@ class Layer:
             If a layer cannot take such an input, or was built for another. Nothing
             that this call has built then remains.
         """
+        if not fits(shape, Shape) or not all(is_whole(size, least=0) for size in shape):
+            raise InputError(
+                "initialise: shape must be that of one input sample, such as (28, 28, 1), "
+                f"not {shape!r}"
+            )
+        if not fits(dtype, np.typing.DTypeLike):
+            raise InputError(f"initialise: dtype must be a type of numbers, not {dtype!r}")
+        shape = tuple(shape)
         places = Counter(map(id, self._passed()))
         for path, layer in list(self.walk()):
             layer.__dict__.update(_path=path, _places=places[id(layer)])

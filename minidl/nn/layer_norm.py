@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
@@ -12,6 +13,7 @@ from minidl.nn.parameters import Array, Parameter, Shape
 from minidl.nn.standardise import checked_eps, standardise, standardise_gradient
 
 
+@checked
 class LayerNorm(Layer):
     """The last axis of (N, ..., D) shifted and scaled to zero mean and unit variance.
 
@@ -59,6 +61,7 @@ class LayerNorm(Layer):
         return standardise_gradient(dy * self.gamma.value, normal, inv_std, (-1,))
 
 
+@checked
 class RMSNorm(Layer):
     """The last axis of (N, ..., D) divided by its root mean square, and scaled.
 

@@ -40,6 +40,13 @@ class Loss:
         """What else is worth watching: by name, one number for each sample, of shape (N,)."""
         return {}
 
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        """A data set's targets as `forward` takes them, where there is one way to read them.
+
+        Parameters as for `check`, which is asked afterwards.
+        """
+        return targets
+
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         """See, before training, that a data set's targets fit.
 
@@ -71,6 +78,12 @@ def same_shape(loss: Loss, outputs_shape: Shape, targets: np.ndarray) -> None:
         raise InputError(f"{name}: targets must be real numbers, not of type {targets.dtype}")
     if not np.isfinite(targets).all():
         raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
+
+
+def as_column(outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+    """Targets (N,) as (N, 1), if the network has one output; others as they are."""
+    one_each = tuple(outputs_shape) == (1,) and targets.ndim == 1
+    return targets[:, None] if one_each else targets
 
 
 def expect_targets(loss: Loss, targets: Array, shape: tuple[int, ...]) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, same_shape, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    as_column,
+    expect_targets,
+    mean_per_sample,
+    same_shape,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -22,6 +29,9 @@ class MSE(Loss):
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
         return 2 * saved * share_per_sample(dlosses, saved.shape)
+
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        return as_column(outputs_shape, targets)
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
         same_shape(self, outputs_shape, targets)

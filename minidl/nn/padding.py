@@ -6,10 +6,10 @@ from math import isfinite
 from typing import Any, Literal
 
 from minidl import kernels
+from minidl.checks import Pair, checked, pair
 from minidl.errors import InputError, ShapeError, unknown_name
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import Pair, pair
 
 MODES = ("constant", "reflect", "replicate")
 
@@ -17,6 +17,7 @@ Ends = tuple[Pair, Pair]
 """Cells ((above, below), (on the left, on the right))."""
 
 
+@checked
 class Pad2d(Layer):
     """Rows and columns around images, (N, H, W, C) to (N, H', W', C).
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import rng
+from minidl.checks import checked
 from minidl.errors import InputError, NotBuiltError, ShapeError
 
 Array = Any
@@ -18,6 +19,7 @@ Shape = tuple[int, ...]
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
 
 
+@checked
 class Parameter:
     """An array to be learnt, and its gradient.
 

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl import kernels
+from minidl.checks import Pair, checked, pair, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import Pair, pair, whole
 from minidl.nn.windows import Padding, around, checked_padding, extended, positions
 
 
@@ -48,6 +48,7 @@ class Pool2d(Layer):
         return further, (*window, sides)
 
 
+@checked
 class MaxPool2d(Pool2d):
     """The largest value of each window, (N, H, W, C) to (N, H', W', C); padding never wins.
 
@@ -85,6 +86,7 @@ class MaxPool2d(Pool2d):
         return kernels.of(dy).max_pool2d_gradient(dy, argmax, larger, *window)[:, :h, :w]
 
 
+@checked
 class AvgPool2d(Pool2d):
     """The mean of each window, (N, H, W, C) to (N, H', W', C).
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from minidl.checks import checked
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 
 
+@checked
 class Residual(Layer):
     """y = body(x) + shortcut(x).
 

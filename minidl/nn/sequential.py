@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 
 
+@checked
 class Sequential(Layer):
     """The layers given, each fed with the output of the one before.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from minidl.checks import Pair, pair
 from minidl.errors import ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import Pair, pair
 
 
 class Upsample(Layer):

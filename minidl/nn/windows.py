@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from minidl import kernels
+from minidl.checks import Pair, pair
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer
 from minidl.nn.parameters import Array, Shape
-from minidl.nn.settings import Pair, pair
 
 Padding = Pair | Literal["same"]
 """Cells on either side of an image, or as many as make ceil(size / stride) windows fit."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 
 from minidl import kernels
+from minidl.checks import is_number
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
@@ -45,7 +45,7 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         self.require_rate()
         betas = self.betas if isinstance(self.betas, list | tuple) else ()
-        if len(betas) != 2 or not all(isinstance(b, Real) and 0 <= b < 1 for b in betas):
+        if len(betas) != 2 or not all(is_number(b) and 0 <= b < 1 for b in betas):
             raise InputError(
                 f"{type(self).__name__}: betas must be two numbers of at least 0 and less than 1, "
                 f"not {self.betas}"

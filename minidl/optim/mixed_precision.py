@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.checks import checked, whole
 from minidl.errors import InputError
 from minidl.nn.parameters import Parameter, Shape
-from minidl.nn.settings import whole
 
 
+@checked
 @dataclass(frozen=True)
 class MixedPrecision:
     """How a loss is scaled while activations and gradients are float16.

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from math import cos, isfinite, pi
-from numbers import Real
+from math import cos, pi
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from minidl.checks import is_number, whole
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 from minidl.optim.settings import require
 
 if TYPE_CHECKING:
@@ -79,7 +78,7 @@ def rate_at(lr: Rate, step: int) -> float:
     if not isinstance(lr, Schedule):
         return lr
     rate = lr(step)
-    if not (isinstance(rate, Real) and isfinite(rate) and rate >= 0):
+    if not is_number(rate) or rate < 0:
         raise InputError(
             f"a learning rate must be at least 0 and finite; {lr} gives {rate!r} at step {step}"
         )

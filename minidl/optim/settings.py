@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from numbers import Real
-
-from minidl.errors import InputError
+from minidl.checks import number
 
 
 def require(
@@ -27,10 +24,5 @@ def require(
     InputError
         If it is not.
     """
-    value = getattr(settings, name)
-    number = float(value) if isinstance(value, Real) else float("nan")
-    fits = isfinite(number) and least <= number < below
-    if not fits or (strict and number == least):
-        low = f"greater than {least}" if strict else f"at least {least}"
-        high = f" and less than {below}" if isfinite(below) else " and finite"
-        raise InputError(f"{type(settings).__name__}: {name} must be {low}{high}, not {value!r}")
+    title = f"{type(settings).__name__}: {name}"
+    number(title, getattr(settings, name), least, below, strict=strict)

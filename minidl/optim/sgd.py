@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.schedules import Rate, rate_at
 
 
+@checked
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """g += weight_decay · w;  v = momentum · v + g;  w -= lr · v.

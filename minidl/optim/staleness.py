@@ -52,7 +52,7 @@ class StalenessAware(Wrapper):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.by not in WAYS:
+        if not isinstance(self.by, str) or self.by not in WAYS:
             raise unknown_name("way to be aware of staleness", self.by, WAYS)
         if (self.constant is None) != (self.by != "distance"):
             raise InputError(

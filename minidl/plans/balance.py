@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+from minidl.checks import checked, whole
 
+
+@checked
 def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
     """The places, one after the other, where each of `parts` runs of neighbours lies.
 
@@ -18,7 +21,13 @@ def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
         What each place weighs, at least 0.
     parts
         From 1 to the number of places; no run is empty.
+
+    Raises
+    ------
+    InputError
+        If `parts` is out of range.
     """
+    whole("balance: parts", parts, most=len(work))
     count = len(work)
     sums = [0, *accumulate(work)]
     best = [[float("inf")] * (count + 1) for _ in range(parts + 1)]

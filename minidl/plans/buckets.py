@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+from minidl.checks import checked
 from minidl.errors import InputError, PlanError
 
 Names = Sequence[Sequence[str]]
 """The parameters of each bucket, in the order in which buckets are exchanged."""
 
 
+@checked
 def buckets(sizes: Mapping[str, int], least: float) -> Names:
     """Put parameters into buckets, from the last one to the first.
 

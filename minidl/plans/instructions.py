@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeGuard
 
+from minidl.checks import whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
 
@@ -192,6 +193,8 @@ class Collective(Plan):
 
 def split(length: int, parts: int) -> tuple[slice, ...]:
     """Cut ``range(length)`` into consecutive slices whose sizes differ by at most one."""
+    whole("split: length", length, least=0)
+    whole("split: parts", parts)
     small, larger = divmod(length, parts)
     starts = [part * small + min(part, larger) for part in range(parts + 1)]
     return tuple(slice(a, b) for a, b in pairwise(starts))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minidl.errors import InputError
+from minidl.checks import whole
 from minidl.plans.instructions import (
     Activation,
     Backward,
@@ -104,5 +104,4 @@ def _program(stage: int, stages: int, work: list[Pass]) -> Program:
 
 def _require(stages: int, micro_batches: int) -> None:
     for name, value in (("stages", stages), ("micro_batches", micro_batches)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, not {value!r}")
+        whole(name, value)

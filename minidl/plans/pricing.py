@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import isfinite
 
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.plans.instructions import Collective, Instruction, Send
 from minidl.plans.rendezvous import Seconds, execute
 
 
+@checked
 @dataclass(frozen=True)
 class Link:
     """What joins a rank with the network: a message of n bytes takes latency + n/bandwidth.
@@ -41,6 +43,7 @@ class Link:
             raise InputError(f"bandwidth must be above 0 bytes a second, not {self.bandwidth!r}")
 
 
+@checked
 def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) -> Seconds:
     """A clock for `execute` on which every rank has one link into a network without limits.
 
@@ -83,6 +86,7 @@ def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) 
     return seconds
 
 
+@checked
 def predicted_seconds(plan: Collective, size: float, latency: float, bandwidth: float) -> float:
     """How long a collective takes from its start to the last rank's end; see `link_clock`.
 

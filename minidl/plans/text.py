@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from minidl.checks import checked
 from minidl.plans.instructions import Instruction, Plan, Receive, Send
 
 LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
@@ -13,6 +14,7 @@ WIDTH = 76
 """Characters of a line in an error: a terminal of 80 columns, less the frame of a report."""
 
 
+@checked
 def grid(plan: Plan, marks: Collection[tuple[int, int]] = (), width: int | None = None) -> str:
     """The plan as text: one column a rank, one row a step.
 

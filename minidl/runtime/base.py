@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class Outcome:
     trace: Trace
 
 
+@runtime_checkable
 class Runtime(Protocol):
     """Something that runs one program on each of several ranks."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from multiprocess.connection import Connection
 from multiprocess.process import BaseProcess
 
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.plans import Link
 from minidl.runtime import fork_server, limits
@@ -35,6 +36,7 @@ POLLS, POLLS_CROWDED = 200, 20
 message, but where ranks outnumber cores, another one could use the time."""
 
 
+@checked
 class Processes:
     """The runtime that uses all cores of a machine.
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.matching import Rank
@@ -22,6 +23,7 @@ from minidl.runtime.schedule import Schedule
 from minidl.runtime.trace import Trace
 
 
+@checked
 class Virtual:
     """The runtime for tests: deterministic, and deadlocks are found at once.
 

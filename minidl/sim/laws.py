@@ -11,13 +11,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import inf, isfinite
-from numbers import Real
+from math import inf
 from pathlib import Path
+from reprlib import repr as short
 from statistics import NormalDist
 
 import numpy as np
 
+from minidl.checks import checked, is_number
 from minidl.errors import InputError
 from minidl.rng import per_sample_uniform
 
@@ -66,7 +67,13 @@ class Law:
             next(self.stream(seed, learner))
 
     def _times(self, seed: int, learner: int, first: int, count: int) -> np.ndarray:
-        times = self.draws(seed, learner, first, count)
+        drawn = self.draws(seed, learner, first, count)
+        times = np.asarray(drawn)
+        if times.dtype.kind not in "iuf" or times.shape != (count,):
+            raise InputError(
+                f"{type(self).__name__}: {count} numbers are needed for so many times, an array "
+                f"of shape ({count},), not {short(drawn)}"
+            )
         wrong = np.flatnonzero(~(np.isfinite(times) & (times >= 0)))
         if len(wrong):
             name = f"learner {learner}'s time for mini-batch {first + wrong[0]}"
@@ -205,6 +212,7 @@ class TruncatedNormal(Law):
         return NormalDist().cdf(-self.centre / self.spread)
 
 
+@checked
 @dataclass(frozen=True)
 class SlowWorkers(Law):
     """Another law, with some learners slower (or quicker) than it says.
@@ -240,6 +248,7 @@ class SlowWorkers(Law):
         return self.factors.get(learner, 1) * self.law.draws(seed, learner, first, count)
 
 
+@checked
 @dataclass(frozen=True)
 class Recorded(Law):
     """Times that were measured: every mini-batch takes one of them, drawn at random.
@@ -289,8 +298,7 @@ class Recorded(Law):
 
 
 def _require(law: Law, name: str, value: float, *, strict: bool = False) -> None:
-    number = float(value) if isinstance(value, Real) else float("nan")
-    if not isfinite(number) or number < 0 or (strict and number == 0):
+    if not is_number(value) or value < 0 or (strict and value == 0):
         least = "above 0" if strict else "of at least 0"
         kind = type(law).__name__
         raise InputError(f"{kind}: {name} is a finite number {least}, not {value!r}")

@@ -13,9 +13,10 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from minidl.errors import InputError, PlanError
+from minidl.checks import checked, whole
+from minidl.errors import PlanError
 from minidl.plans import Push, Rule
-from minidl.plans.server import require_unused
+from minidl.plans.server import answer_of, require_unused
 from minidl.sim.laws import Law
 
 
@@ -62,9 +63,12 @@ class Cancel:
     push: Push
 
 
+PATIENCE = 1000
+"""After how many gradients for each learner, none of them applied, a rule is taken to be wrong."""
 Event = Start | Arrive | Apply | Cancel
 
 
+@checked
 def server_events(
     rule: Rule, law: Law, learners: int, *, seed: int = 0, first: int = 0
 ) -> Iterator[Event]:
@@ -92,16 +96,19 @@ def server_events(
     InputError
         If the rule cannot serve so many learners.
     PlanError
-        If the rule releases a learner at work, cancels an idle one, or leaves none at work, or
-        if it uses a gradient that has not been pushed, or a second time.
+        If the rule releases a learner at work, cancels an idle one, or leaves none at work, if
+        it makes no update for very long, or if it uses a gradient that has not been pushed, or
+        a second time; if `push` returns no `State` and `Decision`.
     """
+    whole("server_events: learners", learners)
+    whole("server_events: first", first, least=0)
     state = rule.start(learners)
     unused: set[Push] = set()
     seconds = [law.stream(seed, learner, first) for learner in range(learners)]
     numbers = [0] * learners
     working: list[Push | None] = [None] * learners
     queue: list[tuple[float, int, Push]] = []
-    begun = 0
+    begun = since_update = 0
 
     def start(time: float, learner: int) -> Start:
         nonlocal begun
@@ -123,7 +130,13 @@ def server_events(
         working[push.learner] = None
         yield Arrive(time, push)
         unused.add(push)
-        state, decision = rule.push(state, push.learner, push.version, push.number)
+        state, decision = answer_of(rule, state, push)
+        since_update = 0 if decision.apply else since_update + 1
+        if since_update > PATIENCE * learners:
+            raise PlanError(
+                f"{type(rule).__name__}: no update after {since_update} gradients; the rule must "
+                "apply some at last"
+            )
         require_unused(decision, unused)
         unused.difference_update(decision.apply, decision.drop)
         if decision.apply:
@@ -201,6 +214,7 @@ class ServerRun:
         return float(seconds[self.work["fate"] == CANCELLED].sum()) / whole if whole else 0.0
 
 
+@checked
 def simulate_server(
     rule: Rule, law: Law, learners: int, updates: int, *, seed: int = 0
 ) -> ServerRun:
@@ -218,8 +232,7 @@ def simulate_server(
     InputError
         If `updates` is less than 1, or the rule cannot serve so many learners.
     """
-    if updates < 1:
-        raise InputError(f"a run has at least 1 update, not {updates}")
+    whole("simulate_server: updates", updates)
     times: list[float] = []
     starts: dict[Push, float] = {}
     stops: dict[Push, float] = {}

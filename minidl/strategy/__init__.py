@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from minidl.checks import checked
 from minidl.errors import InputError, unknown_name
 from minidl.strategy.all_reduce import AllReduce, RingAllReduce
 from minidl.strategy.base import Layout, Listener, Strategy
@@ -54,6 +55,7 @@ def known() -> tuple[str, ...]:
     return tuple(_MAKERS)
 
 
+@checked
 def make(name: str, workers: int, servers: int = 1) -> Strategy:
     """The strategy of this name, on so many workers or stages, and servers if it has any.
 

@@ -32,7 +32,14 @@ from minidl.plans import (
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Requests, collective
 from minidl.sim import Constant, Law
-from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
+from minidl.strategy.base import (
+    Layout,
+    Strategy,
+    default_runtime,
+    positive,
+    require_runtime,
+    require_workers,
+)
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.compression import Compression, TopK
 from minidl.strategy.job import Job
@@ -92,6 +99,9 @@ class AllReduce(Strategy):
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)
+        require_runtime(self.runtime)
+        if not isinstance(self.options, Mapping):
+            raise InputError(f"options must be a mapping of names to values, not {self.options!r}")
         if self.bucket_bytes is not None:
             positive("bucket_bytes", self.bucket_bytes)
         if not isinstance(self.compression, Compression | None):

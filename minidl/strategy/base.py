@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.errors import InputError
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
 from minidl.sim import Law
@@ -161,7 +162,14 @@ def require_workers(workers: int, job: Job, straggler: Law | None = None) -> Non
         straggler.check(job.seed, workers)
 
 
+def require_runtime(runtime: Runtime) -> None:
+    """Refuse what is no runtime."""
+    if isinstance(runtime, type) or not isinstance(runtime, Runtime):
+        raise InputError(
+            f"runtime must be a Runtime of minidl.runtime, such as Processes(), not {runtime!r}"
+        )
+
+
 def positive(what: str, value: int) -> None:
     """Refuse anything but a whole number of at least 1."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"{what} must be a whole number of at least 1, not {value!r}")
+    whole(what, value)

@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 
+from minidl.checks import is_number
 from minidl.errors import InputError, NonFiniteError
 from minidl.plans import Collective, Receive, Send, all_gather, costs
 from minidl.runtime.requests import Exchange, Incoming, Outgoing, Requests, collective
@@ -206,8 +206,7 @@ class TopK(Compression):
     feedback: bool = True
 
     def __post_init__(self) -> None:
-        number = isinstance(self.share, Real) and not isinstance(self.share, bool)
-        if not number or not 0 < self.share <= 1:
+        if not is_number(self.share) or not 0 < self.share <= 1:
             raise InputError(f"TopK: share must be above 0 and at most 1, not {self.share!r}")
 
     def count(self, length: int) -> int:

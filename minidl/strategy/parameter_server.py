@@ -17,9 +17,11 @@ from typing import Literal
 
 import numpy as np
 
+from minidl.checks import fits
 from minidl.errors import InputError, PlanError
 from minidl.nn import synchronised
-from minidl.plans import FullySync, LastingRule, Rule, ring_all_reduce
+from minidl.plans import FullySync, LastingRule, Push, Rule, ring_all_reduce
+from minidl.plans.server import answer_of
 from minidl.runtime import Runtime
 from minidl.runtime.requests import (
     Exchange,
@@ -33,7 +35,14 @@ from minidl.runtime.requests import (
 )
 from minidl.sim import Constant, Law
 from minidl.strategy import rule_learner, rule_server
-from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_workers
+from minidl.strategy.base import (
+    Layout,
+    Strategy,
+    default_runtime,
+    positive,
+    require_runtime,
+    require_workers,
+)
 from minidl.strategy.clocked import VirtualServer
 from minidl.strategy.job import Job
 from minidl.strategy.jointly import neighbours, norm_bytes, update_jointly
@@ -91,9 +100,10 @@ class ParameterServer(Strategy):
             raise InputError(
                 f"rule must be a Rule of minidl.plans, such as Async(), not {self.rule!r}"
             )
-        if self.on_failure not in ("raise", "continue"):
+        if not fits(self.on_failure, Literal["raise", "continue"]):
             raise InputError(f"on_failure is 'raise' or 'continue', not {self.on_failure!r}")
         positive("servers", self.servers)
+        require_runtime(self.runtime)
 
     @property
     def name(self) -> str:
@@ -226,7 +236,7 @@ def _server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankP
                 applied = False
                 while not applied:
                     rank = yield ReceiveAny(pushed, "gradients")
-                    state, decision = rule.push(state, rank - 1, fetched[rank - 1])
+                    state, decision = answer_of(rule, state, Push(rank - 1, fetched[rank - 1]))
                     for push in decision.apply:
                         with context.trace.span("reduce", push.learner):
                             grads[own] += pushed[push.learner + 1]

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.nn import Layer, Sequential, Shape
 from minidl.plans import balance
@@ -34,6 +35,7 @@ class Stage:
         return Sequential(*self.layers, names=[layer.path for layer in self.layers])
 
 
+@checked
 def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...]:
     """Cut a network into stages so that the largest has as little work as possible.
 

@@ -36,7 +36,7 @@ from minidl.runtime.requests import (
     RankContext,
     RankProgram,
 )
-from minidl.strategy.base import Layout, Strategy, default_runtime, positive
+from minidl.strategy.base import Layout, Strategy, default_runtime, positive, require_runtime
 from minidl.strategy.job import Job
 from minidl.strategy.jointly import norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
@@ -70,7 +70,8 @@ class Pipeline(Strategy):
     def __post_init__(self) -> None:
         positive("stages", self.stages)
         positive("micro_batches", self.micro_batches)
-        if self.schedule not in SCHEDULES:
+        require_runtime(self.runtime)
+        if not isinstance(self.schedule, str) or self.schedule not in SCHEDULES:
             raise unknown_name("schedule", self.schedule, SCHEDULES)
 
     @property

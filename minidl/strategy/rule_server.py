@@ -23,7 +23,7 @@ import numpy as np
 
 from minidl.errors import PlanError
 from minidl.plans import Decision, LastingRule, Push, Rule
-from minidl.plans.server import require_unused
+from minidl.plans.server import answer_of, require_unused
 from minidl.runtime.requests import (
     Exchange,
     Incoming,
@@ -175,7 +175,7 @@ class _Desk:
                 self._go_on_without(lost)
                 continue
             if push is not None:
-                self._state, decision = self.rule.push(self._state, *push)
+                self._state, decision = answer_of(self.rule, self._state, push)
                 require_unused(decision, self._waiting)
                 for dropped in decision.drop:
                     self._free.append(self._waiting.pop(dropped).array)

@@ -10,7 +10,7 @@ from minidl import kernels
 from minidl.plans import split
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram
-from minidl.strategy.base import Layout, Strategy, positive
+from minidl.strategy.base import Layout, Strategy, positive, require_runtime
 from minidl.strategy.job import Job
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
@@ -37,6 +37,7 @@ class Serial(Strategy):
 
     def __post_init__(self) -> None:
         positive("micro_batches", self.micro_batches)
+        require_runtime(self.runtime)
 
     @property
     def name(self) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data import Batch, Dataset
 from minidl.errors import InputError, NonFiniteError
 from minidl.models.gan import GAN
 from minidl.nn import EVALUATE, Layer, Mode
 from minidl.nn.adversarial import AdversarialLoss, NonSaturating
-from minidl.nn.settings import whole
 from minidl.runtime.trace import Recorder
 from minidl.tasks.task import Phase, Sums, Task
 

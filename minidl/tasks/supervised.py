@@ -30,6 +30,10 @@ class Supervised(Task):
 
     loss: Loss
 
+    def taken(self, model: Layer, dataset: Dataset) -> Dataset:
+        targets = self.loss.taken(model.build(dataset.sample_shape), dataset.targets)
+        return dataset if targets is dataset.targets else replace(dataset, targets=targets)
+
     def check(self, model: Layer, dataset: Dataset) -> None:
         self.loss.check(model.build(dataset.sample_shape), dataset.targets)
 

@@ -85,6 +85,10 @@ class Task:
     period: int = 1
     """After how many steps the phases come again."""
 
+    def taken(self, model: Layer, dataset: Dataset) -> Dataset:
+        """The data set as the task takes it, where there is one way to read it."""
+        return dataset
+
     def check(self, model: Layer, dataset: Dataset) -> None:
         """See, before training, that a built model and a data set suit the task.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from minidl.checks import whole
 from minidl.data import Dataset
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 from minidl.runtime.machine import Machine
 from minidl.strategy import Strategy
 from minidl.train.history import History

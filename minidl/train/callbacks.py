@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from minidl.checks import checked, whole
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 from minidl.train.run import Run
 
 
@@ -137,6 +137,7 @@ class Watch(Callback):
         """Patience has come to its end."""
 
 
+@checked
 class EarlyStopping(Watch):
     """Stop when a figure has not got better for some epochs, and go back to the best one.
 
@@ -186,6 +187,7 @@ class EarlyStopping(Watch):
             run.note(f"weights of epoch {self.best_epoch + 1} restored")
 
 
+@checked
 class ReduceOnPlateau(Watch):
     """Multiply the learning rate when a figure has not got better for some epochs.
 
@@ -257,6 +259,27 @@ class Call(Callback):
 
     def epoch(self, run: Run) -> None:
         self.function(run)
+
+
+Callbacks = Sequence[Callback | Callable[[Run], Any]] | Callback | Callable[[Run], Any] | None
+"""What `fit` takes as callbacks."""
+
+
+def as_callbacks(given: Callbacks) -> list[Callback]:
+    """A list of callbacks; one alone needs none, and None is none.
+
+    Raises
+    ------
+    InputError
+        If it is anything else.
+    """
+    if given is None:
+        return []
+    if isinstance(given, Callback) or callable(given):
+        return [as_callback(given)]
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise InputError(f"callbacks must be a list of callbacks, not {given!r}")
+    return [as_callback(each) for each in given]
 
 
 def as_callback(given: Callback | Callable[[Run], Any]) -> Callback:

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.checks import checked, whole
 from minidl.errors import InputError
 from minidl.models import GAN
-from minidl.nn.settings import whole
 from minidl.train.callbacks import Callback
 from minidl.train.run import Run
 from minidl.train.sample_quality import Judge, SampleQuality
 
 
+@checked
 class Gallery(Callback):
     """Pictures of samples, of their quality and of the game, in a folder.
 

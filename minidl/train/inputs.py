@@ -7,27 +7,30 @@ from typing import Any
 import numpy as np
 
 from minidl.data import Dataset
+from minidl.data.arrays import as_array
 from minidl.errors import InputError
 
-Data = Dataset | tuple[np.ndarray, np.ndarray]
+Data = Dataset | tuple[np.ndarray, np.ndarray] | list[np.ndarray]
 """A data set, or its inputs and targets."""
 
 
-def dataset(data: Data | Any) -> Dataset:
-    """The data set that was given.
+def dataset(data: Data | Any, targets: Any = None) -> Dataset:
+    """The data set that was given, as such, as a pair, or as inputs with targets.
 
     Raises
     ------
     InputError
         If it is none.
     """
+    if targets is not None:
+        data = (data, targets)
     if isinstance(data, Dataset):
         return data
-    if not isinstance(data, tuple) or len(data) != 2:
+    if not isinstance(data, tuple | list) or len(data) != 2:
         raise InputError(f"data must be a Dataset or (inputs, targets), not {type(data).__name__}")
     if any(isinstance(part, Dataset) for part in data):
         raise InputError("data must be one Dataset, not a pair: give train and test one by one")
-    return Dataset(_array("inputs", data[0]), _array("targets", data[1]))
+    return Dataset(*data)
 
 
 def unlabelled(inputs: Dataset | Any) -> Dataset:
@@ -40,12 +43,5 @@ def unlabelled(inputs: Dataset | Any) -> Dataset:
     """
     if isinstance(inputs, Dataset):
         return inputs
-    array = _array("inputs", inputs)
+    array = as_array("inputs", inputs)
     return Dataset(array, np.zeros(array.shape[:1]))
-
-
-def _array(what: str, values: Any) -> np.ndarray:
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise InputError(f"{what} cannot be one array: {error}") from error

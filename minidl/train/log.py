@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from minidl import files
+from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.train.callbacks import Callback
 from minidl.train.run import Run, figures_of
 
 
+@checked
 class Log(Callback):
     """Write a line for every epoch, at once, so that nothing is lost if the run is.
 

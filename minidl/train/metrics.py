@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.errors import InputError, ShapeError
-from minidl.nn.settings import whole
 
 
 def top_k_accuracy(outputs: np.ndarray, labels: np.ndarray, k: int = 5) -> float:
@@ -84,6 +84,8 @@ def confusion_matrix(
         raise ShapeError(
             f"predictions and labels must be of one shape, not {predicted.shape} and {labels.shape}"
         )
+    for what, part in (("predictions", predicted), ("labels", labels)):
+        _require_whole(what, part)
     if classes is None:
         classes = max((1 + int(part.max()) for part in (predicted, labels) if part.size), default=0)
     else:
@@ -94,9 +96,13 @@ def confusion_matrix(
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
-def _require_classes(what: str, numbers: np.ndarray, classes: int) -> None:
+def _require_whole(what: str, numbers: np.ndarray) -> None:
     if numbers.size and numbers.dtype.kind not in "iu":
         raise InputError(f"{what} must be whole numbers, not of type {numbers.dtype}")
+
+
+def _require_classes(what: str, numbers: np.ndarray, classes: int) -> None:
+    _require_whole(what, numbers)
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < classes:
         raise InputError(
             f"{what} must be from 0 to {classes - 1}; they run from {numbers.min()} to "

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from minidl.checks import is_number
 from minidl.errors import InputError, unknown_name
 from minidl.nn import Layer
 from minidl.strategy import Verdict
@@ -82,10 +83,10 @@ class Run:
         InputError
             If they would not stay above 0 and finite.
         """
-        rate = float(self.rate * factor)
+        rate = float(self.rate * factor) if is_number(factor) else math.nan
         if not 0 < rate < math.inf:
             raise InputError(
-                f"learning rates can be multiplied by a factor above 0, not {factor}; "
+                f"learning rates can be multiplied by a factor above 0, not {factor!r}; "
                 f"they must stay above 0 and finite, and are multiplied by {self.rate:g} already"
             )
         self.verdict = Verdict(self.verdict.stop, rate)
@@ -111,6 +112,15 @@ class Run:
             raise InputError(
                 f"state must be an earlier Run.state, {self.state.dtype} of shape "
                 f"{self.state.shape}, not {given}"
+            )
+        if not isinstance(state, np.ndarray) or (state.shape, state.dtype) != (
+            self.state.shape,
+            self.state.dtype,
+        ):
+            given = getattr(state, "shape", type(state).__name__)
+            raise InputError(
+                f"restore takes a copy of the run's state, of shape {self.state.shape} and type "
+                f"{self.state.dtype}, not {given}"
             )
         self.restored = state
 

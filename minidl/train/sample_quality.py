@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data import Dataset
+from minidl.data.arrays import as_array
 from minidl.errors import InputError, ShapeError
 from minidl.nn import EVALUATE, Sequential, Softmax
 from minidl.train.metrics import top_k_accuracy
@@ -123,6 +125,7 @@ def coverage(classes: np.ndarray, known: int) -> float:
     InputError
         If there is no sample, or a number is no class.
     """
+    whole("coverage: known", known)
     classes = np.asarray(classes)
     if not classes.size or classes.dtype.kind not in "iu":
         raise InputError(
@@ -163,7 +166,10 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982;
     Heusel et al. 2017.
     """
-    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    one, other = as_array("the features", one), as_array("the features", other)
+    if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
+        raise InputError(f"features must be numbers, not of type {one.dtype} and {other.dtype}")
+    one, other = one.astype(np.float64), other.astype(np.float64)
     if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
         raise ShapeError(
             f"features must be of shapes (N, D) and (M, D), not {one.shape} and {other.shape}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +12,18 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl import files
+from minidl.checks import fits, whole
+from minidl.checks import path as path_of
 from minidl.data import Dataset, GrowingBatch, in_order
 from minidl.errors import CheckpointError, InputError, NotBuiltError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
-from minidl.nn.settings import whole
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.strategy import Job, Serial, Strategy
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
 from minidl.train import history_file
 from minidl.train.callback_states import States, split
-from minidl.train.callbacks import Callback, as_callback
+from minidl.train.callbacks import Callbacks, as_callbacks
 from minidl.train.described import described, shown
 from minidl.train.fitting import Fit
 from minidl.train.history import Counts, History
@@ -31,7 +32,6 @@ from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt, declared, tensor_shapes
 from minidl.train.progress import showing, wanted
-from minidl.train.run import Run
 from minidl.train.threads import one_at_a_time
 
 
@@ -91,7 +91,7 @@ class Trainer:
         self.model, self.optimizer = model, optimizer
         self.task = Supervised(loss) if isinstance(loss, Loss) else loss
         self.seed = whole("seed", seed, least=0)
-        if dtype not in ("float32", "float64", np.float32, np.float64):
+        if not fits(dtype, np.typing.DTypeLike) or np.dtype(dtype) not in (np.float32, np.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
         self.dtype = np.dtype(dtype)
         self.precision = precision
@@ -118,13 +118,14 @@ class Trainer:
     @one_at_a_time
     def fit(
         self,
-        train: Data,
+        train: Data | np.ndarray,
+        targets: np.ndarray | None = None,
         *,
         epochs: int,
         batch_size: int | GrowingBatch,
         validation: Data | None = None,
         strategy: Strategy | None = None,
-        callbacks: Sequence[Callback | Callable[[Run], Any]] = (),
+        callbacks: Callbacks = (),
         clock: Literal["real", "virtual"] = "real",
         progress: bool | None = None,
     ) -> History:
@@ -133,7 +134,9 @@ class Trainer:
         Parameters
         ----------
         train
-            The data to learn.
+            The data to learn: a `Dataset`, ``(inputs, targets)``, or the inputs alone.
+        targets
+            If `train` are inputs alone, what belongs to them.
         epochs
             How often to go through them, from where the last fit stopped.
         batch_size
@@ -144,6 +147,7 @@ class Trainer:
             Who computes what; `Serial` if None.
         callbacks
             Called after every epoch, in this order: a `Callback`, or a function of the `Run`.
+            One alone needs no list.
         clock
             ``"virtual"`` computes the same gradients in this process, at simulated times,
             which the history's figures have as ``"time"``.
@@ -173,7 +177,7 @@ class Trainer:
         strategy = Serial() if strategy is None else strategy
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
-        if clock not in ("real", "virtual"):
+        if not fits(clock, Literal["real", "virtual"]):
             raise InputError(f"clock is 'real' or 'virtual', not {clock!r}")
         if clock == "virtual":
             strategy = strategy.in_virtual_time()
@@ -184,12 +188,14 @@ class Trainer:
                 stacklevel=3,
             )
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
-        hooks = [as_callback(callback) for callback in callbacks]
-        data = self._taken(as_dataset(train))
+        if not isinstance(progress, bool | None):
+            raise InputError(f"progress must be True, False or None, not {progress!r}")
+        hooks = as_callbacks(callbacks)
+        data = self._taken(as_dataset(train, targets))
         test = None if validation is None else self._taken(as_dataset(validation))
         with self._prepared(data.sample_shape):
-            for part in (data,) if test is None else (data, test):
-                self._check(part)
+            data = self._checked(data)
+            test = None if test is None else self._checked(test)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
             strategy.check(job)
         with showing(job, strategy.name, shown=wanted(progress)) as shown:
@@ -206,11 +212,19 @@ class Trainer:
             )
         return self.history
 
-    def evaluate(self, data: Data) -> dict[str, float]:
-        """The mean loss and metrics over a data set, computed in this process."""
-        dataset = self._taken(as_dataset(data))
+    def evaluate(
+        self, data: Data | np.ndarray, targets: np.ndarray | None = None
+    ) -> dict[str, float]:
+        """The mean loss and metrics over a data set, computed in this process.
+
+        Parameters
+        ----------
+        data, targets
+            As `train` and `targets` of `fit`.
+        """
+        dataset = self._taken(as_dataset(data, targets))
         with self._prepared(dataset.sample_shape):
-            self._check(dataset)
+            dataset = self._checked(dataset)
         sums = Sums()
         for batch in in_order(dataset, self.dtype):
             sums += self.task.score(self.model, batch)
@@ -247,6 +261,8 @@ class Trainer:
             If the strategy would refuse the fit.
         """
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
+        if not isinstance(strategy, Strategy):
+            raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
         data = self._taken(as_dataset(train))
         with self._prepared(data.sample_shape):
             job = self._job(data, None, epochs, batch_size)
@@ -270,7 +286,7 @@ class Trainer:
         """
         learnt = self._existing()
         self._write(
-            Path(path),
+            path_of("save: path", path),
             learnt,
             learnt.state(),
             (self.epoch, self.step, self.rate),
@@ -304,7 +320,7 @@ class Trainer:
         since: Callable[[Counts], History],
         states: States,
     ) -> None:
-        path = files.resolved(path)
+        path = files.resolved(path_of("load: path", path))
         plain, arrays = split(states)
         with self._history_file.written(path, self.history, since) as extent:
             facts = checkpoints.Facts(
@@ -338,7 +354,7 @@ class Trainer:
         UserWarning
             If the history that belongs to the checkpoint is missing; it then begins anew.
         """
-        path = Path(path)
+        path = path_of("load: path", path)
         if self._learnt is not None:
             self._reclaimed(self._learnt)
         with checkpoints.reading(path) as saved:
@@ -437,8 +453,11 @@ class Trainer:
         self.model.check_integers(dataset.inputs)
         return dataset
 
-    def _check(self, dataset: Dataset) -> None:
+    def _checked(self, dataset: Dataset) -> Dataset:
+        """The data set as the task takes it; an InputError if it does not."""
+        dataset = self.task.taken(self.model, dataset)
         self.task.check(self.model, dataset)
+        return dataset
 
     def _job(
         self,

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
-from numbers import Real
+from math import inf
 from typing import ClassVar
 
 import numpy as np
 
 from minidl import rng
+from minidl.checks import is_number
 from minidl.errors import InputError, ShapeError
 
 
@@ -114,7 +114,7 @@ def augment(
 
 def require_within(name: str, value: float, most: float = inf) -> None:
     """Raise an InputError if `value` is no finite number from 0 to `most`."""
-    if not (isinstance(value, Real) and isfinite(value) and 0 <= value <= most):
+    if not is_number(value) or not 0 <= value <= most:
         allowed = "a finite number of at least 0" if most == inf else f"a number from 0 to {most}"
         raise InputError(f"{name} must be {allowed}, not {value!r}")
 

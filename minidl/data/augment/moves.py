@@ -7,14 +7,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from minidl.checks import checked, whole
 from minidl.data.augment.augmentation import Augmentation, one_of, require_within
 from minidl.errors import InputError
-from minidl.nn.settings import whole
 
 Border = Literal["zeros", "edge", "reflect"]
 """What enters a cropped image from outside."""
 
 
+@checked
 @dataclass(frozen=True)
 class Crop(Augmentation):
     """Pad each side, and cut the old size out of it at a random place.

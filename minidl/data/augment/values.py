@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.data.augment.augmentation import Augmentation, one_of, require_within
-from minidl.nn.settings import whole
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import files, kernels
+from minidl.checks import checked
 from minidl.errors import CheckpointError, InputError
 from minidl.nn.layer import Layer
 from minidl.nn.parameters import Array
@@ -21,6 +22,7 @@ Renaming = Mapping[str, str] | Callable[[str], str]
 """From names here to names there: of layers, or a function of a tensor's whole name."""
 
 
+@checked
 def export_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | None = None) -> None:
     """Write a network's weights as the same network in PyTorch would.
 
@@ -55,6 +57,7 @@ def export_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
     files.replace(Path(path), save(arrays, {"format": "pt"}))
 
 
+@checked
 def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | None = None) -> None:
     """Set a network's weights to those that PyTorch has written for the same network.
 

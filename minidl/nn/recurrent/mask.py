@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from minidl import kernels
+from minidl.checks import checked
 from minidl.errors import InputError, ShapeError
 from minidl.nn.parameters import Array
 
 
-def with_mask(x: Array, lengths: Array) -> Array:
+@checked
+def with_mask(x: np.ndarray, lengths: np.ndarray) -> Array:
     """Sequences with one more feature that is 1 where a step exists and 0 where it is padding.
 
     That is the form in which a recurrent layer with ``masked=True`` wants its input.

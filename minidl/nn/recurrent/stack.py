@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minidl import kernels
+from minidl.checks import checked, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.dropout import Dropout
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 from minidl.nn.recurrent.cell import Cell, State
-from minidl.nn.settings import whole
 
 
+@checked
 class Recurrent(Layer):
     """A recurrent layer, (N, T, D) to (N, T, H); the base of `RNN`, `GRU` and `LSTM`.
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from minidl.checks import checked
 from minidl.plans.instructions import Collective, Receive, Send
 from minidl.plans.rendezvous import Message, check_peers, count_messages, execute, wrong
 from minidl.plans.text import fitted
@@ -43,6 +44,7 @@ class CollectiveCosts:
     chunks_sent: tuple[int, ...]
 
 
+@checked
 def check_all_reduce(plan: Collective) -> CollectiveCosts:
     """Prove that a plan sums the vectors of all ranks for all ranks, whatever it promises.
 
@@ -66,6 +68,7 @@ def check_all_reduce(plan: Collective) -> CollectiveCosts:
     return check_collective(replace(plan, sources=(), targets=()))
 
 
+@checked
 def check_collective(plan: Collective) -> CollectiveCosts:
     """Prove that a plan keeps its promise, for vectors of every length.
 
@@ -107,6 +110,7 @@ def check_collective(plan: Collective) -> CollectiveCosts:
     return _count(plan, messages)
 
 
+@checked
 def check_barrier(plan: Collective) -> CollectiveCosts:
     """Prove that nobody comes to the plan's end before everyone has begun it.
 
@@ -248,6 +252,7 @@ def show(plan: Collective, holdings: Holdings) -> str:
     return fitted(rows, [n for n in range(plan.size) if any("✗" in row[n + 1] for row in rows)])
 
 
+@checked
 def bytes_sent(plan: Collective, length: int, itemsize: int) -> tuple[int, ...]:
     """What each rank sends, exactly, for a vector of `length` elements of `itemsize` bytes."""
     sizes = [part.stop - part.start for part in plan.slices(length)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minidl.checks import checked
 from minidl.errors import InputError, PlanError
 from minidl.plans.instructions import (
     Activation,
@@ -37,6 +38,7 @@ class PipelineCosts:
     in_flight: tuple[int, ...]
 
 
+@checked
 def check_pipeline(
     plan: Plan, stages: int, micro_batches: int, in_flight: Sequence[int] | None = None
 ) -> PipelineCosts:

@@ -44,7 +44,7 @@ def server_reduce(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     others = range(1, size)
     gather = [[Transfer(peer, 0, chunk(0), reduce=True)] for peer in others]
     answer = [[Transfer(0, peer, chunk(0)) for peer in others]] if others else []
@@ -72,7 +72,7 @@ def full_all_reduce(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     ranks = range(size)
     collect = [
         [Transfer(r, (r + s) % size, chunk((r + s) % size), reduce=True) for r in ranks]
@@ -147,7 +147,7 @@ def all_to_all(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     ranks = range(size)
     rounds = [
         [Transfer(r, (r + s) % size, chunk(r * size + (r + s) % size)) for r in ranks]
@@ -175,7 +175,7 @@ def send_receive(size: int, source: int = 0, target: int = 1) -> Collective:
     InputError
         If there is no such rank, or it is the same one twice.
     """
-    require_size(size)
+    size = require_size(size)
     require_rank("source", source, size)
     require_rank("target", target, size)
     if source == target:
@@ -207,7 +207,7 @@ def barrier(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     distances = [1 << step for step in range((size - 1).bit_length())]
     rounds = [
         [Transfer(r, (r + distance) % size, chunk(r)) for r in range(size)]
@@ -219,6 +219,6 @@ def barrier(size: int) -> Collective:
 
 
 def _scatter(size: int, root: int) -> Rounds:
-    require_size(size)
+    size = require_size(size)
     require_rank("root", root, size)
     return [[Transfer(root, rank, chunk(rank))] for rank in range(size) if rank != root]

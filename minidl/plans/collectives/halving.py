@@ -41,7 +41,7 @@ def halving_doubling_all_reduce(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     power = 1 << (size.bit_length() - 1)
     extra = size - power
     # Of the first 2(P - Q) ranks the even ones step aside.

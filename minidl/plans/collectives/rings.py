@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import isqrt, lcm
 
+from minidl.checks import is_whole
 from minidl.errors import InputError
 from minidl.plans import costs
 from minidl.plans.collectives.rounds import (
@@ -48,7 +49,7 @@ def ring_all_reduce(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     ranks = range(size)
     finished = [chunk((rank + 1) % size) for rank in ranks]
     rounds = _scatter_around(ranks, finished) + _gather_around(ranks, finished)
@@ -68,7 +69,7 @@ def reduce_scatter(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     ranks = range(size)
     rounds = _scatter_around(ranks, [chunk(rank) for rank in ranks])
     each = [[rank] for rank in ranks]
@@ -88,7 +89,7 @@ def all_gather(size: int) -> Collective:
     InputError
         If `size` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     ranks = range(size)
     rounds = _gather_around(ranks, [chunk(rank) for rank in ranks])
     each = [[rank] for rank in ranks]
@@ -120,7 +121,7 @@ def torus_all_reduce(size: int, shape: tuple[int, int] | None = None) -> Collect
         If `size` is not a whole number of at least 1, or the shape's factors are not
         whole numbers whose product is `size`.
     """
-    require_size(size)
+    size = require_size(size)
     x, y = nearly_square(size) if shape is None else _require_shape(size, shape)
     rows = [range(row * y, row * y + y) for row in range(x)]
     columns = [range(column, size, y) for column in range(y)]
@@ -161,7 +162,7 @@ def hierarchical_all_reduce(size: int, groups: int | None = None) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or `groups` is none from 1 to `size`.
     """
-    require_size(size)
+    size = require_size(size)
     if groups is None:
         groups = isqrt(size - 1) + 1
     require_count("the number of groups must be a whole number of", groups)
@@ -229,7 +230,7 @@ def nearly_square(size: int) -> tuple[int, int]:
 
 def _require_shape(size: int, shape: tuple[int, int]) -> tuple[int, int]:
     factors = tuple(shape) if isinstance(shape, Sequence) else (shape,)
-    whole = all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in factors)
+    whole = all(is_whole(n, least=1) for n in factors)
     if len(factors) != 2 or not whole or factors[0] * factors[1] != size:
         fitting = ", ".join(f"({x}, {size // x})" for x in range(1, size + 1) if size % x == 0)
         raise InputError(

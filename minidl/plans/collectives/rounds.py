@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from minidl.checks import is_whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
 from minidl.plans.instructions import Collective, Program, Receive, Send
@@ -85,18 +86,19 @@ def from_rounds(
     )
 
 
-def require_size(size: int) -> None:
-    """Refuse an impossible number of ranks."""
+def require_size(size: int) -> int:
+    """The number of ranks, as Python's; refused if it is impossible."""
     require_count("a collective needs a whole number of ranks of", size)
+    return int(size)
 
 
 def require_count(what: str, count: int) -> None:
     """Refuse what is no whole number of at least 1; `what` begins the message."""
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+    if not is_whole(count, least=1):
         raise InputError(f"{what} at least 1, not {count!r}")
 
 
 def require_rank(name: str, rank: int, size: int) -> None:
     """Refuse a rank that does not exist; `name` is what it is meant to be."""
-    if not isinstance(rank, int) or isinstance(rank, bool) or not 0 <= rank < size:
+    if not is_whole(rank, least=0) or rank >= size:
         raise InputError(f"{name} is one of the ranks 0 to {size - 1}, not {rank!r}")

@@ -47,6 +47,7 @@ def broadcast(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
+    size = require_size(size)
     rounds = _double(size, root)
     return from_rounds("broadcast", size, 1, rounds, costs.broadcast(size, root), [[root]])
 
@@ -66,6 +67,7 @@ def reduce(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
+    size = require_size(size)
     rounds = backwards(_double(size, root), reduce=True)
     cost = costs.reduce(size, root)
     return from_rounds("reduce", size, 1, rounds, cost, targets=[[root]])
@@ -93,7 +95,7 @@ def tree_all_reduce(size: int, pieces: int = 1) -> Collective:
     InputError
         If `size` or `pieces` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     require_count("the number of pieces must be a whole number of", pieces)
     parents = [None, *((rank - 1) // 2 for rank in range(1, size))]
     down = _pass_down(parents, range(pieces), [None] * size)
@@ -127,7 +129,7 @@ def double_tree_all_reduce(size: int, pieces: int = 1) -> Collective:
     InputError
         If `size` or `pieces` is not a whole number of at least 1.
     """
-    require_size(size)
+    size = require_size(size)
     require_count("the number of pieces must be a whole number of", pieces)
     trees = two_trees(size)
     halves = range(pieces), range(pieces, 2 * pieces)
@@ -228,7 +230,6 @@ def _pass_down(parents: Parents, pieces: range, colours: Sequence[int | None]) -
 
 def _double(size: int, root: int) -> Rounds:
     """A binomial tree's rounds: who has the vector passes it on, all at the same time."""
-    require_size(size)
     require_rank("root", root, size)
     return [
         [

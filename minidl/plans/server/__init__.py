@@ -6,6 +6,7 @@ from minidl.plans.server.interface import (
     Push,
     Rule,
     State,
+    answer_of,
     require_push,
     require_unused,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "Softsync",
     "State",
     "Threshold",
+    "answer_of",
     "require_push",
     "require_unused",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from minidl.checks import fits
 from minidl.errors import PlanError
 
 
@@ -159,6 +160,22 @@ def require_push(state: State, push: Push) -> None:
             f"learner {push.learner} pushed a gradient of version {push.version}, but the weights "
             f"are of version {state.version}"
         )
+
+
+def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
+    """What a rule answers to a push, which must be a `State` and a `Decision`.
+
+    Raises
+    ------
+    PlanError
+        If it is anything else, or the push is one that no rule allows.
+    """
+    answer = rule.push(state, *push)
+    if not fits(answer, tuple[State, Decision]):
+        raise PlanError(
+            f"{type(rule).__name__}: push must return a State and a Decision, not {answer!r}"
+        )
+    return answer
 
 
 def require_unused(decision: Decision, unused: Container[Push]) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from minidl.checks import is_whole
 from minidl.errors import InputError, PlanError
 from minidl.plans.server.interface import Decision, Push, State, require_push
 
@@ -259,8 +260,7 @@ def whole(rule: Threshold, name: str, value: int, most: int | None = None) -> in
     InputError
         If it is not.
     """
-    fits = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-    if not fits or (most is not None and value > most):
+    if not is_whole(value, least=1) or (most is not None and value > most):
         allowed = "of at least 1" if most is None else f"from 1 to the {most} learners"
         raise InputError(
             f"{type(rule).__name__}: {name} is a whole number {allowed}, not {value!r}"

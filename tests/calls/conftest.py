@@ -1,0 +1,8 @@
+"""Lets the test beside this file import the right calls."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
