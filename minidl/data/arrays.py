@@ -33,12 +33,15 @@ def as_array(what: str, values: Any) -> np.ndarray:
         )
     try:
         array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
-        if array.dtype == object:
-            _require_numbers(what, array)
-            array = np.asarray(array.tolist())
     except ValueError as error:
         raise InputError(f"{what} cannot be one array: {error}") from error
-    return array
+    if array.dtype != object:
+        return array
+    _require_numbers(what, array)
+    try:
+        return np.asarray(array.tolist())
+    except ValueError as error:
+        raise InputError(f"{what} cannot be one array: {error}") from error
 
 
 def _require_numbers(what: str, array: np.ndarray) -> None:

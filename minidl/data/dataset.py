@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl import rng
 from minidl.checks import fits, is_number, whole
-from minidl.data.arrays import as_array
+from minidl.data.conversion import as_array
 from minidl.data.augment import Augmentation
 from minidl.errors import InputError
 

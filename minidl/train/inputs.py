@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data import Dataset
-from minidl.data.arrays import as_array
+from minidl.data.conversion import as_array
 from minidl.errors import InputError
 
 Data = Dataset | tuple[np.ndarray, np.ndarray] | list[np.ndarray]

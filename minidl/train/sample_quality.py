@@ -8,7 +8,7 @@ import numpy as np
 
 from minidl.checks import whole
 from minidl.data import Dataset
-from minidl.data.arrays import as_array
+from minidl.data.conversion import as_array
 from minidl.errors import InputError, ShapeError
 from minidl.nn import EVALUATE, Sequential, Softmax
 from minidl.train.metrics import top_k_accuracy

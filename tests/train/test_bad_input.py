@@ -78,8 +78,8 @@ def refused(
 
 
 WRONG_DATA = {
-    "labels as floats": (
-        (X, Y.astype(float)),
+    "labels with fractions": (
+        (X, Y + 0.5),
         InputError,
         "labels must be whole numbers, not of type float64",
     ),
