@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.course.student import Question
 from minidl.errors import InputError
+from minidl.reprs import brief
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,6 +72,8 @@ class Report:
     printed: str = ""
     isolation: str = ""
     first: int = 1
+
+    __repr__ = brief
 
     @property
     def score(self) -> float:

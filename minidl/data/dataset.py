@@ -9,6 +9,7 @@ import numpy as np
 from minidl import rng
 from minidl.data.augment import Augmentation
 from minidl.errors import InputError
+from minidl.reprs import brief
 
 Indices = np.ndarray | slice
 
@@ -54,6 +55,8 @@ class Dataset:
     offset: float = 0.0
     keep_integers: bool = False
     augmentations: tuple[Augmentation, ...] = ()
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         inputs, targets = np.asarray(self.inputs), np.asarray(self.targets)

@@ -18,6 +18,7 @@ from minidl import rng
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
 from minidl.nn.settings import whole
+from minidl.reprs import brief
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July",
@@ -66,6 +67,8 @@ class Alphabet:
     """
 
     characters: str
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return END + 1 + len(self.characters)

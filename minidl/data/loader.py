@@ -12,6 +12,7 @@ from minidl.data.augment import augment
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
 from minidl.plans.instructions import split
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Batch:
     y: np.ndarray
     first: int
     size: int
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.x)
@@ -60,6 +63,8 @@ class Loader:
     InputError
         If `batch_size` is less than 1.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
 from minidl.nn.parameters import Array
 from minidl.nn.settings import whole
+from minidl.reprs import brief
 
 
 class Decoded(NamedTuple):
@@ -18,6 +19,9 @@ class Decoded(NamedTuple):
     """(N, steps), with padding behind the end."""
     scores: Array
     """(N,), the logarithm of its probability, the end's included."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 def greedy(model: Seq2Seq, sources: Array, *, start: int, end: int, steps: int) -> Decoded:

@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl import rng
 from minidl.errors import InputError, NotBuiltError, ShapeError
+from minidl.reprs import brief
 
 Array = Any
 """An array of NumPy or CuPy."""
@@ -40,6 +41,8 @@ class Parameter:
 
     has_gradient: ClassVar[bool] = True
     """Whether optimizers move it when it is not frozen; otherwise it follows the run."""
+
+    __repr__ = brief
 
     def __init__(self, shape: Shape, init: Initialiser) -> None:
         self.shape = tuple(shape)
@@ -179,6 +182,12 @@ class ParameterBuffer:
     trainable
         How many elements are learnt.
     """
+
+    def __repr__(self) -> str:
+        return (
+            f"ParameterBuffer({len(self.parameters)} parameters, {self.trainable:,} numbers "
+            f"learnt of {len(self.values):,}, {self.values.dtype})"
+        )
 
     def __init__(
         self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np

@@ -103,6 +103,10 @@ class Plan:
     name: str
     programs: tuple[Program, ...]
 
+    def __repr__(self) -> str:
+        steps = max(map(len, self.programs), default=0)
+        return f"{type(self).__name__}({self.name!r}, {self.size} ranks, {steps} steps)"
+
     @property
     def size(self) -> int:
         """The number of ranks."""
@@ -157,6 +161,9 @@ class Collective(Plan):
     targets: tuple[frozenset[int], ...] = ()
     blocks: tuple[range, ...] = ()
     cost: Cost | None = None
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {self.chunks} chunks)"
 
     def __post_init__(self) -> None:
         everyone = (frozenset(range(self.size)),) * self.chunks

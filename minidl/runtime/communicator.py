@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import PlanError
+from minidl.reprs import brief
 from minidl.runtime.background import Background
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
@@ -62,6 +63,8 @@ class Communicator:
     beside
         Records what the rank sends and receives beside its program.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from multiprocess.process import BaseProcess
 
 from minidl.errors import InputError
 from minidl.plans import Link
+from minidl.reprs import brief
 from minidl.runtime import fork_server, limits
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
@@ -62,6 +63,8 @@ class Processes:
     InputError
         If one of these is out of range, or the system is not a POSIX system.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.plans.instructions import Collective, Receive, Send
+from minidl.reprs import brief
 from minidl.runtime.trace import Recorder
 
 
@@ -29,6 +30,8 @@ class Outgoing:
     peer: int
     array: np.ndarray
     operation: str
+
+    __repr__ = brief
 
     @property
     def counted_as(self) -> str:
@@ -45,12 +48,16 @@ class Incoming:
     operation: str
     reduce: bool = False
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
     """Carry out all of these at the same time; the answer, None, comes when all are done."""
 
     transfers: tuple[Outgoing | Incoming, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,8 @@ class Report:
     event: Any
     heard: bool = False
     alone: bool = False
+
+    __repr__ = brief
 
 
 class Lost(Exception):
@@ -106,6 +115,8 @@ class Loss:
 
     name: str
     why: str
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +159,8 @@ class RankContext:
     shared: Mapping[str, np.ndarray] = field(default_factory=dict)
     threads: int = 1
     trace: Recorder = field(default_factory=Recorder)
+
+    __repr__ = brief
 
 
 def collective(

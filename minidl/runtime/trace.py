@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import files
+from minidl.reprs import brief
 
 KINDS = (
     "load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate",
@@ -37,6 +38,8 @@ class Recorder:
     clock
         Returns seconds; every rank of a run reads the same one.
     """
+
+    __repr__ = brief
 
     def __init__(
         self, capacity: int = 1 << 16, clock: Callable[[], float] = time.perf_counter
@@ -90,6 +93,10 @@ class Trace:
 
     ranks: tuple[np.ndarray, ...]
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        spans = sum(map(len, self.ranks))
+        return f"Trace({len(self.ranks)} ranks, {spans:,} spans)"
 
     @classmethod
     def woven(

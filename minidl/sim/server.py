@@ -16,6 +16,7 @@ import numpy as np
 from minidl.errors import InputError, PlanError
 from minidl.plans import Push, Rule
 from minidl.plans.server import require_unused
+from minidl.reprs import brief
 from minidl.sim.laws import Law
 
 
@@ -52,6 +53,8 @@ class Apply:
     time: float
     version: int
     pushes: tuple[Push, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,8 @@ class ServerRun:
     learners: int
     times: np.ndarray
     work: np.ndarray
+
+    __repr__ = brief
 
     @property
     def seconds_per_update(self) -> float:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
 from minidl.sim import Law
 from minidl.strategy.job import Event, Job, Verdict
@@ -39,6 +40,8 @@ class Layout:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     expendable: Collection[int] = ()
 
+    __repr__ = brief
+
 
 class Strategy(ABC):
     """The base of all strategies.
@@ -49,6 +52,8 @@ class Strategy(ABC):
 
     runtime: Runtime
     device: str = "cpu"
+
+    __repr__ = brief
 
     @property
     @abstractmethod

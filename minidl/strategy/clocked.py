@@ -21,6 +21,7 @@ from minidl.data import Batch
 from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Push, Rule
+from minidl.reprs import brief
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.sim import Apply, Cancel, Event, Law, Start, server_events
@@ -58,6 +59,8 @@ class VirtualServer(Strategy):
     law: Law
     exchange_seconds: Callable[[Job], float] | None = None
     runtime: Runtime = field(default_factory=Alone, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)

@@ -15,11 +15,14 @@ import numpy as np
 
 from minidl.errors import InputError, NonFiniteError
 from minidl.plans import Collective, Receive, Send, all_gather, costs
+from minidl.reprs import brief
 from minidl.runtime.requests import Exchange, Incoming, Outgoing, Requests, collective
 
 
 class Compression(ABC):
     """How gradients are made smaller for their way; a setting, the same on all ranks."""
+
+    __repr__ = brief
 
     @abstractmethod
     def start(self, places: Mapping[str, slice], dtype: np.dtype) -> Compressor:
@@ -56,6 +59,8 @@ class Compression(ABC):
 
 class Compressor(ABC):
     """One rank's side of a compressed all-reduce, for one fit."""
+
+    __repr__ = brief
 
     def __init__(self, places: Mapping[str, slice]) -> None:
         self._places = places

@@ -16,6 +16,7 @@ from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.plans import Bucket, Bucketing
+from minidl.reprs import brief
 from minidl.runtime import Loss
 from minidl.tasks import Sums, Task
 
@@ -74,6 +75,8 @@ class Job:
     device: str = "cpu"
     pace: Fraction = Fraction(1)
     frozen: Mapping[str, slice] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @property
     def compute_dtype(self) -> np.dtype:
@@ -193,6 +196,8 @@ class StepDone:
     time: float = 0.0
     staleness: tuple[int, ...] = ()
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class EpochDone:
@@ -217,6 +222,8 @@ class EpochDone:
     seconds: float
     validation: Sums
     began: float
+
+    __repr__ = brief
 
 
 Event = StepDone | EpochDone | Loss

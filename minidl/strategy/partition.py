@@ -11,6 +11,7 @@ import numpy as np
 from minidl.errors import InputError
 from minidl.nn import Layer, Sequential, Shape
 from minidl.plans import balance
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Stage:
     layers: tuple[Layer, ...]
     input_shape: Shape
     output_shape: Shape
+
+    __repr__ = brief
 
     def model(self) -> Sequential:
         """The stage as a network of its own."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.errors import InputError
 from minidl.nn.settings import whole
+from minidl.reprs import brief
 from minidl.train.run import Run
 
 
@@ -34,6 +35,8 @@ class Callback:
     a callback stopped, whose weights a callback replaced (see `Run.restore`), or in which a
     callback raised: the fit then is not continued.
     """
+
+    __repr__ = brief
 
     def begin(self) -> None:
         """A fit begins: forget what was of another one."""

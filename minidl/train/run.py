@@ -12,6 +12,7 @@ import numpy as np
 
 from minidl.errors import InputError, unknown_name
 from minidl.nn import Layer
+from minidl.reprs import brief
 from minidl.strategy import Verdict
 from minidl.train.history import EpochRecord
 
@@ -45,6 +46,8 @@ class Run:
     bind: Callable[[np.ndarray], AbstractContextManager[Layer]]
     restored: np.ndarray | None = None
     stopped: str = ""
+
+    __repr__ = brief
 
     @property
     def last(self) -> EpochRecord:

@@ -9,6 +9,7 @@ import numpy as np
 from minidl.data import Dataset
 from minidl.errors import InputError, ShapeError
 from minidl.nn import EVALUATE, Sequential, Softmax
+from minidl.reprs import brief
 from minidl.train.metrics import top_k_accuracy
 
 SURE = 0.9
@@ -69,6 +70,8 @@ class Judge:
     judge; Heusel et al., "GANs trained by a two time-scale update rule converge to a local
     Nash equilibrium", 2017, for the distance.
     """
+
+    __repr__ = brief
 
     def __init__(self, classifier: Sequential, real: Dataset, others: Dataset) -> None:
         if not isinstance(classifier, Sequential) or len(classifier) < 2:

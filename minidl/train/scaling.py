@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.runtime.machine import Machine
 from minidl.runtime.trace import KINDS
 from minidl.train.history import EpochRecord, History
@@ -31,6 +32,8 @@ class Spread:
     median: float
     least: float
     most: float
+
+    __repr__ = brief
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
@@ -60,6 +63,8 @@ class Fit:
     seconds: float | None
     shares: Mapping[str, float]
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -87,6 +92,8 @@ class Measured:
     batch_size: int
     fits: tuple[Fit, ...]
     baseline: tuple[Fit, ...]
+
+    __repr__ = brief
 
     @property
     def _speedups(self) -> list[float]:
@@ -194,6 +201,8 @@ class Scaling:
     train: int
     test: int
     rows: tuple[Measured, ...]
+
+    __repr__ = brief
 
     @property
     def standard_error(self) -> float:

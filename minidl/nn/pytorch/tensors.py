@@ -27,6 +27,7 @@ from minidl.nn.parameters import Array, Parameter, Shape
 from minidl.nn.recurrent import Recurrent
 from minidl.nn.recurrent.cell import Cell
 from minidl.nn.recurrent.gru import GRUCell
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Tensor:
     value: Array
     write: Callable[[Array], None]
     needed: bool = True
+
+    __repr__ = brief
 
 
 def overwriting(view: Array, shape: Shape | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from minidl.errors import PlanError
+from minidl.reprs import brief
 
 
 class Push(NamedTuple):
@@ -56,6 +57,8 @@ class Decision:
     release: tuple[int, ...] = ()
     drop: tuple[Push, ...] = ()
 
+    __repr__ = brief
+
     @property
     def weight(self) -> float:
         """What each gradient in `apply`, the mean of its mini-batch, counts for in the update."""
@@ -90,6 +93,8 @@ class State:
     waiting: tuple[Push, ...] = ()
     idle: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
+
+    __repr__ = brief
 
     @property
     def remaining(self) -> tuple[int, ...]:
