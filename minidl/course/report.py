@@ -25,8 +25,10 @@ class Result:
     ----------
     name
         What is checked.
-    score, max_score
-        Points reached, and to be had.
+    score
+        Points reached, from 0 to `max_score`.
+    max_score
+        Points to be had.
     message
         What is wrong and what may help; empty if nothing is.
     questions

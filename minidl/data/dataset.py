@@ -31,8 +31,10 @@ class Dataset:
         What the set is called in messages.
     classes
         The labels' names in the order of the labels, or None.
-    scale, offset
-        Applied to every number of the inputs.
+    scale
+        Every number of the inputs is multiplied by this.
+    offset
+        Added to every number of the inputs after that.
     keep_integers
         Whether `batch` gives the inputs as they are, for a network that begins with
         an `Embedding`; see `with_integers`.

@@ -33,8 +33,10 @@ def greedy(model: Seq2Seq, sources: Array, *, start: int, end: int, steps: int) 
         Initialised.
     sources
         (N, S), whole numbers, padded.
-    start, end
-        The tokens that the decoder is given first, and behind which it has finished.
+    start
+        The token that the decoder is given first.
+    end
+        The token behind which a text has finished.
     steps
         How many tokens it writes at most; of equally likely ones the first.
 
@@ -68,8 +70,16 @@ def beam(
 
     Parameters
     ----------
-    model, sources, start, end, steps
-        As of `greedy`.
+    model
+        Initialised.
+    sources
+        (N, S), whole numbers, padded.
+    start
+        The token that the decoder is given first.
+    end
+        The token behind which a text has finished.
+    steps
+        How many tokens are written at most.
     width
         How many beginnings are kept for each source; of equally likely ones the first.
 

@@ -28,8 +28,10 @@ class Mode:
     ----------
     training
         Whether a backward pass will follow. If not, layers keep nothing.
-    seed, step
-        Name the random numbers of this pass (dropout masks).
+    seed
+        Of the run; with the step, it names the random numbers of this pass (dropout masks).
+    step
+        Of the run, from 0.
     first
         Position, in the global batch, of the first sample given.
     batch_size

@@ -15,7 +15,7 @@ from minidl.reprs import brief
 Array = Any
 """An array of NumPy or CuPy."""
 Shape = tuple[int, ...]
-"""The shape of one sample: what an array's shape is without its batch axis."""
+"""The shape of one sample, which is what an array's shape is without its batch axis."""
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
 
 
@@ -132,8 +132,10 @@ class RunningMean(Parameter):
 
     Parameters
     ----------
-    shape, init
-        As for `Parameter`.
+    shape
+        The array's shape.
+    init
+        Draws the initial value: ``init(generator, shape)``.
     momentum
         The step from the old value to the new mean, between 0 and 1.
     """

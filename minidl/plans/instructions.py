@@ -145,11 +145,17 @@ class Collective(Plan):
 
     Parameters
     ----------
+    name
+        What the plan does, e.g. ``"ring all-reduce"``.
+    programs
+        ``programs[rank]`` is what that rank does, step by step.
     chunks
         Into how many nearly equal parts the vector is cut.
-    sources, targets
-        For each chunk who has something to give, and who has to end with the sum; by
-        default all ranks, as in an all-reduce.
+    sources
+        For each chunk, who has something to give; by default all ranks, as in an
+        all-reduce.
+    targets
+        For each chunk, who has to end with the sum; by default all ranks.
     blocks
         Runs of neighbouring chunks: item ``chunks + i`` stands for ``blocks[i]``.
     cost

@@ -40,10 +40,14 @@ class Communicator:
 
     Parameters
     ----------
-    rank, size
-        This rank and the number of ranks.
-    outgoing, incoming
-        The channels, by the rank at their other end.
+    rank
+        This rank.
+    size
+        The number of ranks.
+    outgoing
+        The channels to send on, by the rank at their other end.
+    incoming
+        The channels to receive from, by the rank at their other end.
     bells
         One semaphore for each rank, on which it sleeps while it waits for anything.
     status
@@ -157,8 +161,10 @@ class Communicator:
         ------
         MessageMismatchError
             If a message is not the one expected.
-        PlanError, InputError
-            If the request names a rank without a channel, or an unfit array.
+        PlanError
+            If the request names a rank without a channel.
+        InputError
+            If an array of the request does not fit.
         Lost
             If what was to be received was not sent before its sender was lost.
         """

@@ -32,7 +32,7 @@ from minidl.runtime.trace import Trace
 from minidl.runtime.worker import Done, Job, Wiring, main
 
 POLLS, POLLS_CROWDED = 200, 20
-"""How often a rank looks for news before it sleeps: to be woken takes longer than a small
+"""How often a rank looks for news before it sleeps. To be woken takes longer than a small
 message, but where ranks outnumber cores, another one could use the time."""
 
 
@@ -50,8 +50,10 @@ class Processes:
     threads
         How many the kernels of each rank use; if None, ranks share the cores, or as
         much of their time as a container allows.
-    slots, slot_bytes
-        How many slots each channel has, and the bytes that fit into one.
+    slots
+        How many messages each channel holds before its sender has to wait.
+    slot_bytes
+        Bytes that fit into one slot.
     link
         What every rank's messages pass, as if each were on a machine of its own: they then
         arrive when a network's would. None delivers them at once. A channel holds no more than

@@ -133,9 +133,9 @@ class Launch:
 
 Request = Exchange | ReceiveAny | Report | Launch
 Requests = Generator[Request, Any, Any]
-"""Part of a program: yields requests, is resumed with their answers."""
+"""Part of a program, which yields requests, is resumed with their answers."""
 RankProgram = Requests
-"""A rank's program: yields requests, is resumed with their answers, returns its result."""
+"""A rank's program, which yields requests, is resumed with their answers, returns its result."""
 
 
 @dataclass
@@ -144,8 +144,10 @@ class RankContext:
 
     Parameters
     ----------
-    rank, size
-        This rank and the number of ranks.
+    rank
+        This rank.
+    size
+        The number of ranks.
     shared
         Arrays that all ranks and the caller see, by name.
     threads
@@ -170,10 +172,14 @@ def collective(
 
     Parameters
     ----------
-    plan, rank
-        The plan, and which of its ranks this one is.
-    vector, operation
-        What the plan works on, and what its messages belong to.
+    plan
+        What is carried out.
+    rank
+        Which of the plan's ranks this one is.
+    vector
+        What the plan works on, changed in place.
+    operation
+        What its messages belong to.
     first
         The rank in the launch of the plan's rank 0; the others follow it.
     """

@@ -24,7 +24,7 @@ KINDS = (
 BESIDE = ", exchanges"
 """Follows a rank's name where the spans are those beside its program."""
 SPAN = np.dtype([("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")])
-"""One span: seconds on the machine's monotonic clock, an index into `KINDS`, the training
+"""One span; seconds on the machine's monotonic clock, an index into `KINDS`, the training
 step, and a micro-batch or a peer's rank (-1 where neither applies)."""
 
 

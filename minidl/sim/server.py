@@ -157,7 +157,7 @@ WORK = np.dtype(
         ("update", "i4"),
     ]
 )
-"""One mini-batch: whose and which, the version of the weights it was computed from, seconds,
+"""One mini-batch, whose and which, the version of the weights it was computed from, seconds,
 its fate, and the version that the update with its gradient made (-1 without one)."""
 
 
@@ -213,8 +213,14 @@ def simulate_server(
 
     Parameters
     ----------
-    rule, law, learners, seed
-        As in `server_events`.
+    rule
+        When the server makes an update.
+    law
+        How long a mini-batch takes.
+    learners
+        How many there are.
+    seed
+        Decides how long each mini-batch takes.
     updates
         How many; at least 1.
 

@@ -63,7 +63,7 @@ class Strategy(ABC):
     @property
     @abstractmethod
     def formula(self) -> str:
-        """What a rank sends in each step, as text: N is the model's size, P counts the ranks."""
+        """What a rank sends in each step, as text. N is the model's size, P counts the ranks."""
 
     def paced(self, job: Job) -> Job:
         """The job, with as many updates an epoch as this strategy makes."""

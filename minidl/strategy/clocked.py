@@ -52,6 +52,8 @@ class VirtualServer(Strategy):
         How long learners take for a mini-batch.
     exchange_seconds
         If given, what every update of a job takes besides: the gradients' way.
+    runtime
+        Runs the one program, in the calling process.
     """
 
     workers: int

@@ -48,8 +48,10 @@ class Compression(ABC):
         ----------
         cost
             Of the plan for gradients that are not compressed.
-        length, itemsize
-            Numbers in the slice, and bytes of each while it is at home.
+        length
+            Numbers in the slice.
+        itemsize
+            Bytes of each number before it is compressed.
         """
 
     @abstractmethod
@@ -73,10 +75,14 @@ class Compressor(ABC):
 
         Parameters
         ----------
-        plan, rank
-            The all-reduce for what is not compressed, and which of its ranks this one is.
-        vector, operation
-            The slice, and what its messages belong to.
+        plan
+            The all-reduce for what is not compressed.
+        rank
+            Which of the plan's ranks this one is.
+        vector
+            The slice, changed in place into the sum.
+        operation
+            What its messages belong to.
         first
             Where the slice begins in the vector of all gradients.
 

@@ -29,14 +29,20 @@ class Job:
     ----------
     model
         Built and named; its parameters lie in the order of `index`.
-    task, optimizer
-        What is learnt, and how.
-    train, validation
-        The data; validation may be None.
+    task
+        What is learnt.
+    optimizer
+        The update rule.
+    train
+        The data to learn.
+    validation
+        The data to evaluate after every epoch; may be None.
     batch_size
         Samples in a global batch, whoever computes it.
-    seed, dtype
+    seed
         Of the run.
+    dtype
+        Of weights and activations.
     epochs
         The numbers of the epochs to run.
     first_step
@@ -85,7 +91,7 @@ class Job:
 
     @property
     def length(self) -> int:
-        """Elements in a row of the state: parameters, running means, and what is frozen."""
+        """Elements in a row of the state, parameters, running means, and what is frozen."""
         places = (*self.index.values(), *self.frozen.values())
         return max((place.stop for place in places), default=0)
 
@@ -115,7 +121,7 @@ class Job:
 
     @property
     def exchanged(self) -> int:
-        """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
+        """Numbers in the gradients of all updates. Each is sent at least once if ranks share it."""
         lengths = {path: _sizes(parts_of(self.index, path)) for path in self.exchanges}
         return sum(times * lengths[path] for path, times in self.exchanges.items())
 
@@ -177,8 +183,10 @@ class StepDone:
 
     Parameters
     ----------
-    epoch, step
-        Their numbers in the run.
+    epoch
+        Its number in the run.
+    step
+        Its number in the run.
     batch_size
         The step is complete when the parts' samples add up to it.
     sums

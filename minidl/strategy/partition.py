@@ -22,8 +22,10 @@ class Stage:
     ----------
     layers
         The layers, which keep the names that they have in the whole network.
-    input_shape, output_shape
-        Of one sample.
+    input_shape
+        Of one sample that the stage is given.
+    output_shape
+        Of one sample that the stage passes on.
     """
 
     layers: tuple[Layer, ...]

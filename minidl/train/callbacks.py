@@ -145,8 +145,14 @@ class EarlyStopping(Watch):
 
     Parameters
     ----------
-    figure, patience, least, mode
-        See `Watch`.
+    figure
+        Which one to look at; see `Run.figure`.
+    patience
+        How many epochs in a row may bring nothing better, at least 1.
+    least
+        By how much an epoch must beat the best one before, at least 0.
+    mode
+        Whether less is better or more; by default more is, for an accuracy.
     restore_best
         Whether the fit leaves the weights (and the optimizer's state) of the best
         epoch, also if it comes to its end without being stopped.
@@ -194,8 +200,14 @@ class ReduceOnPlateau(Watch):
 
     Parameters
     ----------
-    figure, patience, least, mode
-        See `Watch`.
+    figure
+        Which one to look at; see `Run.figure`.
+    patience
+        How many epochs in a row may bring nothing better, at least 1.
+    least
+        By how much an epoch must beat the best one before, at least 0.
+    mode
+        Whether less is better or more; by default more is, for an accuracy.
     factor
         What the rate is multiplied with, between 0 and 1.
     smallest

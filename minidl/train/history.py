@@ -25,13 +25,17 @@ class EpochRecord:
     ----------
     epoch
         Its number, from 0.
-    train, validation
-        Means over the samples: ``"loss"`` and the loss's metrics. The training
-        figures are those met on the way, while the weights moved.
+    train
+        Means over the training samples: ``"loss"`` and the loss's metrics, as met on the
+        way, while the weights moved.
+    validation
+        The same over the validation data, at the epoch's end; None without such data.
     seconds
         Time spent training, evaluation not counted.
-    samples, steps
-        Training samples seen, and updates made.
+    samples
+        Training samples seen.
+    steps
+        Updates made.
     strategy
         What carried it out.
     """
@@ -62,9 +66,13 @@ class LearnerLost:
         What it is called, e.g. ``"learner 2"``.
     why
         What became of it, in a line.
-    epoch, step, time
-        Of the newest update that was known of by then; 0 seconds, and where the fit began, if
-        there was none.
+    epoch
+        Of the newest update that was known of by then; where the fit began, if there was
+        none.
+    step
+        Of that update.
+    time
+        Of that update, in seconds from the fit's beginning; 0 if there was none.
     """
 
     learner: str

@@ -36,6 +36,10 @@ class Run:
         that it holds what they remember; see `Trainer.save`.
     bind
         Gives the model these values within a block.
+    restored
+        The state that a callback wants back at the fit's end; None for the last one.
+    stopped
+        Why a callback ends the fit; empty if none does.
     """
 
     epochs: Sequence[EpochRecord]

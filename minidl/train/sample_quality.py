@@ -151,8 +151,10 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
 
     Parameters
     ----------
-    one, other
-        Features (N, D) and (M, D), at least two of each.
+    one
+        Features (N, D), of at least two samples.
+    other
+        Features (M, D), of at least two samples.
 
     Raises
     ------

@@ -51,8 +51,10 @@ class Fit:
         Throughput: of a median epoch, the first not counted.
     accuracy
         On the test set, after the last epoch.
-    epochs, seconds
-        Until the target was reached, see `time_to_accuracy`; None if it was not.
+    epochs
+        How many until the target was reached, see `time_to_accuracy`; None if it was not.
+    seconds
+        How long until then; None if it was not.
     shares
         What a step's time went into, see `step_shares`.
     """
@@ -77,12 +79,16 @@ class Measured:
         ``"one"``: there is one worker.
     strategy
         Its name; ``"serial"`` is the baseline.
-    workers, ranks
-        P, and how many processes there were, a server included.
+    workers
+        How many there were, P.
+    ranks
+        How many processes there were, a server included.
     batch_size
         Samples in a global batch.
-    fits, baseline
-        Its runs, and those of the serial run in the same order.
+    fits
+        Its runs.
+    baseline
+        Those of the serial run, in the same order.
     """
 
     mode: Mode
@@ -189,8 +195,10 @@ class Scaling:
         The accuracy to which all trained.
     epochs
         After how many a run was given up.
-    train, test
-        How many samples there are.
+    train
+        How many training samples there are.
+    test
+        How many test samples there are.
     rows
         The results.
     """

@@ -60,8 +60,10 @@ class Trainer:
 
     Attributes
     ----------
-    epoch, step
-        Epochs and steps done so far; a further `fit` continues from here.
+    epoch
+        Epochs done so far; a further `fit` continues from here.
+    step
+        Steps done so far.
     rate
         What learning rates are multiplied with; callbacks lower it.
     history

@@ -78,9 +78,11 @@ def pytorch_tensors(layer: Layer, given: Shape | None, made: Shape | None) -> di
     ----------
     layer
         Initialised, and not made of other layers.
-    given, made
-        The shape (H, W, C) of the image, or (T, C) of the signal, of which the vector is made
-        that comes in or goes out; None if of none. PyTorch holds such a vector channels first.
+    given
+        The shape (H, W, C) of the image, or (T, C) of the signal, of which the vector is
+        made that comes in; None if of none. PyTorch holds such a vector channels first.
+    made
+        The same for the vector that goes out.
 
     Raises
     ------

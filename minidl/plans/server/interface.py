@@ -20,8 +20,10 @@ class Push(NamedTuple):
 
     Parameters
     ----------
-    learner, version
-        Whose it is, and of which weights.
+    learner
+        Whose it is.
+    version
+        Of the weights that it was computed with.
     number
         The how-many-th mini-batch of this learner it belongs to, from 0 and counting
         those that were cancelled. It tells apart several gradients of one version.
