@@ -21,7 +21,10 @@ def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
 
     Returns
     -------
-    h, c_next : (N, H)
+    h : (N, H)
+        The output.
+    c_next : (N, H)
+        The cell's state after the step.
     gates : (N, 4 H)
         The values of i, f, g and o, for the gradient.
 
