@@ -30,7 +30,7 @@ LOOKALIKES = str.maketrans(
     "×·→←─━│┃█░▒▓•≥≤−–—‘’“”»«⌈⌉⌊⌋ΣτΔ✗✓",
     "x*><--||#..%*><---''\"\"><[][]StdXv",
 )
-"""For a terminal without Unicode: of one letter each, so that columns stay columns."""
+"""For a terminal without Unicode; of one letter each, so that columns stay columns."""
 
 
 class Printable(typer.Typer):

@@ -42,6 +42,8 @@ class Result:
     message: str = ""
     questions: tuple[Question, ...] = ()
 
+    __repr__ = brief
+
     @property
     def passed(self) -> bool:
         """Whether all points were reached."""

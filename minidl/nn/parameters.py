@@ -175,12 +175,16 @@ class ParameterBuffer:
 
     Attributes
     ----------
-    values, grads
-        The two vectors.
+    values
+        All values, one after another.
+    grads
+        All gradients, in the same places.
     index
         Where each parameter lies in them, by name.
-    places, frozen
-        Those of what is learnt, and of what is frozen.
+    places
+        Where each parameter that is learnt lies, by name.
+    frozen
+        Where each parameter that is frozen lies, by name.
     trainable
         How many elements are learnt.
     """
