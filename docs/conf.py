@@ -6,9 +6,13 @@ import os
 import sys
 import time
 
+from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.util import logging
 
 import minidl
+
+logger = logging.getLogger(__name__)
 
 project = "minidl"
 author = "the minidl authors"
@@ -44,7 +48,8 @@ add_module_names = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "minidl"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["figures.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "show_toc_level": 2,
@@ -80,3 +85,11 @@ def setup(app: Sphinx) -> None:
         print(f"{seconds:5.0f} s  page {number:>7}  {docname}", file=sys.stderr, flush=True)
 
     app.connect("source-read", say)
+    app.connect("doctree-resolved", require_alternative_texts)
+
+
+def require_alternative_texts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Warn of every figure that nobody has described, which fails ``make docs``."""
+    for image in doctree.findall(nodes.image):
+        if not image.get("alt"):
+            logger.warning("a figure has no alternative text", location=image)

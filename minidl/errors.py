@@ -73,3 +73,14 @@ class SharedMemoryError(MinidlError, OSError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among the known ones of its kind."""
     return UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+class FitInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a fit; the message says what has been kept.
+
+    It ends a script as any `KeyboardInterrupt` does. A notebook shows its message alone.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows these lines in place of the traceback.
+        return [str(self)]

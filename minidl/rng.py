@@ -39,8 +39,11 @@ def per_sample_bits(name: tuple[int | str, ...], first: int, count: int, size: i
     ----------
     name
         What the numbers are for.
-    first, count
-        The slice of the batch; row ``i`` depends on ``first + i`` alone.
+    first
+        Position of the slice's first sample in the batch; row ``i`` depends on ``first +
+        i`` alone.
+    count
+        How many samples the slice has.
     size
         Words for each sample.
 

@@ -48,8 +48,10 @@ class Entry:
         Its type, as safetensors writes it: ``"F32"``.
     shape
         Its shape.
-    start, stop
-        Where it lies, in bytes from the header's end.
+    start
+        Its first byte, counted from the header's end.
+    stop
+        The byte behind its last one, counted likewise.
     """
 
     kind: str

@@ -24,7 +24,7 @@ FLOORS = (
     ("nn", "optim"),
     ("kernels",),
 )
-BESIDE = ("checks", "errors", "files", "rng", "tensor_file")
+BESIDE = ("checks", "errors", "files", "reprs", "rng", "tensor_file")
 """Modules that every folder may import; they import none."""
 PICTURES = "report"
 """What can draw itself reaches up to it, in a method that does nothing else."""

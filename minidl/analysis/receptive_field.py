@@ -58,7 +58,7 @@ class Field:
 Sight = tuple[Field, Field] | None
 """Fields down and across; None where the output is no image."""
 PIXEL = Field(), Field()
-"""What a pixel of the input sees: itself."""
+"""What a pixel of the input sees, which is itself."""
 
 
 def joined(sights: Sequence[Sight]) -> Sight:

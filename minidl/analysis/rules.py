@@ -29,8 +29,10 @@ def multiply_adds(layer: nn.Layer, given: Shape, made: Shape) -> int:
     ----------
     layer
         Built, and not made of other layers.
-    given, made
-        The shapes of one sample before and behind it.
+    given
+        The shape of one sample as the layer is given it.
+    made
+        The shape of one sample as it comes out of the layer.
 
     Raises
     ------
@@ -94,8 +96,10 @@ def sight(layer: nn.Layer, seen: Sight, given: Shape, made: Shape) -> Sight:
         Not made of other layers.
     seen
         The fields of the positions that it is given.
-    given, made
-        The shapes of one sample before and behind it.
+    given
+        The shape of one sample as the layer is given it.
+    made
+        The shape of one sample as it comes out of the layer.
 
     Raises
     ------

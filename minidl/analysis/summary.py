@@ -80,6 +80,13 @@ class Summary:
     dtype: str
     rows: tuple[Row, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Summary({self.input_shape} to {self.output_shape}, {len(self.rows)} layers, "
+            f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds, "
+            f"batch={self.batch}, dtype={self.dtype})"
+        )
+
     @property
     def parameters(self) -> int:
         """All weights, trainable or frozen; running means are not counted."""

@@ -37,8 +37,10 @@ class Row:
     ----------
     strategy
         Its name.
-    accuracy, loss
-        On the test data, after training in float32.
+    accuracy
+        Share of the test data that is right, 0 to 1, after training in float32.
+    loss
+        Mean over the test data, after training in float32.
     difference
         Largest difference of a weight from serial's, after `CHECKED_STEPS` steps in float64.
     drift
@@ -51,8 +53,10 @@ class Row:
         While training.
     ranks
         What the ranks are called.
-    bytes_measured, bytes_expected
-        What each rank sent in training, as counted and by `formula`.
+    bytes_measured
+        What each rank sent in training, as counted.
+    bytes_expected
+        What each rank should have sent, by `formula`.
     formula
         What each rank sends in a step.
     """

@@ -30,7 +30,7 @@ LOOKALIKES = str.maketrans(
     "×·→←─━│┃█░▒▓•≥≤−–—‘’“”»«⌈⌉⌊⌋ΣτΔ✗✓",
     "x*><--||#..%*><---''\"\"><[][]StdXv",
 )
-"""For a terminal without Unicode: of one letter each, so that columns stay columns."""
+"""For a terminal without Unicode; of one letter each, so that columns stay columns."""
 
 
 class Printable(typer.Typer):
@@ -71,6 +71,6 @@ def explained() -> Iterator[None]:
             message = str(cause)
         Console(stderr=True).print(f"[red]error:[/red] {escape(message)}", highlight=False)
         raise typer.Exit(2) from error
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted")
+    except KeyboardInterrupt as stopped:
+        Console(stderr=True).print(str(stopped) or "interrupted", highlight=False)
         raise typer.Exit(130) from None

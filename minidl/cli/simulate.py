@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 SPREAD = 5
-"""How many standard errors a mean may be off: more happens once in a million times."""
+"""How many standard errors a mean may be off. More happens once in a million times."""
 MOST_RANKS = 256
 """Proving all plans for so many takes about half a minute; for twice as many, eight times that."""
 
@@ -45,8 +45,10 @@ class Beside:
 
     Parameters
     ----------
-    formula, measured
-        The two.
+    formula
+        What the theory says.
+    measured
+        What the simulation found.
     at_most
         Whether the formula is only known to be a bound from above.
     error
@@ -94,8 +96,12 @@ class CollectiveRow:
     ----------
     algorithm
         Its name.
-    steps, messages, sent
-        What it takes, how many messages there are, and how many bytes the busiest rank sends.
+    steps
+        Rounds from start to end.
+    messages
+        How many messages all ranks send together.
+    sent
+        Bytes that the busiest rank sends.
     words
         The formulas of these three.
     seconds

@@ -35,7 +35,7 @@ ANSWERS = {
     "hw_staleness": "StalenessAware",
     "hw_torus": PLANS,
 }
-"""By exercise: the functions, classes and modules of minidl that do what it asks for."""
+"""By exercise, the functions, classes and modules of minidl that do what it asks for."""
 
 
 class AnswerError(ExerciseError):

@@ -23,8 +23,10 @@ class Channel:
 
     Parameters
     ----------
-    outgoing, incoming
-        File descriptors, which the channel owns from now on.
+    outgoing
+        The file descriptor to write to, which the channel owns from now on.
+    incoming
+        The file descriptor to read from, which the channel owns from now on.
     watch
         Called while waiting; may raise to end it.
     """

@@ -177,8 +177,10 @@ def expect(
     ----------
     what
         The student's result, as it is called in the task.
-    found, expected
-        The student's, and what it should be. Lists of numbers count as arrays.
+    found
+        The student's value; lists of numbers count as arrays.
+    expected
+        What it should be.
     hint
         What may help.
     tolerance

@@ -17,7 +17,7 @@ from minidl.course.student import Student
 from minidl.errors import ExerciseError
 
 Use = Generator[None, None, Sequence[Any]]
-"""One use of a student's code, e.g. a forward and a backward pass: it gives what came out, and
+"""One use of a student's code, e.g. a forward and a backward pass. It gives what came out, and
 yields before each call but the first, where another use may come between."""
 WAYS = ("alone", "again", "first begun, first ended", "first begun, last ended")
 
@@ -90,8 +90,10 @@ def check_habits(
         Gives what `observe` does for these cases.
     cases
         Arrays of float64, and other arguments, of two uses or more.
-    takes, gives
-        What the arguments and the results are called.
+    takes
+        What the arguments are called.
+    gives
+        What the results are called.
     order
         What is called, for messages: ``"forward, then backward"``.
     """

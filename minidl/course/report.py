@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.course.student import Question
 from minidl.errors import InputError
+from minidl.reprs import brief
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,8 +25,10 @@ class Result:
     ----------
     name
         What is checked.
-    score, max_score
-        Points reached, and to be had.
+    score
+        Points reached, from 0 to `max_score`.
+    max_score
+        Points to be had.
     message
         What is wrong and what may help; empty if nothing is.
     questions
@@ -38,6 +41,8 @@ class Result:
     max_score: float
     message: str = ""
     questions: tuple[Question, ...] = ()
+
+    __repr__ = brief
 
     @property
     def passed(self) -> bool:
@@ -71,6 +76,8 @@ class Report:
     printed: str = ""
     isolation: str = ""
     first: int = 1
+
+    __repr__ = brief
 
     @property
     def score(self) -> float:

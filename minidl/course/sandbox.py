@@ -14,13 +14,13 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""Where minidl lies: in a clone, beside `solutions`."""
+"""Where minidl lies; in a clone, beside `solutions`."""
 HIDDEN = ("solutions", "tests", ".git")
 """What of a clone a student's code is not to see."""
 REPLACED = ("/tmp", "/run")
 """Folders in whose place the sandbox has something of its own."""
 READ = "import sys; open(sys.argv[1], 'rb').close()"
-"""What the sandbox is tried with: can Python, in it, read the student's file?"""
+"""What the sandbox is tried with. Can Python, in it, read the student's file?"""
 START_SECONDS = 60.0
 
 

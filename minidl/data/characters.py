@@ -90,8 +90,10 @@ def unigram_loss(train: Dataset, test: Dataset, smoothing: float = 1.0) -> float
 
     Parameters
     ----------
-    train, test
-        Windows of text with the same classes: those counted, and those foretold.
+    train
+        Windows of text, whose characters are counted.
+    test
+        Windows of text with the same classes, whose characters are foretold.
     smoothing
         Added to every count (Laplace), so that nothing is impossible. If it is 0, a
         character never seen in training makes the loss infinite.

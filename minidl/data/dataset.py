@@ -8,9 +8,10 @@ import numpy as np
 
 from minidl import rng
 from minidl.checks import fits, is_number, whole
-from minidl.data.conversion import as_array
 from minidl.data.augment import Augmentation
+from minidl.data.conversion import as_array
 from minidl.errors import InputError
+from minidl.reprs import brief
 
 Indices = np.ndarray | slice
 
@@ -32,8 +33,10 @@ class Dataset:
         What the set is called in messages.
     classes
         The labels' names in the order of the labels, or None.
-    scale, offset
-        Applied to every number of the inputs.
+    scale
+        Every number of the inputs is multiplied by this.
+    offset
+        Added to every number of the inputs after that.
     keep_integers
         Whether `batch` gives the inputs as they are, for a network that begins with
         an `Embedding`; see `with_integers`.
@@ -56,6 +59,8 @@ class Dataset:
     offset: float = 0.0
     keep_integers: bool = False
     augmentations: tuple[Augmentation, ...] = ()
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         inputs = as_array(f"{self.name}: inputs", self.inputs)

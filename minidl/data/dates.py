@@ -18,6 +18,7 @@ from minidl import rng
 from minidl.checks import checked, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
+from minidl.reprs import brief
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June", "July",
@@ -47,12 +48,12 @@ FORMATS = (
     "{year}/{m}/{d}",
     "{year} {month} {d}",
 )
-"""How a date can be written: `write` says what stands for what."""
+"""How a date can be written; `write` says what stands for what."""
 
 FIRST, LAST = date(1969, 1, 1), date(2068, 12, 31)
 
 PADDING, START, END = 0, 1, 2
-"""What is no character: fills a text up, comes before it, and comes after it."""
+"""The tokens that are no characters; they fill a text up, come before it, and come after it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,8 @@ class Alphabet:
     """
 
     characters: str
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return END + 1 + len(self.characters)
@@ -139,8 +142,11 @@ def dates(train: int = 40_000, test: int = 2_000, seed: int = 0) -> tuple[Datase
 
     Parameters
     ----------
-    train, test
-        How many samples. Of the 36,525 dates there are, at most 30,000 can be tested.
+    train
+        How many samples to learn, at least 1.
+    test
+        How many samples to test, at least 1. Of the 36,525 dates there are, at most 30,000
+        can be tested.
     seed
         Decides which ones, and how they are written.
 

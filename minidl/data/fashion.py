@@ -56,8 +56,10 @@ def fashion_mnist(
     download
         Whether the files may be fetched into the cache (about 30 MB) if they are in
         neither. The cache is ``$MINIDL_CACHE``, or ``~/.cache/minidl``.
-    source, checksums
-        Where downloads come from, and what every file must hold.
+    source
+        Where downloads come from.
+    checksums
+        The SHA-256 sum of every file, by its name.
 
     Returns
     -------

@@ -13,6 +13,7 @@ from minidl.data.augment import augment
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
 from minidl.plans.instructions import split
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,8 +22,10 @@ class Batch:
 
     Parameters
     ----------
-    x, y
-        Inputs and targets of the slice.
+    x
+        Inputs of the slice, (n, ...).
+    y
+        Targets of the slice, (n, ...).
     first
         Position of its first sample in the global batch.
     size
@@ -33,6 +36,8 @@ class Batch:
     y: np.ndarray
     first: int
     size: int
+
+    __repr__ = brief
 
     def __len__(self) -> int:
         return len(self.x)
@@ -62,6 +67,8 @@ class Loader:
     InputError
         If `batch_size` is less than 1.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,
@@ -101,11 +108,15 @@ class Loader:
 
         Parameters
         ----------
-        epoch, step
-            Which global batch.
-        rank, size
-            Which of how many nearly equal consecutive parts. Some are empty if
-            the batch has fewer samples than there are ranks.
+        epoch
+            Which one, from 0; decides the order.
+        step
+            Which global batch of the epoch, from 0 to ``steps - 1``.
+        rank
+            Which of the parts, from 0 to ``size - 1``.
+        size
+            Into how many nearly equal consecutive parts the batch is cut. Some are empty if
+            it has fewer samples than that.
         """
         if not 0 <= rank < size:
             raise InputError(f"there is no rank {rank} among {size}")

@@ -22,8 +22,10 @@ def char_lstm(
         How many characters there are.
     features
         The size of the vector that stands for a character.
-    hidden_size, layers
-        Of the `LSTM`.
+    hidden_size
+        Numbers in the state of each layer of the `LSTM`.
+    layers
+        How many layers the `LSTM` has, one upon the other.
     dropout
         The rate of `Dropout` behind each layer of it.
 

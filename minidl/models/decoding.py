@@ -11,6 +11,7 @@ from minidl.checks import checked, whole
 from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
 from minidl.nn.parameters import Array
+from minidl.reprs import brief
 
 
 class Decoded(NamedTuple):
@@ -20,6 +21,9 @@ class Decoded(NamedTuple):
     """(N, steps), with padding behind the end."""
     scores: Array
     """(N,), the logarithm of its probability, the end's included."""
+
+    def __repr__(self) -> str:
+        return brief(self)
 
 
 @checked
@@ -32,8 +36,10 @@ def greedy(model: Seq2Seq, sources: np.ndarray, *, start: int, end: int, steps: 
         Initialised.
     sources
         (N, S), whole numbers, padded.
-    start, end
-        The tokens that the decoder is given first, and behind which it has finished.
+    start
+        The token that the decoder is given first.
+    end
+        The token behind which a text has finished.
     steps
         How many tokens it writes at most; of equally likely ones the first.
 
@@ -68,8 +74,16 @@ def beam(
 
     Parameters
     ----------
-    model, sources, start, end, steps
-        As of `greedy`.
+    model
+        Initialised.
+    sources
+        (N, S), whole numbers, padded.
+    start
+        The token that the decoder is given first.
+    end
+        The token behind which a text has finished.
+    steps
+        How many tokens are written at most.
     width
         How many beginnings are kept for each source; of equally likely ones the first.
 

@@ -59,8 +59,10 @@ class GAN(nn.Layer):
         ----------
         name
             What it is for; see `minidl.rng`.
-        first, count
-            Which samples.
+        first
+            Position of the first sample in the global batch.
+        count
+            How many samples.
         like
             An array of the type wanted.
         """

@@ -74,10 +74,18 @@ def inception(
 
     Parameters
     ----------
-    ones, small, large, pooled
-        Filters at the end of each way; together the module's output channels.
-    before_small, before_large
-        Filters of the 1×1 convolutions that narrow the input of the two 3×3 ones.
+    ones
+        Filters of the way with one 1×1 convolution.
+    small
+        Filters of the first 3×3 convolution.
+    large
+        Filters of the second 3×3 convolution, which stands for the 5×5 of the paper.
+    pooled
+        Filters behind the pooling. All four together are the module's output channels.
+    before_small
+        Filters of the 1×1 convolution that narrows the input of `small`.
+    before_large
+        Filters of the 1×1 convolution that narrows the input of `large`.
     """
     return nn.Concat(
         nn.Sequential(*_convolution(ones, 1)),

@@ -34,8 +34,10 @@ class Seq2Seq(nn.Layer):
     ----------
     source_steps
         S.
-    source_words, target_words
-        How many different tokens there are to read and to write; the latter is V.
+    source_words
+        How many different tokens there are to read.
+    target_words
+        How many different tokens there are to write, V.
     features
         The size of a token's embedding.
     hidden_size
@@ -140,6 +142,8 @@ class Seq2Seq(nn.Layer):
             (N, T); T may differ from call to call, and 1 is how a decoder writes by itself.
         state
             What `encode`, or the call before, returned.
+        mode
+            How the pass is meant.
         """
         x, looked_up = self.target_embedding.forward(given, mode)
         h, state, written = self.decoder.forward_from(x, state, mode)
@@ -169,8 +173,22 @@ def seq2seq(
 
     Parameters
     ----------
-    source_steps, source_words, target_words, features, hidden_size, layers, cell, reverse
-        As of `Seq2Seq`.
+    source_steps
+        How many of a sample's tokens are the source, S.
+    source_words
+        How many different tokens there are to read.
+    target_words
+        How many different tokens there are to write, V.
+    features
+        Numbers that stand for a token.
+    hidden_size
+        Numbers in the state of each layer, H.
+    layers
+        How many layers encoder and decoder have, one upon the other.
+    cell
+        ``"gru"`` or ``"lstm"``, of encoder and decoder alike.
+    reverse
+        Whether the source is read from its end.
     """
     return Seq2Seq(
         source_steps,

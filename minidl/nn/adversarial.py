@@ -9,6 +9,7 @@ from __future__ import annotations
 from minidl import kernels
 from minidl.nn.activations import softplus
 from minidl.nn.parameters import Array
+from minidl.reprs import brief
 
 Found = tuple[Array, Array]
 """The losses, of the shape of z, and their derivative by z."""
@@ -16,6 +17,8 @@ Found = tuple[Array, Array]
 
 class AdversarialLoss:
     """The base of all adversarial losses."""
+
+    __repr__ = brief
 
     def real(self, z: Array) -> Found:
         """What the discriminator minimises on samples of the data."""

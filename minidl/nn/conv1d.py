@@ -21,12 +21,22 @@ class Conv1d(Conv2d):
     ----------
     out_channels
         The number of filters.
-    kernel_size, stride, dilation
-        The steps of a window, between windows, and within one.
+    kernel_size
+        Steps in a window.
+    stride
+        Steps between windows.
+    dilation
+        Steps from one number of a window to the next.
     padding
         Zeros at either end, or "same"; see `Conv2d`.
-    bias, groups, weight_init, bias_init
-        As for `Conv2d`; `weight` has the shape (kernel_size, C / groups, out_channels).
+    bias : bool
+        Whether each filter adds a learnt number.
+    groups
+        Into how many equal parts the channels are cut, as for `Conv2d`.
+    weight_init
+        Draws `weight`, of shape (kernel_size, C / groups, out_channels).
+    bias_init
+        Draws `bias`, of shape (out_channels,).
 
     Raises
     ------

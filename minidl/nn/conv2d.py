@@ -23,11 +23,16 @@ class Conv2d(Layer):
     ----------
     out_channels
         The number of filters.
-    kernel_size, stride, padding, dilation
-        A number for both axes, or (vertical, horizontal). Padding is with zeros
-        on either side; "same" makes H' = ceil(H / stride), with the odd zero, if
-        there is one, at the lower or right end.
-    bias
+    kernel_size
+        Size of the window: a number for both axes, or (vertical, horizontal).
+    stride
+        Step between windows, likewise.
+    padding
+        Zeros on either side, likewise. "same" makes H' = ceil(H / stride), with the odd
+        zero, if there is one, at the lower or right end.
+    dilation
+        Step from one number of a window to the next, likewise.
+    bias : bool
         Whether each filter adds a learnt number.
     groups
         Into how many equal parts the channels are cut, of the input as of the

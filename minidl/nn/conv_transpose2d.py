@@ -24,14 +24,17 @@ class ConvTranspose2d(Layer):
     ----------
     out_channels
         The number of channels made.
-    kernel_size, stride, padding
-        A number for both axes, or (vertical, horizontal). The padding is cut off
-        the output on either side.
+    kernel_size
+        Size of the window: a number for both axes, or (vertical, horizontal).
+    stride
+        Step between windows in the output, likewise.
+    padding
+        How much is cut off the output on either side, likewise.
     output_padding
         Rows and columns more at the lower and right end, fewer than the stride. With
         a stride, a convolution takes images of several sizes to the same size; this
         chooses the one that comes back.
-    bias
+    bias : bool
         Whether each channel adds a learnt number.
     weight_init
         Draws `weight`, of shape (KH, KW, C, out_channels).

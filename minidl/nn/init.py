@@ -30,7 +30,10 @@ def fans(shape: Shape) -> tuple[int, int]:
 
     Returns
     -------
-    fan_in, fan_out : int
+    fan_in : int
+        How many numbers of the input each output is made from.
+    fan_out : int
+        How many numbers of the output each input goes into.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from reprlib import recursive_repr
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from minidl.checks import fits, is_whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
+from minidl.reprs import brief, call
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,10 @@ class Mode:
     ----------
     training
         Whether a backward pass will follow. If not, layers keep nothing.
-    seed, step
-        Name the random numbers of this pass (dropout masks).
+    seed
+        Of the run; with the step, it names the random numbers of this pass (dropout masks).
+    step
+        Of the run, from 0.
     first
         Position, in the global batch, of the first sample given.
     batch_size
@@ -53,6 +57,8 @@ class Mode:
     scale: float = 1.0
     pause: Callable[[], None] | None = None
 
+    __repr__ = brief
+
 
 EVALUATE = Mode()
 
@@ -65,6 +71,16 @@ class Layer:
     """
 
     _frozen = False
+
+    @recursive_repr()
+    def __repr__(self) -> str:
+        children = list(self.children())
+        if not children:
+            return call(self)
+        count = sum(p.size for p in self.parameters().values() if p.has_gradient)
+        inner = (f"{name}: {child!r}".replace("\n", "\n  ") for name, child in children)
+        lines = "".join(f"\n  {line}" for line in inner)
+        return f"{type(self).__name__}({lines}\n)" + (f", {count:,} parameters" if count else "")
 
     @property
     def takes_integers(self) -> bool:

@@ -19,7 +19,7 @@ class Linear(Layer):
     ----------
     out_features
         The size of the last axis of the output.
-    bias
+    bias : bool
         Whether to add a learnt vector to the output.
     weight_init
         Draws `weight`, of shape (D, out_features). The default is for a ReLU

@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl.errors import InputError, ShapeError
 from minidl.nn.parameters import Array, Shape
+from minidl.reprs import brief
 
 
 class Loss:
@@ -19,6 +20,8 @@ class Loss:
     sees a slice of a batch passes ``dlosses = 1 / global batch size``, and the
     gradients of all slices add up to that of the mean.
     """
+
+    __repr__ = brief
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         """The losses, of shape (N,), and what `backward` will need."""

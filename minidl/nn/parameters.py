@@ -11,11 +11,12 @@ import numpy as np
 from minidl import rng
 from minidl.checks import checked
 from minidl.errors import InputError, NotBuiltError, ShapeError
+from minidl.reprs import brief
 
 Array = Any
 """An array of NumPy or CuPy."""
 Shape = tuple[int, ...]
-"""The shape of one sample: what an array's shape is without its batch axis."""
+"""The shape of one sample, which is what an array's shape is without its batch axis."""
 Initialiser = Callable[[np.random.Generator, Shape], np.ndarray]
 
 
@@ -42,6 +43,8 @@ class Parameter:
 
     has_gradient: ClassVar[bool] = True
     """Whether optimizers move it when it is not frozen; otherwise it follows the run."""
+
+    __repr__ = brief
 
     def __init__(self, shape: Shape, init: Initialiser) -> None:
         self.shape = tuple(shape)
@@ -140,8 +143,10 @@ class RunningMean(Parameter):
 
     Parameters
     ----------
-    shape, init
-        As for `Parameter`.
+    shape
+        The array's shape.
+    init
+        Draws the initial value: ``init(generator, shape)``.
     momentum
         The step from the old value to the new mean, between 0 and 1.
     """
@@ -181,15 +186,25 @@ class ParameterBuffer:
 
     Attributes
     ----------
-    values, grads
-        The two vectors.
+    values
+        All values, one after another.
+    grads
+        All gradients, in the same places.
     index
         Where each parameter lies in them, by name.
-    places, frozen
-        Those of what is learnt, and of what is frozen.
+    places
+        Where each parameter that is learnt lies, by name.
+    frozen
+        Where each parameter that is frozen lies, by name.
     trainable
         How many elements are learnt.
     """
+
+    def __repr__(self) -> str:
+        return (
+            f"ParameterBuffer({len(self.parameters)} parameters, {self.trainable:,} numbers "
+            f"learnt of {len(self.values):,}, {self.values.dtype})"
+        )
 
     def __init__(
         self, parameters: dict[str, Parameter], dtype: np.typing.DTypeLike, home: Any = np

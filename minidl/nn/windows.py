@@ -86,8 +86,14 @@ def positions(
         Whose window it is, for the message.
     shape
         The image's shape, (H, W, C).
-    size, stride, padding, dilation
-        The window's, each (vertical, horizontal); the padding may be "same".
+    size
+        The window's, (vertical, horizontal).
+    stride
+        Step between windows, (vertical, horizontal).
+    padding
+        Zeros at the borders, (vertical, horizontal) or "same".
+    dilation
+        Step within a window, (vertical, horizontal).
     ceil_mode
         Whether a last window counts that goes over the end of the image and its padding, but
         starts before that padding.

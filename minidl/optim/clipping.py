@@ -24,8 +24,11 @@ class Clipped(Wrapper):
     ----------
     optimizer
         The rule.
-    norm, value
-        One of the two, greater than 0.
+    norm
+        The largest length that the gradient may have, greater than 0; None if `value` is
+        given.
+    value
+        The largest absolute value of each number, greater than 0; None if `norm` is given.
 
     Raises
     ------

@@ -110,8 +110,10 @@ class Optimizer:
 
         Parameters
         ----------
-        values, grads
-            Weights and their gradient, both (P,); `grads` is not to be changed.
+        values
+            Weights, (P,), changed in place.
+        grads
+            Their gradient, (P,), not to be changed.
         slots
             For each name in `slots` a vector (P,), to be changed in place.
         step
@@ -134,8 +136,14 @@ class Optimizer:
 
         Parameters
         ----------
-        values, grads, slots, step
-            As for `step`.
+        values
+            Weights, (P,), changed in place.
+        grads
+            Their gradient, (P,), not to be changed.
+        slots
+            By name, what the rule keeps from step to step, (P,) each, changed in place.
+        step
+            How many updates came before.
         places
             Where each parameter lies in the vectors, by name; one after the other,
             without gaps.

@@ -16,8 +16,10 @@ def require(
         The object whose attribute it is; its class's name begins the message.
     name
         Of the attribute.
-    least, below
-        It must be at least the first (above it, if `strict`) and below the second.
+    least
+        The smallest value allowed; if `strict`, the value must be greater.
+    below
+        The value must be less than this.
 
     Raises
     ------

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from minidl.checks import checked
 from minidl.errors import InputError, PlanError
+from minidl.reprs import brief
 
 Names = Sequence[Sequence[str]]
 """The parameters of each bucket, in the order in which buckets are exchanged."""
@@ -63,6 +64,8 @@ class Launches:
         The parameters of each bucket.
     """
 
+    __repr__ = brief
+
     def __init__(self, buckets: Names) -> None:
         self._missing = [set(names) for names in buckets]
         self._next = 0
@@ -100,6 +103,8 @@ class Bucket:
     names: tuple[str, ...]
     place: slice
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True)
 class Bucketing:
@@ -115,6 +120,8 @@ class Bucketing:
 
     cut: Callable[[Mapping[str, int], float], Names] = buckets
     launches: Callable[[Names], Launching] = Launches
+
+    __repr__ = brief
 
     def buckets(self, places: Mapping[str, slice], least: float) -> tuple[Bucket, ...]:
         """Cut a vector of gradients.

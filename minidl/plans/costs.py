@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from minidl.reprs import brief
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -35,6 +37,8 @@ class Cost:
     shares: tuple[Fraction, ...]
     words: tuple[str, str, str]
     at_most: bool = False
+
+    __repr__ = brief
 
     def sent(self, length: float) -> tuple[float, ...]:
         """What each rank sends of a vector of `length`, in the unit of `length`.

@@ -78,8 +78,10 @@ def gpipe_makespan(
 
     Parameters
     ----------
-    forward, backward
-        Each stage's time for one micro-batch.
+    forward
+        Each stage's time for the forward pass of one micro-batch.
+    backward
+        Each stage's time for the backward pass of one micro-batch.
     micro_batches
         m.
     """
@@ -94,8 +96,10 @@ def sequential_makespan(
 
     Parameters
     ----------
-    forward, backward
-        Each stage's time for one micro-batch.
+    forward
+        Each stage's time for the forward pass of one micro-batch.
+    backward
+        Each stage's time for the backward pass of one micro-batch.
     micro_batches
         m.
     """

@@ -104,6 +104,10 @@ class Plan:
     name: str
     programs: tuple[Program, ...]
 
+    def __repr__(self) -> str:
+        steps = max(map(len, self.programs), default=0)
+        return f"{type(self).__name__}({self.name!r}, {self.size} ranks, {steps} steps)"
+
     @property
     def size(self) -> int:
         """The number of ranks."""
@@ -142,11 +146,17 @@ class Collective(Plan):
 
     Parameters
     ----------
+    name
+        What the plan does, e.g. ``"ring all-reduce"``.
+    programs
+        ``programs[rank]`` is what that rank does, step by step.
     chunks
         Into how many nearly equal parts the vector is cut.
-    sources, targets
-        For each chunk who has something to give, and who has to end with the sum; by
-        default all ranks, as in an all-reduce.
+    sources
+        For each chunk, who has something to give; by default all ranks, as in an
+        all-reduce.
+    targets
+        For each chunk, who has to end with the sum; by default all ranks.
     blocks
         Runs of neighbouring chunks: item ``chunks + i`` stands for ``blocks[i]``.
     cost
@@ -158,6 +168,9 @@ class Collective(Plan):
     targets: tuple[frozenset[int], ...] = ()
     blocks: tuple[range, ...] = ()
     cost: Cost | None = None
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, {self.chunks} chunks)"
 
     def __post_init__(self) -> None:
         everyone = (frozenset(range(self.size)),) * self.chunks

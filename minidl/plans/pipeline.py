@@ -36,8 +36,10 @@ def sequential(stages: int, micro_batches: int) -> Plan:
 
     Parameters
     ----------
-    stages, micro_batches
-        At least 1 each.
+    stages
+        Into how many parts the network is cut, at least 1.
+    micro_batches
+        Into how many parts the batch is cut, at least 1; may be fewer than stages.
 
     Raises
     ------
@@ -59,8 +61,10 @@ def gpipe(stages: int, micro_batches: int) -> Plan:
 
     Parameters
     ----------
-    stages, micro_batches
-        At least 1 each; there may be fewer micro-batches than stages.
+    stages
+        Into how many parts the network is cut, at least 1.
+    micro_batches
+        Into how many parts the batch is cut, at least 1; may be fewer than stages.
 
     Raises
     ------

@@ -96,8 +96,10 @@ def predicted_seconds(plan: Collective, size: float, latency: float, bandwidth: 
         What is carried out.
     size
         The vector's size, in bytes.
-    latency, bandwidth
-        Of a link, in seconds and bytes a second.
+    latency
+        Of a link, in seconds.
+    bandwidth
+        Of a link, in bytes a second.
 
     Raises
     ------

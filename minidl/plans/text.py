@@ -11,7 +11,7 @@ from minidl.plans.instructions import Instruction, Plan, Receive, Send
 LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
 """How to read a grid, in one line."""
 WIDTH = 76
-"""Characters of a line in an error: a terminal of 80 columns, less the frame of a report."""
+"""Characters of a line in an error; a terminal of 80 columns, less the frame of a report."""
 
 
 @checked

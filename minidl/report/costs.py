@@ -21,30 +21,58 @@ class Layer(Protocol):
     """What is drawn of a layer: ``minidl.analysis.Row`` is one."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The layer's dotted name."""
+        ...
+
     @property
-    def kind(self) -> str: ...
+    def kind(self) -> str:
+        """The layer's type."""
+        ...
+
     @property
-    def parameters(self) -> int: ...
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        ...
+
     @property
-    def activation_bytes(self) -> int: ...
+    def activation_bytes(self) -> int:
+        """Bytes of the outputs for the batch."""
+        ...
 
 
 class Network(Protocol):
     """What is drawn of a network: ``minidl.analysis.Summary`` is one."""
 
     @property
-    def rows(self) -> Sequence[Layer]: ...
+    def rows(self) -> Sequence[Layer]:
+        """The layers, in the order of the forward pass."""
+        ...
+
     @property
-    def batch(self) -> int: ...
+    def batch(self) -> int:
+        """Samples that multiply-adds and activation bytes are for."""
+        ...
+
     @property
-    def dtype(self) -> str: ...
+    def dtype(self) -> str:
+        """Of the activations."""
+        ...
+
     @property
-    def parameters(self) -> int: ...
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        ...
+
     @property
-    def multiply_adds(self) -> int: ...
+    def multiply_adds(self) -> int:
+        """Of a forward pass of the batch."""
+        ...
+
     @property
-    def activation_bytes(self) -> int: ...
+    def activation_bytes(self) -> int:
+        """Bytes of all outputs together."""
+        ...
 
 
 def draw_memory(network: Network, path: str | Path | None = None) -> Figure:

@@ -21,21 +21,37 @@ class Record(Protocol):
     """What is drawn of an epoch: the means of ``minidl.train.EpochRecord``."""
 
     @property
-    def epoch(self) -> int: ...
+    def epoch(self) -> int:
+        """Its number, from 0."""
+        ...
+
     @property
-    def train(self) -> Mapping[str, float]: ...
+    def train(self) -> Mapping[str, float]:
+        """Means over the training samples, by name."""
+        ...
+
     @property
-    def steps(self) -> int: ...
+    def steps(self) -> int:
+        """Updates made."""
+        ...
+
     @property
-    def validation(self) -> Mapping[str, float] | None: ...
+    def validation(self) -> Mapping[str, float] | None:
+        """Means over the validation samples, by name; None without such data."""
+        ...
 
 
 class Run(Protocol):
     """What is drawn of a run: ``minidl.train.History`` is one."""
 
     @property
-    def epochs(self) -> Sequence[Record]: ...
-    def series(self, name: str) -> Sequence[float]: ...
+    def epochs(self) -> Sequence[Record]:
+        """One record for each epoch."""
+        ...
+
+    def series(self, name: str) -> Sequence[float]:
+        """One figure of each step, NaN where a step has none."""
+        ...
 
 
 def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Figure:

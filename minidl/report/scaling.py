@@ -18,28 +18,53 @@ class Spread(Protocol):
     """What is drawn of a measurement: ``minidl.train.scaling.Spread``."""
 
     @property
-    def median(self) -> float: ...
+    def median(self) -> float:
+        """Of all runs."""
+        ...
+
     @property
-    def least(self) -> float: ...
+    def least(self) -> float:
+        """Of all runs."""
+        ...
+
     @property
-    def most(self) -> float: ...
+    def most(self) -> float:
+        """Of all runs."""
+        ...
 
 
 class Measured(Protocol):
     """What is drawn of so many workers: ``minidl.train.scaling.Measured``."""
 
     @property
-    def mode(self) -> str: ...
+    def mode(self) -> str:
+        """``"serial"``, ``"strong"`` or ``"weak"``."""
+        ...
+
     @property
-    def strategy(self) -> str: ...
+    def strategy(self) -> str:
+        """The strategy's name."""
+        ...
+
     @property
-    def workers(self) -> int: ...
+    def workers(self) -> int:
+        """How many workers there were."""
+        ...
+
     @property
-    def speedup(self) -> Spread: ...
+    def speedup(self) -> Spread:
+        """The serial run's time over this one's."""
+        ...
+
     @property
-    def seconds(self) -> Spread | None: ...
+    def seconds(self) -> Spread | None:
+        """Until the target was reached; None if it was not in every run."""
+        ...
+
     @property
-    def shares(self) -> Mapping[str, float]: ...
+    def shares(self) -> Mapping[str, float]:
+        """Shares of a worker's step, by kind of work."""
+        ...
 
 
 def draw_scaling(rows: Sequence[Measured], path: str | Path | None = None) -> Figure:

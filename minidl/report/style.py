@@ -29,10 +29,10 @@ SPAN_COLOURS = {
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches, that belongs to no window."""
-    from matplotlib.figure import Figure
+    """An empty figure, in inches, that belongs to no window and shows itself in a notebook."""
+    from minidl.report.notebook import NotebookFigure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return NotebookFigure(figsize=(width, height), layout="constrained")
 
 
 def save(figure: Figure, path: str | Path | None) -> Figure:

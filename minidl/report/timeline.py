@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BUSY = ("load", "forward", "backward", "reduce", "update", "evaluate", "sleep", "cancelled")
-"""What counts as work: also the sleep that stands for it, and what is cancelled later."""
+"""What counts as work, also the sleep that stands for it, and what is cancelled later."""
 CANCELLED = {"edgecolor": SERIES[1], "hatch": "////"}
 """What marks work that comes to nothing, in every timeline."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import InputError, PlanError
+from minidl.reprs import brief
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.requests import RankContext, Report
 from minidl.runtime.trace import Trace
@@ -18,6 +19,8 @@ class Alone:
     """Runs one program where it is called; its exceptions pass through untouched."""
 
     link = None
+
+    __repr__ = brief
 
     @contextmanager
     def share(self, arrays: Mapping[str, np.ndarray]) -> Iterator[Mapping[str, np.ndarray]]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from minidl.plans import Link
+from minidl.reprs import brief
 from minidl.runtime.requests import RankContext, RankProgram
 from minidl.runtime.trace import Trace
 
@@ -42,6 +43,8 @@ class Outcome:
     results: tuple[Any, ...]
     traffic: tuple[Mapping[str, Traffic], ...]
     trace: Trace
+
+    __repr__ = brief
 
 
 @runtime_checkable

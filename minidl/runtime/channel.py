@@ -20,12 +20,12 @@ from minidl.runtime.messages import describe, mismatch
 from minidl.runtime.requests import Incoming, Outgoing
 
 HEADER = 256
-"""Bytes in front of each slot: eight for when the piece arrives, if the network is emulated; then
+"""Bytes in front of each slot. Eight for when the piece arrives, if the network is emulated; then
 a message's fingerprint, two for its length and then its text."""
 ARRIVAL = struct.Struct("d")
 ROOM = HEADER - ARRIVAL.size - 2
 SOON = 1e-6
-"""Seconds: no time, but some."""
+"""Seconds; no time, but some."""
 
 
 class Semaphore(Protocol):
@@ -64,12 +64,16 @@ class Channel:
 
     Parameters
     ----------
-    sender, receiver
-        The ranks it joins.
+    sender
+        The rank that sends.
+    receiver
+        The rank that receives.
     memory
         The slots: bytes of shape (slots, HEADER + payload).
-    items, space
-        Count filled and free slots.
+    items
+        Counts filled slots.
+    space
+        Counts free slots.
     bell
         Wakes the rank at the other end.
     uplink
@@ -220,8 +224,10 @@ class Receiving:
 
     Parameters
     ----------
-    channel, wish
-        Where it comes from, and what was asked for.
+    channel
+        Where it comes from.
+    wish
+        What was asked for.
     earlier
         The receive from the same peer that was asked for before it in this exchange.
     """

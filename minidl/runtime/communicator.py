@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import PlanError
+from minidl.reprs import brief
 from minidl.runtime.background import Background
 from minidl.runtime.base import Traffic
 from minidl.runtime.channel import Channel, Receiving, Semaphore, Sending
@@ -39,10 +40,14 @@ class Communicator:
 
     Parameters
     ----------
-    rank, size
-        This rank and the number of ranks.
-    outgoing, incoming
-        The channels, by the rank at their other end.
+    rank
+        This rank.
+    size
+        The number of ranks.
+    outgoing
+        The channels to send on, by the rank at their other end.
+    incoming
+        The channels to receive from, by the rank at their other end.
     bells
         One semaphore for each rank, on which it sleeps while it waits for anything.
     status
@@ -62,6 +67,8 @@ class Communicator:
     beside
         Records what the rank sends and receives beside its program.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,
@@ -154,8 +161,10 @@ class Communicator:
         ------
         MessageMismatchError
             If a message is not the one expected.
-        PlanError, InputError
-            If the request names a rank without a channel, or an unfit array.
+        PlanError
+            If the request names a rank without a channel.
+        InputError
+            If an array of the request does not fit.
         Lost
             If what was to be received was not sent before its sender was lost.
         """

@@ -155,7 +155,9 @@ def watched(method: str, deadline: float, pressed: Sequence[object]) -> Iterator
     ----------
     method
         How processes are started; only one has a server.
-    deadline, pressed
+    deadline
+        See `Watch`.
+    pressed
         See `Watch`.
 
     Raises

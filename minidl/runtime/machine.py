@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from minidl.reprs import brief
+
 CGROUPS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 PROCESSOR = Path("/proc/cpuinfo")
 
@@ -42,6 +44,8 @@ class Machine:
     system: str
     versions: Mapping[str, str]
     load: float
+
+    __repr__ = brief
 
     @classmethod
     def here(cls) -> Machine:

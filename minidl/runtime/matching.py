@@ -26,16 +26,24 @@ class Rank:
 
     Parameters
     ----------
-    name, context, packed
-        What it is called, what it knows, and the packed maker of its program.
+    name
+        What it is called.
+    context
+        What it knows.
+    packed
+        The packed maker of its program.
     generator
         The program; None before it has begun.
-    waiting, choosing
-        The transfers of the `Exchange`, or the `ReceiveAny`, that it waits for.
+    waiting
+        The transfers of the `Exchange` that it waits for.
+    choosing
+        The `ReceiveAny` that it waits for.
     held
         A request that is not begun before what the rank launched is done.
-    answer, result
-        What it is resumed with, and what it has returned.
+    answer
+        What it is resumed with.
+    result
+        What it has returned.
     asked
         When it made its last request, on its trace's clock.
     """
@@ -60,14 +68,18 @@ class Transfer:
 
     Parameters
     ----------
-    rank, wish
-        Who asked for it, and for what.
+    rank
+        Who asked for it.
+    wish
+        What was asked for.
     fingerprint
         What the other half must say, too.
     turn
         When it was asked for, counted in resumptions of any rank.
-    done, value
-        Whether it is, and the array on its way.
+    done
+        Whether it has been carried out.
+    value
+        The array on its way.
     """
 
     rank: int

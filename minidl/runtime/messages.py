@@ -23,7 +23,9 @@ class Fingerprint:
         How many messages went through the channel before this one.
     operation
         What the message belongs to, e.g. ``"gradients"``.
-    dtype, shape
+    dtype
+        Of the array sent.
+    shape
         Of the array sent.
     """
 

@@ -32,7 +32,7 @@ GLOBAL_ACCESS = frozenset(
 )
 ATTRIBUTE_ACCESS = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
 PROTOCOL = 4
-"""As dill's: in protocol 5 Python's own pickler has failed at empty arrays."""
+"""As dill's; in protocol 5 Python's own pickler has failed at empty arrays."""
 RLock = type(threading.RLock())
 HEAP_TYPE = 1 << 9
 """Marks a class that a class statement has made, among others (Py_TPFLAGS_HEAPTYPE)."""

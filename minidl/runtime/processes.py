@@ -16,6 +16,7 @@ from multiprocess.process import BaseProcess
 from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.plans import Link
+from minidl.reprs import brief
 from minidl.runtime import fork_server, limits
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.channel import HEADER
@@ -32,7 +33,7 @@ from minidl.runtime.trace import Trace
 from minidl.runtime.worker import Done, Job, Wiring, main
 
 POLLS, POLLS_CROWDED = 200, 20
-"""How often a rank looks for news before it sleeps: to be woken takes longer than a small
+"""How often a rank looks for news before it sleeps. To be woken takes longer than a small
 message, but where ranks outnumber cores, another one could use the time."""
 
 
@@ -51,8 +52,10 @@ class Processes:
     threads
         How many the kernels of each rank use; if None, ranks share the cores, or as
         much of their time as a container allows.
-    slots, slot_bytes
-        How many slots each channel has, and the bytes that fit into one.
+    slots
+        How many messages each channel holds before its sender has to wait.
+    slot_bytes
+        Bytes that fit into one slot.
     link
         What every rank's messages pass, as if each were on a machine of its own: they then
         arrive when a network's would. None delivers them at once. A channel holds no more than
@@ -64,6 +67,8 @@ class Processes:
     InputError
         If one of these is out of range, or the system is not a POSIX system.
     """
+
+    __repr__ = brief
 
     def __init__(
         self,

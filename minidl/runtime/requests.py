@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl.plans.instructions import Collective, Receive, Send
+from minidl.reprs import brief
 from minidl.runtime.trace import Recorder
 
 
@@ -29,6 +30,8 @@ class Outgoing:
     peer: int
     array: np.ndarray
     operation: str
+
+    __repr__ = brief
 
     @property
     def counted_as(self) -> str:
@@ -45,12 +48,16 @@ class Incoming:
     operation: str
     reduce: bool = False
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Exchange:
     """Carry out all of these at the same time; the answer, None, comes when all are done."""
 
     transfers: tuple[Outgoing | Incoming, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +83,8 @@ class Report:
     event: Any
     heard: bool = False
     alone: bool = False
+
+    __repr__ = brief
 
 
 class Lost(Exception):
@@ -107,6 +116,8 @@ class Loss:
     name: str
     why: str
 
+    __repr__ = brief
+
 
 @dataclass(frozen=True, eq=False)
 class Launch:
@@ -122,9 +133,9 @@ class Launch:
 
 Request = Exchange | ReceiveAny | Report | Launch
 Requests = Generator[Request, Any, Any]
-"""Part of a program: yields requests, is resumed with their answers."""
+"""Part of a program, which yields requests, is resumed with their answers."""
 RankProgram = Requests
-"""A rank's program: yields requests, is resumed with their answers, returns its result."""
+"""A rank's program, which yields requests, is resumed with their answers, returns its result."""
 
 
 @dataclass
@@ -133,8 +144,10 @@ class RankContext:
 
     Parameters
     ----------
-    rank, size
-        This rank and the number of ranks.
+    rank
+        This rank.
+    size
+        The number of ranks.
     shared
         Arrays that all ranks and the caller see, by name.
     threads
@@ -149,6 +162,8 @@ class RankContext:
     threads: int = 1
     trace: Recorder = field(default_factory=Recorder)
 
+    __repr__ = brief
+
 
 def collective(
     plan: Collective, rank: int, vector: np.ndarray, operation: str, first: int = 0
@@ -157,10 +172,14 @@ def collective(
 
     Parameters
     ----------
-    plan, rank
-        The plan, and which of its ranks this one is.
-    vector, operation
-        What the plan works on, and what its messages belong to.
+    plan
+        What is carried out.
+    rank
+        Which of the plan's ranks this one is.
+    vector
+        What the plan works on, changed in place.
+    operation
+        What its messages belong to.
     first
         The rank in the launch of the plan's rank 0; the others follow it.
     """

@@ -43,7 +43,9 @@ class Schedule:
     ----------
     ranks
         With their packed programs.
-    channels, listen
+    channels
+        See `Runtime.launch`.
+    listen
         See `Runtime.launch`.
     unlimited
         Whether a send is done before its receive is asked for.

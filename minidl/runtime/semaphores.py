@@ -19,7 +19,7 @@ from minidl.runtime.channel import Semaphore
 from minidl.runtime.memory import Segment
 
 STRIDE = 64
-"""Bytes from one to the next: no two share a line of a core's cache. The C library takes 32."""
+"""Bytes from one to the next. No two share a line of a core's cache. The C library takes 32."""
 
 
 def semaphores(context: BaseContext, counts: Sequence[int]) -> list[Semaphore]:

@@ -35,10 +35,14 @@ class Supervisor:
 
     Parameters
     ----------
-    workers, pipes
-        Each rank's process, and the end of its pipe that is read here.
-    status, bells
-        The table of what each rank does, and what wakes a rank that sleeps.
+    workers
+        Each rank's process.
+    pipes
+        The end of each rank's pipe that is read here.
+    status
+        The table of what each rank does.
+    bells
+        What wakes a rank that sleeps.
     names
         What the ranks are called.
     listen

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl import files
+from minidl.reprs import brief
 
 KINDS = (
     "load", "forward", "backward", "send", "receive", "wait", "reduce", "update", "evaluate",
@@ -23,7 +24,7 @@ KINDS = (
 BESIDE = ", exchanges"
 """Follows a rank's name where the spans are those beside its program."""
 SPAN = np.dtype([("start", "f8"), ("stop", "f8"), ("kind", "u1"), ("step", "i4"), ("label", "i4")])
-"""One span: seconds on the machine's monotonic clock, an index into `KINDS`, the training
+"""One span; seconds on the machine's monotonic clock, an index into `KINDS`, the training
 step, and a micro-batch or a peer's rank (-1 where neither applies)."""
 
 
@@ -37,6 +38,8 @@ class Recorder:
     clock
         Returns seconds; every rank of a run reads the same one.
     """
+
+    __repr__ = brief
 
     def __init__(
         self, capacity: int = 1 << 16, clock: Callable[[], float] = time.perf_counter
@@ -90,6 +93,10 @@ class Trace:
 
     ranks: tuple[np.ndarray, ...]
     names: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        spans = sum(map(len, self.ranks))
+        return f"Trace({len(self.ranks)} ranks, {spans:,} spans)"
 
     @classmethod
     def woven(

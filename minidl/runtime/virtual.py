@@ -15,6 +15,7 @@ import numpy as np
 
 from minidl.checks import checked
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.runtime.base import MakeProgram, Outcome
 from minidl.runtime.matching import Rank
 from minidl.runtime.programs import check_channels, pack, rank_names
@@ -36,6 +37,8 @@ class Virtual:
     """
 
     link = None
+
+    __repr__ = brief
 
     def __init__(
         self, buffering: Literal["none", "unlimited"] = "none", seed: int | None = None

@@ -33,13 +33,19 @@ class Patience:
 
     Parameters
     ----------
-    rank, bell
-        Which it is, and the semaphore on which it sleeps.
+    rank
+        Which it is.
+    bell
+        The semaphore on which it sleeps.
     status
         Where it says for whom it waits, and sees that it shall stop.
     trace
         Where it records how long it has waited.
-    deadline, polls, complain
+    deadline
+        See `Communicator`.
+    polls
+        See `Communicator`.
+    complain
         See `Communicator`.
     on_its_way
         Seconds until a piece arrives that was seen on its way from one of these ranks; 0 if
@@ -97,8 +103,10 @@ class Wait:
 
         Parameters
         ----------
-        peers, sources
-            Whom the rank waits for, and from which of them it is to receive something.
+        peers
+            Whom the rank waits for.
+        sources
+            From which of them it is to receive something.
 
         Returns
         -------

@@ -47,10 +47,14 @@ class Wiring:
         The (sender, receiver) pairs.
     segment
         Holds every channel's slots, one channel after the other.
-    slots, slot_bytes
-        How many each channel has, and each one's payload.
-    items, space
-        Semaphores of each channel.
+    slots
+        How many each channel has.
+    slot_bytes
+        Bytes that fit into one.
+    items
+        The semaphore of each channel that counts filled slots.
+    space
+        The semaphore of each channel that counts free slots.
     bells
         A semaphore for each rank.
     status
@@ -92,8 +96,12 @@ class Job:
 
     Parameters
     ----------
-    rank, size, name
-        Who it is.
+    rank
+        Which rank the worker is.
+    size
+        The number of ranks.
+    name
+        What the rank is called.
     program
         The packed maker of its program.
     shared

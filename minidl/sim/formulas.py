@@ -73,8 +73,12 @@ def wasted_share(rule: Rule, law: Law, learners: int) -> float | None:
 
     Parameters
     ----------
-    rule, law, learners
-        As in `seconds_per_update`.
+    rule
+        When the server makes an update.
+    law
+        How long a mini-batch takes.
+    learners
+        How many there are, P.
     """
     if not isinstance(rule, Threshold):
         return None
@@ -131,8 +135,10 @@ def staleness_law(rule: Rule, learners: int, count: int) -> np.ndarray | None:
 
     Parameters
     ----------
-    rule, learners
-        As in `mean_staleness`.
+    rule
+        When the server makes an update.
+    learners
+        How many there are, P.
     count
         How many probabilities.
 

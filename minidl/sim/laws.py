@@ -20,6 +20,7 @@ import numpy as np
 
 from minidl.checks import checked, is_number
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.rng import per_sample_uniform
 
 BLOCK = 64
@@ -228,6 +229,8 @@ class SlowWorkers(Law):
     law: Law
     factors: Mapping[int, float]
 
+    __repr__ = brief
+
     def __post_init__(self) -> None:
         if not isinstance(self.law, Law):
             raise InputError(f"SlowWorkers: law must be a Law, not {self.law!r}")
@@ -260,6 +263,8 @@ class Recorded(Law):
     """
 
     times: tuple[float, ...] = field(repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", tuple(self.times))

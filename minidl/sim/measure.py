@@ -55,8 +55,16 @@ def descend(
 
     Parameters
     ----------
-    rule, law, learners, updates, seed
-        As in `minidl.sim.simulate_server`.
+    rule
+        When the server makes an update.
+    law
+        How long a mini-batch takes.
+    learners
+        How many there are.
+    updates
+        How many the server makes.
+    seed
+        Decides how long each mini-batch takes.
     lr
         The learning rate.
     curvature

@@ -17,6 +17,7 @@ from minidl.checks import checked, whole
 from minidl.errors import PlanError
 from minidl.plans import Push, Rule
 from minidl.plans.server import answer_of, require_unused
+from minidl.reprs import brief
 from minidl.sim.laws import Law
 
 
@@ -53,6 +54,8 @@ class Apply:
     time: float
     version: int
     pushes: tuple[Push, ...]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ WORK = np.dtype(
         ("update", "i4"),
     ]
 )
-"""One mini-batch: whose and which, the version of the weights it was computed from, seconds,
+"""One mini-batch, whose and which, the version of the weights it was computed from, seconds,
 its fate, and the version that the update with its gradient made (-1 without one)."""
 
 
@@ -188,6 +191,8 @@ class ServerRun:
     learners: int
     times: np.ndarray
     work: np.ndarray
+
+    __repr__ = brief
 
     @property
     def seconds_per_update(self) -> float:
@@ -222,8 +227,14 @@ def simulate_server(
 
     Parameters
     ----------
-    rule, law, learners, seed
-        As in `server_events`.
+    rule
+        When the server makes an update.
+    law
+        How long a mini-batch takes.
+    learners
+        How many there are.
+    seed
+        Decides how long each mini-batch takes.
     updates
         How many; at least 1.
 

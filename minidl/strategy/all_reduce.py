@@ -29,6 +29,7 @@ from minidl.plans import (
     predicted_seconds,
     ring_all_reduce,
 )
+from minidl.reprs import brief
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Requests, collective
 from minidl.sim import Constant, Law
@@ -96,6 +97,8 @@ class AllReduce(Strategy):
     straggler: Law | None = None
     compression: Compression | None = None
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.checks import whole
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
 from minidl.sim import Law
 from minidl.strategy.job import Event, Job, Verdict
@@ -40,6 +41,8 @@ class Layout:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     expendable: Collection[int] = ()
 
+    __repr__ = brief
+
 
 class Strategy(ABC):
     """The base of all strategies.
@@ -51,6 +54,8 @@ class Strategy(ABC):
     runtime: Runtime
     device: str = "cpu"
 
+    __repr__ = brief
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -59,7 +64,7 @@ class Strategy(ABC):
     @property
     @abstractmethod
     def formula(self) -> str:
-        """What a rank sends in each step, as text: N is the model's size, P counts the ranks."""
+        """What a rank sends in each step, as text. N is the model's size, P counts the ranks."""
 
     def paced(self, job: Job) -> Job:
         """The job, with as many updates an epoch as this strategy makes."""

@@ -21,6 +21,7 @@ from minidl.data import Batch
 from minidl.errors import InputError
 from minidl.nn import synchronised
 from minidl.plans import Push, Rule
+from minidl.reprs import brief
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Report
 from minidl.sim import Apply, Cancel, Event, Law, Start, server_events
@@ -51,6 +52,8 @@ class VirtualServer(Strategy):
         How long learners take for a mini-batch.
     exchange_seconds
         If given, what every update of a job takes besides: the gradients' way.
+    runtime
+        Runs the one program, in the calling process.
     """
 
     workers: int
@@ -58,6 +61,8 @@ class VirtualServer(Strategy):
     law: Law
     exchange_seconds: Callable[[Job], float] | None = None
     runtime: Runtime = field(default_factory=Alone, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)

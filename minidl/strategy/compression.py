@@ -15,11 +15,14 @@ import numpy as np
 from minidl.checks import is_number
 from minidl.errors import InputError, NonFiniteError
 from minidl.plans import Collective, Receive, Send, all_gather, costs
+from minidl.reprs import brief
 from minidl.runtime.requests import Exchange, Incoming, Outgoing, Requests, collective
 
 
 class Compression(ABC):
     """How gradients are made smaller for their way; a setting, the same on all ranks."""
+
+    __repr__ = brief
 
     @abstractmethod
     def start(self, places: Mapping[str, slice], dtype: np.dtype) -> Compressor:
@@ -45,8 +48,10 @@ class Compression(ABC):
         ----------
         cost
             Of the plan for gradients that are not compressed.
-        length, itemsize
-            Numbers in the slice, and bytes of each while it is at home.
+        length
+            Numbers in the slice.
+        itemsize
+            Bytes of each number before it is compressed.
         """
 
     @abstractmethod
@@ -56,6 +61,8 @@ class Compression(ABC):
 
 class Compressor(ABC):
     """One rank's side of a compressed all-reduce, for one fit."""
+
+    __repr__ = brief
 
     def __init__(self, places: Mapping[str, slice]) -> None:
         self._places = places
@@ -68,10 +75,14 @@ class Compressor(ABC):
 
         Parameters
         ----------
-        plan, rank
-            The all-reduce for what is not compressed, and which of its ranks this one is.
-        vector, operation
-            The slice, and what its messages belong to.
+        plan
+            The all-reduce for what is not compressed.
+        rank
+            Which of the plan's ranks this one is.
+        vector
+            The slice, changed in place into the sum.
+        operation
+            What its messages belong to.
         first
             Where the slice begins in the vector of all gradients.
 

@@ -16,6 +16,7 @@ from minidl.data import Dataset, GrowingBatch, Loader
 from minidl.nn import Layer, parts_of
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.plans import Bucket, Bucketing
+from minidl.reprs import brief
 from minidl.runtime import Loss
 from minidl.tasks import Sums, Task
 
@@ -28,14 +29,20 @@ class Job:
     ----------
     model
         Built and named; its parameters lie in the order of `index`.
-    task, optimizer
-        What is learnt, and how.
-    train, validation
-        The data; validation may be None.
+    task
+        What is learnt.
+    optimizer
+        The update rule.
+    train
+        The data to learn.
+    validation
+        The data to evaluate after every epoch; may be None.
     batch_size
         Samples in a global batch, whoever computes it.
-    seed, dtype
+    seed
         Of the run.
+    dtype
+        Of weights and activations.
     epochs
         The numbers of the epochs to run.
     first_step
@@ -75,6 +82,8 @@ class Job:
     pace: Fraction = Fraction(1)
     frozen: Mapping[str, slice] = field(default_factory=dict)
 
+    __repr__ = brief
+
     @property
     def compute_dtype(self) -> np.dtype:
         """Of activations, and of their gradients."""
@@ -82,7 +91,7 @@ class Job:
 
     @property
     def length(self) -> int:
-        """Elements in a row of the state: parameters, running means, and what is frozen."""
+        """Elements in a row of the state, parameters, running means, and what is frozen."""
         places = (*self.index.values(), *self.frozen.values())
         return max((place.stop for place in places), default=0)
 
@@ -112,7 +121,7 @@ class Job:
 
     @property
     def exchanged(self) -> int:
-        """Numbers in the gradients of all updates: each is sent at least once if ranks share it."""
+        """Numbers in the gradients of all updates. Each is sent at least once if ranks share it."""
         lengths = {path: _sizes(parts_of(self.index, path)) for path in self.exchanges}
         return sum(times * lengths[path] for path, times in self.exchanges.items())
 
@@ -174,8 +183,10 @@ class StepDone:
 
     Parameters
     ----------
-    epoch, step
-        Their numbers in the run.
+    epoch
+        Its number in the run.
+    step
+        Its number in the run.
     batch_size
         The step is complete when the parts' samples add up to it.
     sums
@@ -192,6 +203,8 @@ class StepDone:
     sums: Sums
     time: float = 0.0
     staleness: tuple[int, ...] = ()
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -217,6 +230,8 @@ class EpochDone:
     seconds: float
     validation: Sums
     began: float
+
+    __repr__ = brief
 
 
 Event = StepDone | EpochDone | Loss

@@ -32,10 +32,14 @@ def update_jointly(
 
     Parameters
     ----------
-    replica, phase
+    replica
+        Whose weights are updated.
+    phase
         As for `Replica.update`.
-    ranks, place
-        Which ranks hold a part each, and which of these this one is.
+    ranks
+        Which ranks hold a part each.
+    place
+        Which of these this one is.
     """
     squares = None
     if needs_squares(replica.job):

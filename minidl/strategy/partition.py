@@ -12,6 +12,7 @@ from minidl.checks import checked
 from minidl.errors import InputError
 from minidl.nn import Layer, Sequential, Shape
 from minidl.plans import balance
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,17 @@ class Stage:
     ----------
     layers
         The layers, which keep the names that they have in the whole network.
-    input_shape, output_shape
-        Of one sample.
+    input_shape
+        Of one sample that the stage is given.
+    output_shape
+        Of one sample that the stage passes on.
     """
 
     layers: tuple[Layer, ...]
     input_shape: Shape
     output_shape: Shape
+
+    __repr__ = brief
 
     def model(self) -> Sequential:
         """The stage as a network of its own."""

@@ -32,8 +32,10 @@ class Reduction:
     exchange
         Makes the requests that leave in an array, a place in the gradients, its sum over all
         ranks.
-    how, least
-        How gradients are put into buckets, and how many numbers into each, at least.
+    how
+        How gradients are put into buckets.
+    least
+        How many numbers go into each, at least.
     """
 
     def __init__(

@@ -139,8 +139,12 @@ class Replica:
 
         Parameters
         ----------
-        phase, batch, step
-            As for `gradients`. Also a rank whose slice is empty takes part in the sums.
+        phase
+            As for `gradients`.
+        batch
+            As for `gradients`. A rank whose slice is empty takes part in the sums, too.
+        step
+            As for `gradients`.
         add_up
             Makes the requests that leave in an array its sum over all ranks.
         listen
@@ -240,8 +244,10 @@ class Replica:
         ----------
         found
             Part of the mean over a global batch; changed.
-        size, samples
-            Samples in that global batch, and in the update.
+        size
+            Samples in that global batch.
+        samples
+            Samples in the update.
         trust
             What the optimizer weighs the gradient with. Running means, which are none, are
             not weighed, or they would follow smaller numbers than the batches'.

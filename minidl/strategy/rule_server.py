@@ -51,13 +51,17 @@ class Fates:
 
     Parameters
     ----------
-    applied, dropped
-        Gradients that were in an update, and those that the rule dropped or that came when
-        their mini-batch had been cancelled.
+    applied
+        Gradients that were in an update.
+    dropped
+        Gradients that the rule dropped, or that came when their mini-batch had been
+        cancelled.
     unfinished
         Gradients that waited for an update which the fit's end forestalled.
-    cancelled, lost
-        Mini-batches that the rule cancelled, and others whose learner was lost at them.
+    cancelled
+        Mini-batches that the rule cancelled.
+    lost
+        Mini-batches whose learner was lost at them.
     """
 
     applied: int = 0

@@ -29,6 +29,8 @@ class Serial(Strategy):
         they do on the workers of a data-parallel strategy.
     device
         ``"cpu"``, or ``"gpu"`` to keep weights and activations on a GPU, through CuPy.
+    runtime
+        Runs the one program; tests put their own here.
     """
 
     micro_batches: int = 1

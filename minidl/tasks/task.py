@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from minidl.data import Batch, Dataset
 from minidl.nn import Layer, Mode
+from minidl.reprs import brief
 from minidl.runtime.trace import Recorder
 
 
@@ -37,6 +38,8 @@ class Sums:
 
     samples: int = 0
     totals: Mapping[str, Total] = field(default_factory=dict)
+
+    __repr__ = brief
 
     @classmethod
     def over(cls, samples: int, values: Mapping[str, float]) -> Sums:
@@ -84,6 +87,8 @@ class Task:
 
     period: int = 1
     """After how many steps the phases come again."""
+
+    __repr__ = brief
 
     def taken(self, model: Layer, dataset: Dataset) -> Dataset:
         """The data set as the task takes it, where there is one way to read it."""

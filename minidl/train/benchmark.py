@@ -23,7 +23,7 @@ from minidl.train.scaling import (
 from minidl.train.trainer import Trainer
 
 LEAST_EPOCHS = 6
-"""What a fit trains at least: the first epoch is a warm-up, and five have a median."""
+"""What a fit trains at least. The first epoch is a warm-up, and five have a median."""
 
 
 def measure_scaling(
@@ -53,8 +53,10 @@ def measure_scaling(
         Makes a new trainer from a seed.
     strategy
         Makes the strategy for P workers.
-    train, test
-        The data.
+    train
+        The data to learn.
+    test
+        The data on which the target is to be reached.
     serial
         The baseline. `Serial` in a process of its own has the threads of a worker, and is
         spared, as a worker is, what the calling process does with its reports.

@@ -14,7 +14,7 @@ from minidl.tensor_file import DTYPES
 from minidl.train.callbacks import Callback
 
 States = Mapping[str, Mapping[str, Any]]
-"""By the callback's key, what its `state_dict` gave: plain data and arrays by name."""
+"""By the callback's key, what its `state_dict` gave, plain data and arrays by name."""
 PREFIX = "callback."
 """What the names of callbacks' tensors begin with."""
 ARRAYS = frozenset(map(np.dtype, DTYPES.values()))

@@ -11,6 +11,7 @@ import numpy as np
 
 from minidl.checks import checked, whole
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.train.run import Run
 
 
@@ -34,6 +35,8 @@ class Callback:
     a callback stopped, whose weights a callback replaced (see `Run.restore`), or in which a
     callback raised: the fit then is not continued.
     """
+
+    __repr__ = brief
 
     def begin(self) -> None:
         """A fit begins: forget what was of another one."""
@@ -143,8 +146,14 @@ class EarlyStopping(Watch):
 
     Parameters
     ----------
-    figure, patience, least, mode
-        See `Watch`.
+    figure
+        Which one to look at; see `Run.figure`.
+    patience
+        How many epochs in a row may bring nothing better, at least 1.
+    least
+        By how much an epoch must beat the best one before, at least 0.
+    mode
+        Whether less is better or more; by default more is, for an accuracy.
     restore_best
         Whether the fit leaves the weights (and the optimizer's state) of the best
         epoch, also if it comes to its end without being stopped.
@@ -193,8 +202,14 @@ class ReduceOnPlateau(Watch):
 
     Parameters
     ----------
-    figure, patience, least, mode
-        See `Watch`.
+    figure
+        Which one to look at; see `Run.figure`.
+    patience
+        How many epochs in a row may bring nothing better, at least 1.
+    least
+        By how much an epoch must beat the best one before, at least 0.
+    mode
+        Whether less is better or more; by default more is, for an accuracy.
     factor
         What the rate is multiplied with, between 0 and 1.
     smallest

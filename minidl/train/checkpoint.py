@@ -34,14 +34,18 @@ class Facts:
 
     Parameters
     ----------
-    seed, dtype
-        What it was made with.
+    seed
+        What the trainer was made with.
+    dtype
+        Of the weights, as text.
     optimizer
         What it was made with; see `minidl.train.described`.
     input_shape
         Of one sample.
-    epoch, step
-        Epochs and steps done.
+    epoch
+        Epochs done.
+    step
+        Steps done.
     rate
         What learning rates are multiplied with.
     history

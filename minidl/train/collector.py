@@ -31,8 +31,10 @@ class Finished:
 
     Parameters
     ----------
-    epochs, steps
-        How many.
+    epochs
+        How many are complete.
+    steps
+        How many steps these have.
     state
         As it was after them.
     history

@@ -30,8 +30,10 @@ class Fit:
 
     Parameters
     ----------
-    job, strategy
-        What to do, and who does it.
+    job
+        What to do.
+    strategy
+        Who does it.
     learnt
         Where training starts; it is not changed.
     callbacks

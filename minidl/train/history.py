@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minidl.errors import InputError, unknown_name
+from minidl.reprs import brief, html_table
 from minidl.runtime.base import Traffic
 from minidl.runtime.trace import Trace
 
@@ -24,13 +25,17 @@ class EpochRecord:
     ----------
     epoch
         Its number, from 0.
-    train, validation
-        Means over the samples: ``"loss"`` and the loss's metrics. The training
-        figures are those met on the way, while the weights moved.
+    train
+        Means over the training samples: ``"loss"`` and the loss's metrics, as met on the
+        way, while the weights moved.
+    validation
+        The same over the validation data, at the epoch's end; None without such data.
     seconds
         Time spent training, evaluation not counted.
-    samples, steps
-        Training samples seen, and updates made.
+    samples
+        Training samples seen.
+    steps
+        Updates made.
     strategy
         What carried it out.
     """
@@ -42,6 +47,8 @@ class EpochRecord:
     samples: int
     steps: int
     strategy: str
+
+    __repr__ = brief
 
     @property
     def samples_per_second(self) -> float:
@@ -59,9 +66,13 @@ class LearnerLost:
         What it is called, e.g. ``"learner 2"``.
     why
         What became of it, in a line.
-    epoch, step, time
-        Of the newest update that was known of by then; 0 seconds, and where the fit began, if
-        there was none.
+    epoch
+        Of the newest update that was known of by then; where the fit began, if there was
+        none.
+    step
+        Of that update.
+    time
+        Of that update, in seconds from the fit's beginning; 0 if there was none.
     """
 
     learner: str
@@ -121,6 +132,27 @@ class History:
     seconds: float = 0.0
     preparation: float = 0.0
     stopped: str = ""
+
+    def __repr__(self) -> str:
+        newest = f", last {_newest(self.epochs[-1])}" if self.epochs else ""
+        ended = f", stopped: {self.stopped}" if self.stopped else ""
+        lost = f", {len(self.lost)} learners lost" if self.lost else ""
+        return f"History({len(self.epochs)} epochs, {len(self.steps)} steps{newest}{lost}{ended})"
+
+    def _repr_html_(self) -> str:
+        """A row for each of the newest epochs, for notebooks."""
+        newest = self.epochs[-NEWEST:]
+        kinds = ("train", "validation")
+        columns = list(
+            dict.fromkeys((k, n) for e in newest for k in kinds for n in getattr(e, k) or {})
+        )
+        heads = ["epoch", *(f"{'training' if k == 'train' else k} {n}" for k, n in columns)]
+        rows = [
+            [f"{e.epoch}", *(_number((getattr(e, k) or {}).get(n)) for k, n in columns),
+             f"{e.seconds:.2f}"]
+            for e in newest
+        ]  # fmt: skip
+        return html_table(repr(self), [*heads, "seconds"], rows)
 
     @property
     def losses(self) -> list[float]:
@@ -263,3 +295,19 @@ def _figures(data: dict[str, Any]) -> dict[str, float]:
     if all(type(value) is float for value in data.values()):
         return data  # a million of them need no copy
     return {name: float(value) for name, value in data.items()}
+
+
+NEWEST = 12
+"""How many epochs a notebook shows."""
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _newest(record: EpochRecord) -> str:
+    return ", ".join(
+        f"{kind} {name} {value:.4g}"
+        for kind, figures in (("training", record.train), ("validation", record.validation or {}))
+        for name, value in list(figures.items())[:3]
+    )

@@ -113,8 +113,10 @@ class HistoryFile:
 
     Parameters
     ----------
-    path, extent
-        From which file a history was read, and which part of it; None if it was not.
+    path
+        The file that a history was read from; None if it was not read from one.
+    extent
+        Which part of that file it is; None likewise.
     history
         That history.
     """

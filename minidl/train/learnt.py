@@ -28,7 +28,9 @@ class Learnt:
         them; the others are drawn.
     shape
         Of one sample.
-    seed, dtype
+    seed
+        Decides the initial weights.
+    dtype
         Of the weights.
     optimizer
         Whose slots are kept.
@@ -37,8 +39,10 @@ class Learnt:
 
     Raises
     ------
-    InputError, ShapeError
-        If these do not suit each other. The model is then as it was before.
+    InputError
+        If optimizer and model do not suit each other. The model is then as it was before.
+    ShapeError
+        If the model cannot take such samples. The model is then as it was before.
     """
 
     def __init__(

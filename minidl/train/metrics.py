@@ -62,8 +62,10 @@ def confusion_matrix(
 
     Parameters
     ----------
-    predicted, labels
-        Whole numbers from 0 on, of equal shape: ``outputs.argmax(axis=-1)``, and what is right.
+    predicted
+        Whole numbers from 0 on, of any shape: ``outputs.argmax(axis=-1)``.
+    labels
+        What is right, of the same shape.
     classes
         How many there are; by default, as many as the largest number given implies.
 

@@ -13,6 +13,7 @@ import numpy as np
 from minidl.checks import is_number
 from minidl.errors import InputError, unknown_name
 from minidl.nn import Layer
+from minidl.reprs import brief
 from minidl.strategy import Verdict
 from minidl.train.history import EpochRecord
 
@@ -36,6 +37,10 @@ class Run:
         that it holds what they remember; see `Trainer.save`.
     bind
         Gives the model these values within a block.
+    restored
+        The state that a callback wants back at the fit's end; None for the last one.
+    stopped
+        Why a callback ends the fit; empty if none does.
     """
 
     epochs: Sequence[EpochRecord]
@@ -46,6 +51,8 @@ class Run:
     bind: Callable[[np.ndarray], AbstractContextManager[Layer]]
     restored: np.ndarray | None = None
     stopped: str = ""
+
+    __repr__ = brief
 
     @property
     def last(self) -> EpochRecord:

@@ -11,6 +11,7 @@ from minidl.data import Dataset
 from minidl.data.conversion import as_array
 from minidl.errors import InputError, ShapeError
 from minidl.nn import EVALUATE, Sequential, Softmax
+from minidl.reprs import brief
 from minidl.train.metrics import top_k_accuracy
 
 SURE = 0.9
@@ -71,6 +72,8 @@ class Judge:
     judge; Heusel et al., "GANs trained by a two time-scale update rule converge to a local
     Nash equilibrium", 2017, for the distance.
     """
+
+    __repr__ = brief
 
     def __init__(self, classifier: Sequential, real: Dataset, others: Dataset) -> None:
         if not isinstance(classifier, Sequential) or len(classifier) < 2:
@@ -151,8 +154,10 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
 
     Parameters
     ----------
-    one, other
-        Features (N, D) and (M, D), at least two of each.
+    one
+        Features (N, D), of at least two samples.
+    other
+        Features (M, D), of at least two samples.
 
     Raises
     ------

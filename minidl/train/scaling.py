@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl.errors import InputError
+from minidl.reprs import brief
 from minidl.runtime.machine import Machine
 from minidl.runtime.trace import KINDS
 from minidl.train.history import EpochRecord, History
@@ -32,6 +33,8 @@ class Spread:
     least: float
     most: float
 
+    __repr__ = brief
+
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """The spread of at least one value."""
@@ -48,8 +51,10 @@ class Fit:
         Throughput: of a median epoch, the first not counted.
     accuracy
         On the test set, after the last epoch.
-    epochs, seconds
-        Until the target was reached, see `time_to_accuracy`; None if it was not.
+    epochs
+        How many until the target was reached, see `time_to_accuracy`; None if it was not.
+    seconds
+        How long until then; None if it was not.
     shares
         What a step's time went into, see `step_shares`.
     """
@@ -59,6 +64,8 @@ class Fit:
     epochs: int | None
     seconds: float | None
     shares: Mapping[str, float]
+
+    __repr__ = brief
 
 
 @dataclass(frozen=True)
@@ -72,12 +79,16 @@ class Measured:
         ``"one"``: there is one worker.
     strategy
         Its name; ``"serial"`` is the baseline.
-    workers, ranks
-        P, and how many processes there were, a server included.
+    workers
+        How many there were, P.
+    ranks
+        How many processes there were, a server included.
     batch_size
         Samples in a global batch.
-    fits, baseline
-        Its runs, and those of the serial run in the same order.
+    fits
+        Its runs.
+    baseline
+        Those of the serial run, in the same order.
     """
 
     mode: Mode
@@ -87,6 +98,8 @@ class Measured:
     batch_size: int
     fits: tuple[Fit, ...]
     baseline: tuple[Fit, ...]
+
+    __repr__ = brief
 
     @property
     def _speedups(self) -> list[float]:
@@ -182,8 +195,10 @@ class Scaling:
         The accuracy to which all trained.
     epochs
         After how many a run was given up.
-    train, test
-        How many samples there are.
+    train
+        How many training samples there are.
+    test
+        How many test samples there are.
     rows
         The results.
     """
@@ -194,6 +209,8 @@ class Scaling:
     train: int
     test: int
     rows: tuple[Measured, ...]
+
+    __repr__ = brief
 
     @property
     def standard_error(self) -> float:

@@ -15,9 +15,10 @@ from minidl import files
 from minidl.checks import fits, whole
 from minidl.checks import path as path_of
 from minidl.data import Dataset, GrowingBatch, in_order
-from minidl.errors import CheckpointError, InputError, NotBuiltError
+from minidl.errors import CheckpointError, FitInterrupted, InputError, NotBuiltError
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.optim import MixedPrecision, Optimizer
+from minidl.reprs import short
 from minidl.strategy import Job, Serial, Strategy
 from minidl.tasks import Sums, Supervised, Task
 from minidl.train import checkpoint as checkpoints
@@ -59,8 +60,10 @@ class Trainer:
 
     Attributes
     ----------
-    epoch, step
-        Epochs and steps done so far; a further `fit` continues from here.
+    epoch
+        Epochs done so far; a further `fit` continues from here.
+    step
+        Steps done so far.
     rate
         What learning rates are multiplied with; callbacks lower it.
     history
@@ -69,6 +72,18 @@ class Trainer:
         What callbacks remember for a further fit; see `Callback`. Clear it to let them begin
         anew.
     """
+
+    def __repr__(self) -> str:
+        count = sum(p.size for p in self.model.parameters().values() if p.has_gradient)
+        model = (
+            f"{type(self.model).__name__} with {count:,} parameters"
+            if count
+            else (f"{type(self.model).__name__}, not built yet")
+        )
+        return (
+            f"Trainer({model}, {short(self.task)}, {short(self.optimizer)}, seed={self.seed}, "
+            f"dtype={self.dtype}, {self.epoch} epochs and {self.step} steps trained)"
+        )
 
     def __init__(
         self,
@@ -168,6 +183,8 @@ class Trainer:
             If the loss becomes NaN or infinite.
         WorkerError
             If a worker raises, dies or stops answering.
+        FitInterrupted
+            At Ctrl-C. It is a `KeyboardInterrupt`, whose message says what has been kept.
 
         Notes
         -----
@@ -198,18 +215,25 @@ class Trainer:
             test = None if test is None else self._checked(test)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
             strategy.check(job)
-        with showing(job, strategy.name, shown=wanted(progress)) as shown:
-            self._carry_out(
-                Fit(
-                    job,
-                    strategy,
-                    self._existing(),
-                    hooks,
-                    shown,
-                    self._save_under_way,
-                    self.callback_states,
+        before = self.epoch
+        try:
+            with showing(job, strategy.name, shown=wanted(progress)) as shown:
+                self._carry_out(
+                    Fit(
+                        job,
+                        strategy,
+                        self._existing(),
+                        hooks,
+                        shown,
+                        self._save_under_way,
+                        self.callback_states,
+                    )
                 )
-            )
+        except KeyboardInterrupt:
+            raise FitInterrupted(
+                f"fit interrupted: {self.epoch - before} of {epochs} epochs are done and kept; "
+                "fit again to go on from there"
+            ) from None
         return self.history
 
     def evaluate(

@@ -5,6 +5,7 @@ However minidl is installed, they cross to workers alone, and no worker compiles
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -242,6 +244,16 @@ def test_fits_in_threads_leave_each_other_and_the_script_alone(tmp_path: Path) -
 
 def run_notebook(folder: Path, *cells: str) -> list[str]:
     """Run cells in a real kernel of this Python; what each printed."""
+    return [
+        "".join(
+            output.get("text", "") for output in shown if output.get("name") == "stdout"
+        ).strip()
+        for shown in shown_by(folder, *cells)
+    ]
+
+
+def shown_by(folder: Path, *cells: str, interrupted: bool = False) -> list[list[dict[str, Any]]]:
+    """Run cells in a real kernel of this Python; the outputs of each, of its error as well."""
     kernels = folder / "kernels" / "minidl-test"
     kernels.mkdir(parents=True)
     (kernels / "kernel.json").write_text(
@@ -260,16 +272,12 @@ def run_notebook(folder: Path, *cells: str) -> list[str]:
         timeout=90,
         kernel_name="minidl-test",
         resources={"metadata": {"path": str(folder)}},
+        allow_errors=interrupted,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JUPYTER_PATH", str(folder))
         client.execute()
-    return [
-        "".join(
-            output.get("text", "") for output in cell.outputs if output.get("name") == "stdout"
-        ).strip()
-        for cell in notebook.cells
-    ]
+    return [cell.outputs for cell in notebook.cells]
 
 
 def test_what_notebook_cells_define_trains_under_every_strategy(tmp_path: Path) -> None:
@@ -304,3 +312,28 @@ slow.fit((x, y), epochs=1, batch_size=8, strategy=strategy.RingAllReduce(2))
 print(slow.epoch - done, len(slow.history.epochs) - done)
 """
     assert run_notebook(tmp_path, DEFINITIONS, press, again)[1:] == ["caught True", "1 1"]
+
+
+def test_the_last_line_of_a_cell_is_seen_without_a_magic(tmp_path: Path) -> None:
+    """A figure as a picture, a history as a table, and Ctrl-C as one line."""
+    fit = """
+x, y = np.zeros((6, 4)), np.zeros(6, int)
+trainer = dl.Trainer(nn.Linear(3), nn.CrossEntropy(), optim.SGD(lr=0.1))
+trainer.fit((x, y), epochs=2, batch_size=3)
+"""
+    press = """
+import os, signal
+def stop(run):
+    if len(run.epochs) == 3:
+        os.kill(os.getpid(), signal.SIGINT)
+trainer.fit((x, y), epochs=9, batch_size=3, callbacks=[stop])
+"""
+    cells = (fit, "trainer.history.plot()", "optim.Cosine(0.1, 9).plot(9)", press)
+    _, table, *figures, pressed = shown_by(tmp_path, DEFINITIONS, *cells, interrupted=True)
+    assert table[-1]["data"]["text/html"].count("<tr>") == 3
+    for figure in figures:
+        assert base64.b64decode(figure[-1]["data"]["image/png"]).startswith(b"\x89PNG")
+    assert pressed[-1]["output_type"] == "error"
+    assert pressed[-1]["traceback"] == [
+        "fit interrupted: 3 of 9 epochs are done and kept; fit again to go on from there"
+    ]

@@ -94,7 +94,9 @@ class Table:
 
 def test_tables_that_turn_into_arrays() -> None:
     fitted(samples()).assert_equals(fitted(Table(X), Y))
-    with pytest.raises(InputError, match=r"^data: inputs hold Ellipsis at \(1, 0\), which is no number"):
+    with pytest.raises(
+        InputError, match=r"^data: inputs hold Ellipsis at \(1, 0\), which is no number"
+    ):
         trainer().fit(Table(X, ...), Y, epochs=1, batch_size=8)
     with pytest.raises(InputError, match=r"inputs hold nan at \(1, 0\)"):
         trainer().fit(Table(X, np.nan), Y, epochs=1, batch_size=8)

@@ -47,12 +47,20 @@ class Recipe:
 
     Parameters
     ----------
-    train, test
-        The data.
-    model, loss, optimizer
-        What learns, and how.
-    epochs, batch_size
-        How long, unless the user says otherwise.
+    train
+        The data to learn.
+    test
+        The data to evaluate on after every epoch.
+    model
+        The network that learns.
+    loss
+        What is made small, or another task.
+    optimizer
+        The update rule.
+    epochs
+        How often to go through the data, unless the user says otherwise.
+    batch_size
+        Samples for each update, unless the user says otherwise.
     show
         Shows what has been learnt.
     callbacks

@@ -92,8 +92,10 @@ def augment(
         Inputs of the slice, shape (n, H, W, C).
     augmentations
         In the order in which they act; each has random numbers of its own.
-    seed, epoch
-        Of the run.
+    seed
+        Of the run; with epoch and position, it decides what happens to a sample.
+    epoch
+        Of the run, from 0; each epoch changes the samples in another way.
     first
         The place of the slice's first sample in the epoch's order.
 

@@ -18,7 +18,7 @@ FEW_ROWS = 512
 """Rows below which b is read only so often that it is not worth rearranging."""
 
 STRIP = 64
-"""Rows of b rearranged at a time: what they hold of all panels stays in a cache."""
+"""Rows of b rearranged at a time. What they hold of all panels stays in a cache."""
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -40,7 +40,7 @@ BYTES = _vector_bytes()
 """The width of this CPU's vectors."""
 
 ROWS = 6 if BYTES == 32 or (BYTES == 16 and "86" in llvm.get_process_triple()) else 12
-"""Rows of a tile two vectors wide: these CPUs have 16 vector registers, the others 32."""
+"""Rows of a tile two vectors wide. These CPUs have 16 vector registers, the others 32."""
 
 
 def _make_tile(rows: int, vectors: int) -> Callable[..., None]:
@@ -166,16 +166,26 @@ class Product(NamedTuple):
 
     Parameters
     ----------
-    rows, a_rows, c_rows
-        Three nested extents of the rows, and the steps they make in a and in c.
-    sums, a_sums, b_sums
-        Three nested extents of the summands, and the steps they make in a and in b.
+    rows
+        Three nested extents of the rows.
+    a_rows
+        The steps that each of these makes in a.
+    c_rows
+        The steps that each of these makes in c.
+    sums
+        Three nested extents of the summands.
+    a_sums
+        The steps that each of these makes in a.
+    b_sums
+        The steps that each of these makes in b.
     columns
         Columns of b and c, one after the other in memory.
     panel
         The step in b from one group of columns, `panel_width` of them, to the next.
-    a_start, c_start
-        Where the first row begins.
+    a_start
+        Where the first row begins in a.
+    c_start
+        Where the first row begins in c.
     block
         How many steps of the two outer summands to take at a time, so that what they read
         stays in the cache while all rows use it; 0 for all. The second is only divided if
@@ -216,7 +226,7 @@ SERIAL = 1 << 20
 """Multiplications below which starting threads costs more than it saves."""
 
 CHUNK = 16 * 2 * ROWS
-"""Rows that one thread takes at a time: what they read of a should fit into its cache."""
+"""Rows that one thread takes at a time. What they read of a should fit into its cache."""
 
 
 def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> None:

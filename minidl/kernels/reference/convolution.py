@@ -32,8 +32,12 @@ def conv2d(
         (KH, KW, C / groups, O).
     b
         (O,), or None.
-    stride, padding, dilation
-        Step between windows, zeros at each border, step within a window.
+    stride
+        (vertical, horizontal) step between windows.
+    padding
+        (vertical, horizontal) zeros on each side.
+    dilation
+        (vertical, horizontal) step within a window.
     groups
         A divisor of C and of O.
 

@@ -54,8 +54,10 @@ def dropout(x: Array, bits: Array, threshold: int, scale: float) -> Array:
 
     Parameters
     ----------
-    x, bits
-        Of one shape; `bits` are uniform uint32.
+    x
+        Any shape.
+    bits
+        Uniform uint32, of the shape of x.
     threshold
         The probability of dropping, times 2**32.
     scale

@@ -11,8 +11,10 @@ def batch_norm(x: Array, gamma: Array, beta: Array, eps: float) -> tuple[Array, 
     Returns
     -------
     y : (M, C)
-    mean, inv_std : (C,)
-        Of the columns: the mean, and 1 / sqrt(biased variance + eps).
+    mean : (C,)
+        Of the columns.
+    inv_std : (C,)
+        1 / sqrt(biased variance + eps) of the columns.
 
     References
     ----------

@@ -20,13 +20,20 @@ def sgd_step(
 
     Parameters
     ----------
-    w, g
-        Weights and their gradient, (P,).
+    w
+        Weights, (P,).
+    g
+        Their gradient, (P,).
     velocity
         (P,), zero before the first step; empty if there is no momentum.
-    lr, momentum, nesterov, weight_decay
-        As in ``torch.optim.SGD``: the learning rate multiplies the velocity, and the
-        decay is added to the gradient.
+    lr
+        The learning rate, which multiplies the velocity, as in ``torch.optim.SGD``.
+    momentum
+        How much the velocity keeps of itself, from 0 to below 1.
+    nesterov
+        Whether the step looks ahead by the next velocity.
+    weight_decay
+        This many times the weights are added to the gradient.
 
     References
     ----------
@@ -55,12 +62,24 @@ def adam_step(
 
     Parameters
     ----------
-    w, g
-        Weights and their gradient, (P,).
-    m, v
-        Running means of the gradient and of its square, (P,), zero before the first step.
-    lr, beta1, beta2, eps, weight_decay
-        As in ``torch.optim.Adam``: the decay is added to the gradient.
+    w
+        Weights, (P,).
+    g
+        Their gradient, (P,).
+    m
+        Running mean of the gradient, (P,), zero before the first step.
+    v
+        Running mean of the gradient's square, (P,), zero before the first step.
+    lr
+        The learning rate.
+    beta1
+        How much m keeps of itself, from 0 to below 1.
+    beta2
+        How much v keeps of itself, from 0 to below 1.
+    eps
+        Added to the denominator, as in ``torch.optim.Adam``.
+    weight_decay
+        This many times the weights are added to the gradient.
     t
         The number of this step, from 1.
 
@@ -106,12 +125,18 @@ def adagrad_step(w: Array, g: Array, v: Array, lr: float, eps: float, weight_dec
 
     Parameters
     ----------
-    w, g
-        Weights and their gradient, (P,).
+    w
+        Weights, (P,).
+    g
+        Their gradient, (P,).
     v
         The sum of all squares of the gradient, (P,), zero before the first step.
-    lr, eps, weight_decay
-        As in ``torch.optim.Adagrad``: the decay is added to the gradient.
+    lr
+        The learning rate.
+    eps
+        Added to the denominator, as in ``torch.optim.Adagrad``.
+    weight_decay
+        This many times the weights are added to the gradient.
 
     References
     ----------
@@ -138,15 +163,24 @@ def rmsprop_step(
 
     Parameters
     ----------
-    w, g
-        Weights and their gradient, (P,).
+    w
+        Weights, (P,).
+    g
+        Their gradient, (P,).
     v
         The running mean of the gradient's square, (P,), zero before the first step.
     velocity
         (P,), zero before the first step; empty if there is no momentum.
-    lr, alpha, momentum, eps, weight_decay
-        As in ``torch.optim.RMSprop``: `alpha` is how much v keeps of itself, the decay is
-        added to the gradient.
+    lr
+        The learning rate.
+    alpha
+        How much v keeps of itself, from 0 to below 1.
+    momentum
+        How much the velocity keeps of itself, from 0 to below 1.
+    eps
+        Added to the denominator, as in ``torch.optim.RMSprop``.
+    weight_decay
+        This many times the weights are added to the gradient.
 
     References
     ----------
@@ -174,12 +208,18 @@ def lars_step(
 
     Parameters
     ----------
-    w, g
-        All weights of the parameter, and their gradient, (P,).
+    w
+        Weights, (P,).
+    g
+        Their gradient, (P,).
     velocity
         (P,), zero before the first step.
-    lr, momentum, weight_decay
-        As in the paper: the learning rate is part of the velocity.
+    lr
+        The learning rate, which is part of the velocity, as in the paper.
+    momentum
+        How much the velocity keeps of itself, from 0 to below 1.
+    weight_decay
+        This many times the weights are added to the gradient.
     trust
         η: by what part of its length w moves in a step with lr = 1.
 

@@ -21,7 +21,10 @@ def lstm_cell(z: Array, c: Array) -> tuple[Array, Array, Array]:
 
     Returns
     -------
-    h, c_next : (N, H)
+    h : (N, H)
+        The output.
+    c_next : (N, H)
+        The cell's state after the step.
     gates : (N, 4 H)
         The values of i, f, g and o, for the gradient.
 
@@ -62,13 +65,17 @@ def lstm_scan(z: Array, u: Array, h: Array, c: Array) -> tuple[Array, Array, Arr
         (T, N, 4 H), what the gates of each step get beside ``h @ u``.
     u
         (H, 4 H), what the state is multiplied by.
-    h, c
-        (N, H), the state before the first step.
+    h
+        (N, H), the output before the first step.
+    c
+        (N, H), the cell's state before the first step.
 
     Returns
     -------
-    hs, cs : (T + 1, N, H)
-        The states before the first step and after each.
+    hs : (T + 1, N, H)
+        The outputs, before the first step and after each.
+    cs : (T + 1, N, H)
+        The cell's states, before the first step and after each.
     gates : (T, N, 4 H)
         As of `lstm_cell`.
     """
@@ -104,8 +111,10 @@ def gru_cell(zx: Array, zh: Array, h: Array) -> tuple[Array, Array]:
 
     Parameters
     ----------
-    zx, zh
-        (N, 3 H).
+    zx
+        (N, 3 H), the products with the input.
+    zh
+        (N, 3 H), the products with the state.
     h
         (N, H), the state before the step.
 

@@ -19,7 +19,7 @@ from minidl.tensor_file import Entry, opened
 
 HINT = "; PyTorch writes one with safetensors.torch.save_file(model.state_dict(), path)"
 Renaming = Mapping[str, str] | Callable[[str], str]
-"""From names here to names there: of layers, or a function of a tensor's whole name."""
+"""From names here to names there, of layers; or a function of a tensor's whole name."""
 
 
 @checked
@@ -67,8 +67,12 @@ def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
 
     Parameters
     ----------
-    model, path, rename
-        As for `export_pytorch`. The weights keep the type that they have here.
+    model
+        The network, as for `export_pytorch`. Its weights keep the type that they have here.
+    path
+        The safetensors file to read.
+    rename
+        Other names for the tensors in the file, as for `export_pytorch`.
 
     Raises
     ------
@@ -76,7 +80,9 @@ def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
         If the file is missing or no whole safetensors file, a weight in it is not finite, or its
         tensors are not those of the network; the message then lists all that are missing, not
         known here, or of another shape. The network then is as it was.
-    InputError, NotBuiltError
+    InputError
+        As for `export_pytorch`.
+    NotBuiltError
         As for `export_pytorch`.
     """
     wanted, path = _named(model, rename), Path(path)

@@ -27,6 +27,7 @@ from minidl.nn.parameters import Array, Parameter, Shape
 from minidl.nn.recurrent import Recurrent
 from minidl.nn.recurrent.cell import Cell
 from minidl.nn.recurrent.gru import GRUCell
+from minidl.reprs import brief
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Tensor:
     value: Array
     write: Callable[[Array], None]
     needed: bool = True
+
+    __repr__ = brief
 
 
 def overwriting(view: Array, shape: Shape | None = None) -> Tensor:
@@ -75,9 +78,11 @@ def pytorch_tensors(layer: Layer, given: Shape | None, made: Shape | None) -> di
     ----------
     layer
         Initialised, and not made of other layers.
-    given, made
-        The shape (H, W, C) of the image, or (T, C) of the signal, of which the vector is made
-        that comes in or goes out; None if of none. PyTorch holds such a vector channels first.
+    given
+        The shape (H, W, C) of the image, or (T, C) of the signal, of which the vector is
+        made that comes in; None if of none. PyTorch holds such a vector channels first.
+    made
+        The same for the vector that goes out.
 
     Raises
     ------

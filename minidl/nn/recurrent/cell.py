@@ -24,7 +24,7 @@ class Kept(NamedTuple):
     x: Array
     """(T, N, D)"""
     states: Array
-    """(T + 1, N, H): the output before each step, and after the last."""
+    """(T + 1, N, H), the output before each step, and after the last."""
     steps: Any
     """What `run` kept of all steps."""
     mask: Array | None
@@ -70,8 +70,10 @@ class Cell(Layer):
 
         Parameters
         ----------
-        zx, zh
-            (N, k H), the products with the input and with the state; `zh` may be overwritten.
+        zx
+            (N, k H), the products with the input.
+        zh
+            (N, k H), the products with the state; may be overwritten.
         state
             Before the step.
         """

@@ -65,8 +65,14 @@ class GRU(Recurrent):
     ----------
     hidden_size
         H, the size of a state.
-    layers, bidirectional, dropout, masked
-        As of `Recurrent`, which also says how to pass a state on.
+    layers
+        How many are stacked; `Recurrent` also says how to pass a state on.
+    bidirectional
+        Whether each layer also reads the sequence from its end; the output is then (N, T, 2 H).
+    dropout
+        The rate of `Dropout` between layers, from 0 to below 1.
+    masked
+        Whether the last feature of the input is the mask; see `Recurrent`.
     """
 
     cell = GRUCell

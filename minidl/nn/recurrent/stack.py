@@ -82,7 +82,7 @@ class Recurrent(Layer):
 
     @property
     def out_features(self) -> int:
-        """The size of an output: H, or 2 H if bidirectional."""
+        """The size of an output, H, or 2 H if bidirectional."""
         return self.hidden_size * (2 if self.bidirectional else 1)
 
     def build(self, shape: Shape) -> Shape:
@@ -124,6 +124,8 @@ class Recurrent(Layer):
         state
             The state before the first step: None for zeros, or what another call returned.
             A cell that goes backwards starts from its part at the end of the sequence.
+        mode
+            How the pass is meant.
         mask
             (N, T), true where a step exists; None if all do. It stands beside x here, whether
             or not the layer is `masked`.

@@ -21,7 +21,7 @@ Holdings = list[list[Counter[int]]]
 """``holdings[rank][chunk]`` counts how often each rank's contribution is in it."""
 
 NOTHING: Final = -1
-"""What stands in a chunk for which a rank has nothing to give: memory that means nothing."""
+"""What stands in a chunk for which a rank has nothing to give; memory that means nothing."""
 
 
 @dataclass(frozen=True)

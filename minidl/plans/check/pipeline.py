@@ -53,8 +53,10 @@ def check_pipeline(
     ----------
     plan
         What to prove; rank s is stage s.
-    stages, micro_batches
-        What the plan is meant for.
+    stages
+        How many stages the plan is meant for.
+    micro_batches
+        How many micro-batches the plan is meant for.
     in_flight
         The most micro-batches each stage may keep activations of; no bound if None.
 

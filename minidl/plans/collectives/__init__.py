@@ -42,7 +42,7 @@ ALL_REDUCES: dict[str, Callable[..., Collective]] = {
     "torus": torus_all_reduce,
     "hierarchical": hierarchical_all_reduce,
 }
-"""Every all-reduce by name: a function of the number of ranks, and of options by keyword."""
+"""Every all-reduce by name, each a function of the number of ranks, and of options by keyword."""
 
 COLLECTIVES: dict[str, Callable[..., Collective]] = {
     "broadcast": broadcast,
@@ -55,7 +55,7 @@ COLLECTIVES: dict[str, Callable[..., Collective]] = {
     "barrier": barrier,
     "send/receive": send_receive,
 }
-"""Every other collective by name: a function of the number of ranks, and of options."""
+"""Every other collective by name, each a function of the number of ranks, and of options."""
 
 
 def all_reduce(size: int, algorithm: str = "ring", **options: Any) -> Collective:

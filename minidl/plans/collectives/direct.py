@@ -167,8 +167,10 @@ def send_receive(size: int, source: int = 0, target: int = 1) -> Collective:
     ----------
     size
         The number of ranks P, at least 2.
-    source, target
-        Two different ranks.
+    source
+        The rank that sends.
+    target
+        The rank that receives, a different one.
 
     Raises
     ------

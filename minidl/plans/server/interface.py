@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from minidl.checks import fits
 from minidl.errors import PlanError
+from minidl.reprs import brief
 
 
 class Push(NamedTuple):
@@ -20,8 +21,10 @@ class Push(NamedTuple):
 
     Parameters
     ----------
-    learner, version
-        Whose it is, and of which weights.
+    learner
+        Whose it is.
+    version
+        Of the weights that it was computed with.
     number
         The how-many-th mini-batch of this learner it belongs to, from 0 and counting
         those that were cancelled. It tells apart several gradients of one version.
@@ -57,6 +60,8 @@ class Decision:
     release: tuple[int, ...] = ()
     drop: tuple[Push, ...] = ()
 
+    __repr__ = brief
+
     @property
     def weight(self) -> float:
         """What each gradient in `apply`, the mean of its mini-batch, counts for in the update."""
@@ -91,6 +96,8 @@ class State:
     waiting: tuple[Push, ...] = ()
     idle: frozenset[int] = frozenset()
     lost: frozenset[int] = frozenset()
+
+    __repr__ = brief
 
     @property
     def remaining(self) -> tuple[int, ...]:

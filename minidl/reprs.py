@@ -1,0 +1,109 @@
+"""Short representations: what an object is made of, on one line, in a notebook or a message."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import reprlib
+from collections.abc import Callable, Iterator, Sequence
+from html import escape
+from typing import Any
+
+LONGEST = 300
+"""Characters of the longest representation; the rest is cut off."""
+
+
+class _Short(reprlib.Repr):
+    """Values within a representation: arrays by their shape, functions by their name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxtuple = self.maxlist = self.maxdict = self.maxset = self.maxfrozenset = 4
+        self.maxstring = self.maxlong = 60
+        self.maxother = 120
+        self.maxlevel = 3
+
+    def repr_ndarray(self, x: Any, level: int) -> str:
+        return f"<{x.dtype.name} array of shape {x.shape}>"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        if isinstance(x, Callable) and hasattr(x, "__name__"):  # type: ignore[arg-type]
+            return str(x.__name__)
+        if x.__class__.__repr__ == object.__repr__:
+            return type(x).__name__
+        return " ".join(super().repr_instance(x, level).split())
+
+    repr_function = repr_type = repr_builtin_function_or_method = repr_instance
+
+
+short = _Short().repr
+"""The representation of a value within that of an object."""
+
+
+def settings(thing: Any) -> Iterator[tuple[str, Any]]:
+    """What an object was made with and is not the default.
+
+    Parameters
+    ----------
+    thing
+        A dataclass's instance, or one whose class keeps its constructor's arguments
+        as attributes of the same names. Arguments that are not kept are left out.
+    """
+    shown = (
+        {each.name for each in dataclasses.fields(thing) if each.repr}
+        if dataclasses.is_dataclass(thing)
+        else None
+    )
+    parameters = inspect.signature(type(thing)).parameters
+    slots = not hasattr(thing, "__dict__")
+    values = {name: getattr(thing, name) for name in parameters} if slots else vars(thing)
+    for name, parameter in parameters.items():
+        # `bias` says whether there is one, and then it is the name of the parameter itself.
+        kept = values.get(f"has_{name}", values.get(name, parameter.default))
+        if kept is parameter.empty or (shown is not None and name not in shown):
+            continue
+        value = kept
+        if str(parameter.annotation).startswith("int |"):
+            while isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+                value = value[0]  # one number for both axes
+        if not _same(value, parameter.default):
+            yield name, value
+
+
+def _same(value: Any, default: Any) -> bool:
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+def call(thing: Any, *first: str) -> str:
+    """``Type(first, name=value, ...)``, cut off where it gets too long."""
+    told = (*first, *(f"{name}={short(value)}" for name, value in settings(thing)))
+    text = f"{type(thing).__name__}({', '.join(told)})"
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]}…)"
+
+
+@reprlib.recursive_repr()
+def brief(self: Any) -> str:
+    """A `__repr__` for classes: the call that makes such an object, without its defaults."""
+    return call(self)
+
+
+def html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table for notebooks.
+
+    Parameters
+    ----------
+    caption
+        What stands above it.
+    heads
+        The columns' names.
+    rows
+        The cells' texts; each row has one for each column.
+    """
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return (
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{body}</tbody></table>"
+    )

@@ -1,0 +1,147 @@
+"""What a notebook or a message shows of an object: short, without addresses or arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl as dl
+from minidl import analysis, data, models, nn, optim, plans, strategy
+from minidl.errors import InputError
+from minidl.reprs import LONGEST
+
+PACKAGES = (
+    "minidl", "minidl.analysis", "minidl.course", "minidl.data", "minidl.data.augment",
+    "minidl.models", "minidl.nn", "minidl.optim", "minidl.plans", "minidl.runtime", "minidl.sim",
+    "minidl.strategy", "minidl.tasks", "minidl.train", "minidl.train.scaling",
+)  # fmt: skip
+ARRAY = np.linspace(0, 1, 5000).reshape(50, 100)
+# What a field may hold that is long, by a word of its annotation.
+LONG = {
+    "Callable": lambda: None,
+    "Initialiser": lambda: None,
+    "Mapping": {f"name {i}": ARRAY for i in range(1000)},
+    "dict": dict.fromkeys(range(1000), ARRAY),
+    "Sequence": [ARRAY] * 1000,
+    "list": [ARRAY] * 1000,
+    "...": tuple(range(10_000)),
+    "ndarray": ARRAY,
+    "Array": ARRAY,
+    "str": "a name",
+}
+
+
+def public_classes() -> list[type]:
+    found = {
+        value: None
+        for package in PACKAGES
+        for value in vars(importlib.import_module(package)).values()
+        if inspect.isclass(value)
+        and value.__module__.startswith("minidl.")
+        and not issubclass(value, BaseException)
+        and not getattr(value, "_is_protocol", False)
+        and not inspect.isabstract(value)
+        and not value.__name__.startswith("_")
+    }
+    return list(found)
+
+
+def long_instance(kind: type) -> Any:
+    """An instance whose every field is as long as its annotation lets it be."""
+
+    def value(annotation: str) -> Any:
+        return next((long for word, long in LONG.items() if word in annotation), 1)
+
+    parameters = inspect.signature(kind).parameters.values()
+    fields = {each.name: value(str(each.annotation)) for each in parameters}
+    if issubclass(kind, tuple):
+        return kind(**fields)
+    thing = object.__new__(kind)
+    for name, long in fields.items():
+        object.__setattr__(thing, name, long)
+    return thing
+
+
+def assert_short(text: str) -> None:
+    assert len(text) <= LONGEST, text[: 2 * LONGEST]
+    assert not re.search(r"0x[0-9a-f]{6}|array\(|\n", text), text
+
+
+OWN = (dl.Trainer, dl.History, nn.Layer, nn.ParameterBuffer, plans.Plan, analysis.Summary)
+"""Classes whose representation counts what is in them, so that it takes real ones."""
+WHOLE = (optim.Groups, optim.Composed)
+"""Optimizers are compared by their representation when a checkpoint is loaded."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind for kind in public_classes() if not issubclass(kind, OWN + WHOLE)],
+    ids=lambda kind: kind.__name__,
+)
+def test_every_public_object_has_a_short_representation(kind: type) -> None:
+    if dataclasses.is_dataclass(kind) or kind.__repr__ is not object.__repr__:
+        assert_short(repr(long_instance(kind)))
+    else:
+        pytest.fail(f"{kind.__name__} shows its address only")
+
+
+def trained() -> dl.Trainer:
+    x = np.random.default_rng(0).normal(size=(40, 5))
+    model = nn.Sequential(nn.Linear(4), nn.Residual(nn.Linear(4, bias=False)), nn.Linear(3))
+    trainer = dl.Trainer(model, nn.MSE(), optim.SGD(lr=0.01))
+    trainer.fit(
+        (x, x[:, :3]), epochs=30, batch_size=8, validation=(x, x[:, :3]),
+        strategy=strategy.RingAllReduce(2), clock="virtual",
+    )  # fmt: skip
+    return trainer
+
+
+def test_what_has_been_trained_says_how_much_in_a_line() -> None:
+    trainer = trained()
+    for thing in (trainer, trainer.history, trainer.history.trace, dl.History()):
+        assert_short(repr(thing))
+    assert "43 parameters" not in repr(trainer)
+    assert f"{5 * 4 + 4 + 4 * 4 + 4 * 3 + 3} parameters" in repr(trainer)
+    assert repr(trainer.history).startswith("History(30 epochs, 150 steps")
+    rows = re.findall(r"<tr><td>(\d+)</td>", trainer.history._repr_html_())
+    assert [int(row) for row in rows] == [*range(18, 30)]
+
+
+def test_a_network_has_a_line_a_layer_and_its_parameters() -> None:
+    network = trained().model
+    assert repr(network) == (
+        "Sequential(\n"
+        "  0: Linear(out_features=4)\n"
+        "  1: Residual(\n"
+        "    body: Linear(out_features=4, bias=False)\n"
+        "  ), 16 parameters\n"
+        "  2: Linear(out_features=3)\n"
+        "), 55 parameters"
+    )
+    for layer in (models.resnet50(), models.googlenet(), nn.LSTM(8, layers=2)):
+        for line in repr(layer).splitlines():
+            assert_short(line)
+    assert repr(nn.Conv2d(8, (3, 2), padding=1)) == (
+        "Conv2d(out_channels=8, kernel_size=(3, 2), padding=1)"
+    )
+    assert_short(repr(nn.Linear(3, weight_init=lambda generator, shape: np.zeros(shape))))
+
+
+def test_a_long_plan_is_not_printed_step_by_step() -> None:
+    assert repr(plans.ring_all_reduce(32)) == (
+        "Collective('ring all-reduce', 32 ranks, 62 steps, 32 chunks)"
+    )
+    assert_short(repr(analysis.summary(models.resnet50(), (224, 224, 3))))
+
+
+def test_an_argument_of_the_wrong_kind_does_not_fill_the_message() -> None:
+    train, _ = data.digits()
+    with pytest.raises(InputError) as refused:
+        nn.Sequential(train)  # type: ignore[arg-type]
+    assert_short(str(refused.value).replace("\n", " "))
