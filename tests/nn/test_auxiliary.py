@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_refused():
     for stages, some in (((one,), []), ((one, one), []), ((), []), ((one, one), [one, one])):
         with pytest.raises(InputError, match="two or more stages and a head for each"):
             nn.AuxiliaryHeads(*stages, heads=some)
-    with pytest.raises(InputError, match="3 is no layer"):
+    with pytest.raises(InputError, match="stages must be a Layer, not 3"):
         nn.AuxiliaryHeads(one, 3, heads=[one])
     with pytest.raises(ShapeError, match=r"puts out \(2,\), the heads \(3,\)"):
         nn.AuxiliaryHeads(nn.Tanh(), nn.Linear(2), heads=[nn.Linear(3)]).build((4,))
