@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from minidl import kernels
-from minidl.checks import checked
+from minidl.checks import fits
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
 from minidl.optim.schedules import Rate, rate_at
 
 
-@checked
 @dataclass(frozen=True)
 class SGD(Optimizer):
     """g += weight_decay · w;  v = momentum · v + g;  w -= lr · v.
@@ -46,6 +45,8 @@ class SGD(Optimizer):
         self.require_rate()
         self.require("momentum", 0, 1)
         self.require("weight_decay", 0)
+        if not fits(self.nesterov, bool):
+            raise InputError(f"SGD: nesterov must be True or False, not {self.nesterov!r}")
         if self.nesterov and not self.momentum:
             raise InputError("SGD: nesterov needs a momentum greater than 0")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ import numpy as np
 from multiprocess.connection import Connection
 from multiprocess.process import BaseProcess
 
-from minidl.checks import checked
+from minidl.checks import fits, is_number, is_whole, whole
 from minidl.errors import InputError
 from minidl.plans import Link
 from minidl.reprs import brief
@@ -37,7 +36,6 @@ POLLS, POLLS_CROWDED = 200, 20
 message, but where ranks outnumber cores, another one could use the time."""
 
 
-@checked
 class Processes:
     """The runtime that uses all cores of a machine.
 
@@ -82,10 +80,12 @@ class Processes:
     ) -> None:
         if os.name != "posix":
             raise InputError("worker processes need Linux or macOS (on Windows: WSL)")
-        if not (math.isfinite(deadline) and deadline > 0):
-            raise InputError(f"the deadline is a positive number of seconds, not {deadline}")
-        if threads is not None and threads < 1:
-            raise InputError(f"a rank needs at least 1 thread, not {threads}")
+        if not is_number(deadline) or deadline <= 0:
+            raise InputError(f"the deadline is a positive number of seconds, not {deadline!r}")
+        if threads is not None and not is_whole(threads, least=1):
+            raise InputError(f"a rank needs at least 1 thread, not {threads!r}")
+        whole("slots", slots, least=0)
+        whole("slot_bytes", slot_bytes, least=0)
         if slots < 1 or slot_bytes < 64 or slot_bytes % 64:
             raise InputError(
                 "a channel needs at least 1 slot of a positive multiple of 64 bytes, "
@@ -94,7 +94,7 @@ class Processes:
         if not isinstance(link, Link | None):
             raise InputError(f"link is a Link(latency, bandwidth) of minidl.plans, not {link!r}")
         methods = [m for m in ("forkserver", "spawn") if m in _available()]
-        if context is not None and context not in methods:
+        if not fits(context, str | None) or context not in (*methods, None):
             raise InputError(f"context is one of {', '.join(methods)} or None, not {context!r}")
         self.deadline = deadline
         self.method = context or methods[0]
