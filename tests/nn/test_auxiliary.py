@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused():
         nn.AuxiliaryHeads(one, 3, heads=[one])
     with pytest.raises(ShapeError, match=r"puts out \(2,\), the heads \(3,\)"):
         nn.AuxiliaryHeads(nn.Tanh(), nn.Linear(2), heads=[nn.Linear(3)]).build((4,))
-    with pytest.raises(InputError, match="must be a loss, not 3"):
+    with pytest.raises(InputError, match="loss must be a Loss, not 3"):
         nn.WithAuxiliary(3, 2)
     for weights in ((), (-0.1,), (float("nan"),)):
         with pytest.raises(InputError, match="weights must be one or more"):
