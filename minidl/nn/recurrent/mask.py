@@ -11,7 +11,7 @@ from minidl.nn.parameters import Array
 
 
 @checked
-def with_mask(x: np.ndarray, lengths: np.ndarray) -> Array:
+def with_mask(x: np.ndarray, lengths: Array) -> Array:
     """Sequences with one more feature that is 1 where a step exists and 0 where it is padding.
 
     That is the form in which a recurrent layer with ``masked=True`` wants its input.
