@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from minidl import kernels
-from minidl.checks import Pair, pair
+from minidl.checks import Pair, is_number, pair
 from minidl.errors import InputError, ShapeError, unknown_name
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
