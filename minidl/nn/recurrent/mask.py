@@ -35,7 +35,9 @@ def with_mask(x: np.ndarray, lengths: Array) -> Array:
     InputError
         If a length is no whole number from 0 to T.
     """
-    lengths = np.asarray(lengths.get() if hasattr(lengths, "get") else lengths)
+    lengths = np.asarray(
+        lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths
+    )
     if x.ndim != 3 or lengths.shape != (len(x),):
         raise ShapeError(
             "with_mask needs sequences (N, T, D) and their lengths (N,), "
