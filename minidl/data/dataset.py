@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from minidl import rng
-from minidl.checks import fits, is_number, whole
+from minidl.checks import fits, is_number, is_whole
 from minidl.data.augment import Augmentation
 from minidl.data.conversion import as_array
 from minidl.errors import InputError
@@ -195,10 +195,9 @@ class Dataset:
         tuple of Dataset
             All others, and the `count` ones; both in their old order.
         """
-        whole("count", count)
-        if count >= len(self):
+        if not is_whole(count, least=1) or count >= len(self):
             raise InputError(
-                f"{self.name}: cannot part {count} of {len(self)} samples from the others; "
+                f"{self.name}: cannot part {count!r} of {len(self)} samples from the others; "
                 f"1 to {len(self) - 1} can be"
             )
         chosen = np.zeros(len(self), bool)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any, Literal
 
 from minidl import kernels
-from minidl.checks import Pair, checked, pair
+from minidl.checks import Pair, is_number, pair
 from minidl.errors import InputError, ShapeError, unknown_name
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
@@ -17,7 +16,6 @@ Ends = tuple[Pair, Pair]
 """Cells ((above, below), (on the left, on the right))."""
 
 
-@checked
 class Pad2d(Layer):
     """Rows and columns around images, (N, H, W, C) to (N, H', W', C).
 
@@ -47,9 +45,9 @@ class Pad2d(Layer):
         mode: Literal["constant", "reflect", "replicate"] = "constant",
         value: float = 0.0,
     ) -> None:
-        if mode not in MODES:
+        if not isinstance(mode, str) or mode not in MODES:
             raise unknown_name("Pad2d: mode", mode, MODES)
-        if not isfinite(value):
+        if not is_number(value):
             raise InputError(f"Pad2d: value must be finite, not {value}")
         self.padding = _ends(padding)
         self.mode = mode

@@ -15,7 +15,7 @@ Padding = Pair | Literal["same"]
 
 
 def checked_padding(name: str, value: int | Padding) -> Padding:
-    """`value`, or an InputError; see `settings.pair`."""
+    """`value`, or an InputError; see `checks.pair`."""
     if value == "same":
         return "same"
     if isinstance(value, str):

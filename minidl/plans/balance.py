@@ -27,7 +27,7 @@ def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
     InputError
         If `parts` is out of range.
     """
-    whole("balance: parts", parts, most=len(work))
+    whole("balance: parts", parts, most=max(1, len(work)))
     count = len(work)
     sums = [0, *accumulate(work)]
     best = [[float("inf")] * (count + 1) for _ in range(parts + 1)]

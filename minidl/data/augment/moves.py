@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from minidl.checks import checked, whole
+from minidl.checks import whole
 from minidl.data.augment.augmentation import Augmentation, one_of, require_within
 from minidl.errors import InputError
 
@@ -15,7 +15,6 @@ Border = Literal["zeros", "edge", "reflect"]
 """What enters a cropped image from outside."""
 
 
-@checked
 @dataclass(frozen=True)
 class Crop(Augmentation):
     """Pad each side, and cut the old size out of it at a random place.
@@ -43,7 +42,7 @@ class Crop(Augmentation):
 
     def __post_init__(self) -> None:
         whole("Crop: padding", self.padding, least=0)
-        if self.border not in get_args(Border):
+        if not isinstance(self.border, str) or self.border not in get_args(Border):
             raise InputError(
                 f"Crop: border must be one of {', '.join(get_args(Border))}, not {self.border!r}"
             )

@@ -11,7 +11,7 @@ from minidl.nn.parameters import Array
 
 
 @checked
-def with_mask(x: np.ndarray, lengths: np.ndarray) -> Array:
+def with_mask(x: np.ndarray, lengths: Array) -> Array:
     """Sequences with one more feature that is 1 where a step exists and 0 where it is padding.
 
     That is the form in which a recurrent layer with ``masked=True`` wants its input.
@@ -35,7 +35,9 @@ def with_mask(x: np.ndarray, lengths: np.ndarray) -> Array:
     InputError
         If a length is no whole number from 0 to T.
     """
-    lengths = np.asarray(lengths.get() if hasattr(lengths, "get") else lengths)
+    lengths = np.asarray(
+        lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths
+    )
     if x.ndim != 3 or lengths.shape != (len(x),):
         raise ShapeError(
             "with_mask needs sequences (N, T, D) and their lengths (N,), "
