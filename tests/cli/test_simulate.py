@@ -132,7 +132,7 @@ def test_tables_and_json_show_the_same_rows(command: str) -> None:
         ("server --k 0", "k is a whole number from 1 to the 8 learners, not 0"),
         ("server --k 9", "k is a whole number from 1 to the 8 learners, not 9"),
         ("server --learners 0", "a server needs at least 1 learner, not 0"),
-        ("server --updates 0", "at least 1 update, not 0"),
+        ("server --updates 0", "updates must be a whole number of at least 1, not 0"),
         ("server --rate 0", "rate is a finite number above 0, not 0.0"),
         ("server --rate nan", "rate is a finite number above 0, not nan"),
         ("server --shift -1", "shift is a finite number of at least 0, not -1.0"),

@@ -538,7 +538,7 @@ MISTAKES = {
             "values)) if step else np.zeros_like(values)\n        KEPT[len(values), True] = v",
             "@dataclass(frozen=True)": "KEPT = {}\n\n\n@dataclass(frozen=True)",
         },
-        90,
+        85,
         ("Hint",),
     ),
     "weights-in-float32": Mistake(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -79,6 +80,11 @@ FORMS = {
 }  # fmt: skip
 
 
+def crossed(value: Any, what: str) -> Any:
+    """What arrives of a value on the other side of the judge's pipes, which carry JSON."""
+    return decode(json.loads(json.dumps(encode(value, what))))
+
+
 class Here:
     """A student whose code is asked in this process: as a `Student`, but for the time to start."""
 
@@ -94,14 +100,15 @@ class Here:
         self.asked: list[Any] = []
 
     def ask(self, probe: str, *arguments: Any, call: str = "") -> Any:
-        given = decode(encode(arguments, "arguments"))
+        given = crossed(arguments, "arguments")
+        self.asked.append((probe, arguments))
         try:
             value = getattr(self.probes, probe)(self.module, *given)
         except ExerciseError:
             raise
         except Exception as error:
             raise ExerciseError(f"{call or probe}: {type(error).__name__}: {error}") from error
-        return decode(encode(value, "the result"))
+        return crossed(value, "the result")
 
 
 @pytest.mark.parametrize("form", [
