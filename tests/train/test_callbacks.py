@@ -304,7 +304,7 @@ def test_what_the_history_has_of_the_last_fit_is_never_of_the_one_before(name: s
     [
         (lambda: EarlyStopping(patience=0), "EarlyStopping: patience must be a whole number"),
         (lambda: EarlyStopping(least=-1), "least must be a finite number of at least 0, not -1"),
-        (lambda: EarlyStopping(mode="min"), "mode is 'least', 'most' or None, not 'min'"),  # type: ignore[arg-type]
+        (lambda: EarlyStopping(mode="min"), "mode must be 'least' or 'most' or None, not 'min'"),  # type: ignore[arg-type]
         (lambda: ReduceOnPlateau(factor=1.5), "factor must be between 0 and 1, not 1.5"),
         (lambda: Checkpoints("x", every=0), "Checkpoints: every must be a whole number"),
         (lambda: Log("x.txt"), "must end in .csv or .jsonl"),
