@@ -78,7 +78,7 @@ class Collector:
     kept
         How many epochs the state kept has seen, and that state.
     began
-        When the last rank began to train, in seconds of `time.perf_counter`; None before an
+        When the first rank began to train, in seconds of `time.perf_counter`; None before an
         epoch is whole.
     """
 
@@ -182,7 +182,7 @@ class Collector:
             self.strategy,
         )
         if self.began is None:
-            self.began = max(done.began for done in part.done.values())
+            self.began = min(done.began for done in part.done.values())
         steps = sorted(part.steps)
         self.histories.append(
             History(
