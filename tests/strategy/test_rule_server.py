@@ -43,6 +43,7 @@ ORDERS = st.builds(
 class Watched:
     """A runtime whose last outcome can be looked at."""
 
+    link = None
     runtime: Runtime
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -432,6 +433,7 @@ def test_what_was_cancelled_cannot_be_applied() -> None:
 class ByHand:
     """A runtime in which the test drives the only learner, with weights that stay as they are."""
 
+    link = None
     cancel: bool
     shared: dict[str, np.ndarray] = field(default_factory=dict)
     said: list[list[str]] = field(default_factory=list)
