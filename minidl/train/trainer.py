@@ -243,8 +243,10 @@ class Trainer:
 
         Parameters
         ----------
-        data, targets
-            As `train` and `targets` of `fit`.
+        data
+            As `train` of `fit`.
+        targets
+            As `targets` of `fit`.
         """
         dataset = self._taken(as_dataset(data, targets))
         with self._prepared(dataset.sample_shape):
