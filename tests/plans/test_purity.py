@@ -1,4 +1,4 @@
-"""Plans are data: their modules know of nothing else in minidl but the ground: errors and checks."""
+"""Plans are data: their modules know of nothing else in minidl but errors and checks."""
 
 from __future__ import annotations
 
