@@ -6,10 +6,8 @@ import os
 import subprocess
 import sys
 
-import numba
 import numpy as np
 import pytest
-import threadpoolctl
 
 from minidl import kernels
 from minidl.errors import InputError, UnknownNameError
@@ -73,17 +71,17 @@ def test_numba_waits_until_it_is_needed():
 
 
 def test_set_threads_holds_both_pools():
-    before = numba.get_num_threads()
-    with threadpoolctl.threadpool_limits(None):
-        try:
-            kernels.set_threads(1)
-            assert numba.get_num_threads() == 1
-            pools = threadpoolctl.threadpool_info()
-            assert all(p["num_threads"] == 1 for p in pools if p["user_api"] == "blas")
-            kernels.set_threads(10**6)
-            assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS
-        finally:
-            numba.set_num_threads(before)
+    """In a process of its own, for what other tests have done to the pools is not its matter."""
+    code = (
+        "import numpy, numba, threadpoolctl, minidl.kernels as k\n"
+        "k.set_threads(1)\n"
+        "assert numba.get_num_threads() == 1\n"
+        "pools = threadpoolctl.threadpool_info()\n"
+        "assert all(p['num_threads'] == 1 for p in pools if p['user_api'] == 'blas')\n"
+        "k.set_threads(10**6)\n"
+        "assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("count", [0, -3])
