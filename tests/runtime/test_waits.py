@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 from multiprocess import forkserver, resource_tracker
-from test_faults import gone, session, start
+from sessions import gone, session, start
 
 from minidl.errors import InputError, SharedMemoryError, WorkerError
 from minidl.runtime import (
