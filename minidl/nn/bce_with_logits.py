@@ -8,18 +8,11 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.loss import (
-    Loss,
-    as_column,
-    expect_targets,
-    mean_per_sample,
-    same_shape,
-    share_per_sample,
-)
+from minidl.nn.loss import ElementwiseLoss, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
 
 
-class BCEWithLogits(Loss):
+class BCEWithLogits(ElementwiseLoss):
     """-t log p - (1 - t) log(1 - p), where p is the sigmoid of the network's outputs.
 
     Outputs and targets have one shape (N, ...); targets are probabilities, from 0
@@ -30,8 +23,7 @@ class BCEWithLogits(Loss):
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
-        expect_targets(self, targets, outputs.shape)
-        z, t = outputs, xp.asarray(targets, dtype=outputs.dtype)
+        z, t = outputs, self.alike(outputs, targets)
         size, against = xp.abs(z), xp.where(z > 0, 1 - t, t)
         # Certainty, |z| = inf, costs nothing where it is right: then nothing is against it.
         losses = xp.where(against != 0, size, 0) * against + xp.log1p(xp.exp(-size))
@@ -44,11 +36,8 @@ class BCEWithLogits(Loss):
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
         return {"accuracy": mean_per_sample((outputs > 0) == (targets > 0.5))}
 
-    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
-        return as_column(outputs_shape, targets)
-
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
-        same_shape(self, outputs_shape, targets)
+        super().check(outputs_shape, targets)
         if targets.size and not 0 <= targets.min() <= targets.max() <= 1:
             raise InputError(
                 "BCEWithLogits: targets must be from 0 to 1; "

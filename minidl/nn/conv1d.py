@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from minidl.checks import whole
-from minidl.errors import ShapeError
 from minidl.nn import init
 from minidl.nn.conv2d import Conv2d
-from minidl.nn.layer import Mode
-from minidl.nn.parameters import Array, Initialiser, Shape
+from minidl.nn.parameters import Array, Initialiser
+from minidl.nn.sequences import OverSequences
 
 
-class Conv1d(Conv2d):
+class Conv1d(OverSequences, Conv2d):
     """A convolution over time: (N, T, C) to (N, T', out_channels).
 
     T' = floor((T + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1.
@@ -71,20 +70,6 @@ class Conv1d(Conv2d):
             weight_init=weight_init,
             bias_init=bias_init,
         )
-
-    def build(self, shape: Shape) -> Shape:
-        if len(shape) != 2 or min(shape) < 1:
-            raise ShapeError(
-                f"{self.describe()} needs sequences of shape (steps, channels), not {shape}"
-            )
-        return super().build((1, *shape))[1:]
-
-    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        y, saved = super().forward(x[:, None], mode)
-        return y[:, 0], saved
-
-    def backward(self, dy: Array, saved: Any) -> Array:
-        return super().backward(dy[:, None], saved)[:, 0]
 
     def accumulate(self, dy: Array, saved: Any) -> None:
         super().accumulate(dy[:, None], saved)

@@ -5,24 +5,14 @@ from __future__ import annotations
 from math import isfinite
 from typing import Any
 
-import numpy as np
-
-from minidl import kernels
 from minidl.checks import checked
 from minidl.errors import InputError
-from minidl.nn.loss import (
-    Loss,
-    as_column,
-    expect_targets,
-    mean_per_sample,
-    same_shape,
-    share_per_sample,
-)
-from minidl.nn.parameters import Array, Shape
+from minidl.nn.loss import ElementwiseLoss, mean_per_sample, share_per_sample
+from minidl.nn.parameters import Array
 
 
 @checked
-class Huber(Loss):
+class Huber(ElementwiseLoss):
     """e² / 2 where the error e is within ±delta, else ``delta (|e| - delta / 2)``.
 
     Outputs and targets have one shape (N, ...).
@@ -44,17 +34,9 @@ class Huber(Loss):
         self.delta = delta
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
-        xp = kernels.array_module(outputs)
-        expect_targets(self, targets, outputs.shape)
-        error = outputs - xp.asarray(targets, dtype=outputs.dtype)
+        error = outputs - self.alike(outputs, targets)
         near = error.clip(-self.delta, self.delta)
         return mean_per_sample(near * (error - near / 2)), near
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
         return saved * share_per_sample(dlosses, saved.shape)
-
-    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
-        return as_column(outputs_shape, targets)
-
-    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
-        same_shape(self, outputs_shape, targets)

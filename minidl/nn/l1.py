@@ -4,38 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from minidl import kernels
-from minidl.nn.loss import (
-    Loss,
-    as_column,
-    expect_targets,
-    mean_per_sample,
-    same_shape,
-    share_per_sample,
-)
-from minidl.nn.parameters import Array, Shape
+from minidl.nn.loss import ElementwiseLoss, mean_per_sample, share_per_sample
+from minidl.nn.parameters import Array
 
 
-class L1(Loss):
+class L1(ElementwiseLoss):
     """``|outputs - targets|``, for outputs and targets of one shape (N, ...).
 
     Where they are equal the gradient is taken to be 0.
     """
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
-        xp = kernels.array_module(outputs)
-        expect_targets(self, targets, outputs.shape)
-        error = outputs - xp.asarray(targets, dtype=outputs.dtype)
+        error = outputs - self.alike(outputs, targets)
         return mean_per_sample(abs(error)), error
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
         xp = kernels.array_module(saved)
         return xp.sign(saved) * share_per_sample(dlosses, saved.shape)
-
-    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
-        return as_column(outputs_shape, targets)
-
-    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
-        same_shape(self, outputs_shape, targets)

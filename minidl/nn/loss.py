@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl import kernels
 from minidl.errors import InputError, ShapeError
 from minidl.nn.parameters import Array, Shape
 from minidl.reprs import brief
@@ -69,24 +70,29 @@ class Loss:
         """
 
 
-def same_shape(loss: Loss, outputs_shape: Shape, targets: np.ndarray) -> None:
-    """Check that there is one finite real target for each output."""
-    name = type(loss).__name__
-    if targets.shape[1:] != tuple(outputs_shape):
-        raise ShapeError(
-            f"{name}: the network's outputs have shape {tuple(outputs_shape)} for each sample, "
-            f"the targets {targets.shape[1:]}; they must be equal"
-        )
-    if targets.dtype.kind not in "fiub":
-        raise InputError(f"{name}: targets must be real numbers, not of type {targets.dtype}")
-    if not np.isfinite(targets).all():
-        raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
+class ElementwiseLoss(Loss):
+    """The base of losses that compare each output with a target of its own, both (N, ...)."""
 
+    def alike(self, outputs: Array, targets: Array) -> Array:
+        """A batch's targets, of the outputs' shape, as an array of their type and device."""
+        expect_targets(self, targets, outputs.shape)
+        return kernels.array_module(outputs).asarray(targets, dtype=outputs.dtype)
 
-def as_column(outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
-    """Targets (N,) as (N, 1), if the network has one output; others as they are."""
-    one_each = tuple(outputs_shape) == (1,) and targets.ndim == 1
-    return targets[:, None] if one_each else targets
+    def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
+        one_each = tuple(outputs_shape) == (1,) and targets.ndim == 1
+        return targets[:, None] if one_each else targets
+
+    def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:
+        name = type(self).__name__
+        if targets.shape[1:] != tuple(outputs_shape):
+            raise ShapeError(
+                f"{name}: the network's outputs have shape {tuple(outputs_shape)} for each sample, "
+                f"the targets {targets.shape[1:]}; they must be equal"
+            )
+        if targets.dtype.kind not in "fiub":
+            raise InputError(f"{name}: targets must be real numbers, not of type {targets.dtype}")
+        if not np.isfinite(targets).all():
+            raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
 
 
 def expect_targets(loss: Loss, targets: Array, shape: tuple[int, ...]) -> None:

@@ -12,6 +12,7 @@ from minidl.checks import Pair, checked, pair, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
+from minidl.nn.sequences import OverSequences
 from minidl.nn.windows import Padding, around, checked_padding, extended, positions
 
 
@@ -149,7 +150,7 @@ class AvgPool2d(Pool2d):
         return y * kernels.array_module(y).asarray(ratio, dtype=y.dtype)
 
 
-class Pool1d(Pool2d):
+class Pool1d(OverSequences, Pool2d):
     """Pooling of sequences, (N, T, C) to (N, T', C): images of one row."""
 
     def __init__(
@@ -168,20 +169,6 @@ class Pool1d(Pool2d):
             ceil_mode,
             **settings,
         )
-
-    def build(self, shape: Shape) -> Shape:
-        if len(shape) != 2 or min(shape) < 1:
-            raise ShapeError(
-                f"{self.describe()} needs sequences of shape (steps, channels), not {shape}"
-            )
-        return super().build((1, *shape))[1:]
-
-    def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        y, saved = super().forward(x[:, None], mode)
-        return y[:, 0], saved
-
-    def backward(self, dy: Array, saved: Any) -> Array:
-        return super().backward(dy[:, None], saved)[:, 0]
 
 
 class MaxPool1d(Pool1d, MaxPool2d):
