@@ -72,4 +72,4 @@ class Conv1d(OverSequences, Conv2d):
         )
 
     def accumulate(self, dy: Array, saved: Any) -> None:
-        super().accumulate(dy[:, None], saved)
+        Conv2d.accumulate(self, dy[:, None], saved)
