@@ -10,9 +10,12 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from minidl.errors import InputError, unknown_name
 
@@ -53,12 +56,17 @@ def of(x: Any) -> ModuleType:
         return import_module(f"{__name__}.gpu")
     if not hasattr(x, "dtype"):
         raise InputError(f"kernels take arrays of NumPy or CuPy, not {type(x).__name__}")
-    return import_module(f"{__name__}.half") if x.dtype == "float16" else chosen()
+    return import_module(f"{__name__}.half") if x.dtype.char == "e" else chosen()
 
 
 def chosen() -> ModuleType:
     """The kernels for NumPy's arrays of float32 and float64."""
-    return import_module(f"{__name__}.{_choice()}")
+    return _for_cpus(_choice())
+
+
+@cache  # every layer asks, both ways, in every step
+def _for_cpus(name: str) -> ModuleType:
+    return import_module(f"{__name__}.{name}")
 
 
 def wide(x: Any) -> Any:
@@ -68,7 +76,7 @@ def wide(x: Any) -> Any:
 
 def array_module(x: Any) -> ModuleType:
     """The module an array comes from: ``numpy`` or ``cupy``."""
-    return sys.modules["cupy"] if _is_cupy(x) else import_module("numpy")
+    return sys.modules["cupy"] if _is_cupy(x) else np
 
 
 def home_of(device: str) -> ModuleType:
@@ -80,7 +88,7 @@ def home_of(device: str) -> ModuleType:
         If there is no such device.
     """
     if device == "cpu":
-        return import_module("numpy")
+        return np
     if device != "gpu":
         raise unknown_name("device", device, ("cpu", "gpu"))
     import_module(f"{__name__}.gpu")  # says what to install

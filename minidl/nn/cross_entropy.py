@@ -86,10 +86,10 @@ class CrossEntropy(Loss):
     def backward(self, dlosses: Array, saved: Any) -> Array:
         probabilities, labels, targets = saved
         xp = kernels.array_module(probabilities)
-        each = xp.broadcast_to(share_per_sample(dlosses, targets.shape), targets.shape)
+        each = xp.repeat(share_per_sample(dlosses, targets.shape), prod(targets.shape[1:]))
         if self.ignore_index is not None:
-            each = each * self._position_weights(targets, each.dtype)
-        given = each.reshape(labels.size), probabilities, labels, self.label_smoothing
+            each = each * self._position_weights(targets, each.dtype).reshape(labels.size)
+        given = each, probabilities, labels, self.label_smoothing
         if self.weight is None:
             doutputs = kernels.of(probabilities).softmax_cross_entropy_gradient(*given)
         else:

@@ -20,7 +20,7 @@ def _windows(
     if len(x_shape) != 4:
         raise misfit(kernel, "images (N, H, W, C)", tuple(x_shape))
     (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
-    if min(kh, kw, sh, sw, dh, dw) < 1 or min(ph, pw) < 0:
+    if kh < 1 or kw < 1 or sh < 1 or sw < 1 or dh < 1 or dw < 1 or ph < 0 or pw < 0:
         raise InputError(
             f"{kernel} takes windows, strides and dilations of at least 1 and paddings of at "
             f"least 0, not {size}, {stride}, {dilation} and {padding}"

@@ -24,7 +24,9 @@ def _in_place(kernel: str, w: Array, g: Array, *slots: Array) -> tuple[Array, ..
         return _vectors(kernel, *given)
     if not w.flags.writeable or not all(slot.flags.writeable for slot in slots):
         return _vectors(kernel, *given)
-    return _vectors(kernel, *given) if _overlap(*given) else given
+    if any(np.may_share_memory(a, b) for a, b in combinations(given, 2)):
+        return _vectors(kernel, *given)
+    return given
 
 
 def _vectors(kernel: str, w: Array, g: Array, *slots: Array) -> tuple[Array, ...]:
