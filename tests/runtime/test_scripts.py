@@ -43,7 +43,8 @@ SCRIPT = textwrap.dedent(
             return cls()
 
     class OwnError(InputError):
-        pass
+        def __init__(self, what, count):
+            super().__init__(f"{what} {count}")
 
     def outer(x):
         return inner(x) + BIAS
@@ -60,7 +61,7 @@ SCRIPT = textwrap.dedent(
         return net(x_other), isinstance(net, Base), net
 
     def fault(context):
-        raise OwnError("mine")
+        raise OwnError("mine", 2)
         yield
 
     def launch(make):
@@ -97,7 +98,7 @@ def check(result: subprocess.CompletedProcess[str]) -> None:
     assert result.stderr == ""
     lines = result.stdout.splitlines()
     assert lines[:-1] == EXPECTED[:-1]
-    assert lines[-1] in ("OwnError rank 0: mine", "OwnError rank 1: mine")
+    assert lines[-1] in ("OwnError rank 0: mine 2", "OwnError rank 1: mine 2")
 
 
 def run(
@@ -121,9 +122,13 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     check(run(["script.py"], tmp_path))
 
 
-def test_a_script_run_as_a_module(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    check(run(["-m", "script"], tmp_path))
+def test_a_script_run_as_a_module_of_a_package(tmp_path: Path) -> None:
+    """Its functions import relative to the package."""
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "beside.py").write_text("ONE = 1")
+    script = SCRIPT.replace("return x * math", "from . import beside; return x * beside.ONE * math")
+    (tmp_path / "package" / "script.py").write_text(script)
+    check(run(["-m", "package.script"], tmp_path))
 
 
 def test_a_program_on_the_command_line(tmp_path: Path) -> None:
