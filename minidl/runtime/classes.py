@@ -1,10 +1,10 @@
 """How a class that no worker could import is made again there: first empty, then filled.
 
 An empty class is known before its attributes are read, so these may refer to it. What its
-metaclass and its bases did when it was first made is in the attributes, so they do nothing again
-(``__init_subclass__`` or a metaclass may want keywords, or enter each class in a list). In the process
-that a class comes from, and wherever it has already arrived, it is not made a second time: an
-instance that returns is of the caller's own class. (cloudpickle does both in the same way.)
+metaclass and its bases did when it was first made is in the attributes, so they do nothing again:
+``__init_subclass__`` may want keywords, or put each class into a list. In the process that a
+class comes from, and wherever it has already arrived, it is not made a second time: an instance
+that returns is of the caller's own class.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ OF_ENUM = {"_generate_next_value_", "_member_names_", "_member_map_", "_member_t
     "_new_member_",
 }
 """What an enumeration makes of its members."""
+MEMBERS, REGISTERED = "states of members", "registered classes"
+"""Lie among the attributes, none of which can have such a name."""
 
 _lock = threading.RLock()
 _tokens: WeakKeyDictionary[type, str] = WeakKeyDictionary()
@@ -50,9 +52,10 @@ def reduce(kind: type) -> tuple[Any, ...]:
         members = {name: member.value for name, member in kind.__members__.items()}
         inner = {m.name: vars(m) for m in kind if m.name is not None}
         attributes = {k: v for k, v in attributes.items() if k not in OF_ENUM | set(members)}
-        attributes["members"] = inner
+        attributes[MEMBERS] = inner
     if isinstance(kind, abc.ABCMeta):
-        attributes["registered"] = [ref() for ref in abc._get_dump(kind)[0]]  # type: ignore[attr-defined]
+        registry, *_ = abc._get_dump(kind)  # type: ignore[attr-defined]
+        attributes[REGISTERED] = [other for ref in registry if (other := ref()) is not None]
     made = (_token(kind), type(kind), kind.__name__, kind.__bases__, namespace, members)
     return make_empty, made, attributes, None, None, fill
 
@@ -131,12 +134,13 @@ def fill(kind: type, attributes: dict[str, Any]) -> None:
             return
         _empty.remove(kind)
         if issubclass(kind, enum.Enum):
-            for name, state in attributes.pop("members").items():
+            for name, state in attributes.pop(MEMBERS).items():
                 vars(kind[name]).update(state)
-        for other in attributes.pop("registered", ()):
-            abc.ABCMeta.register(kind, other)  # type: ignore[arg-type]
+        registered = attributes.pop(REGISTERED, ())
         for name, value in attributes.items():
             type.__setattr__(kind, name, value)
+        for other in registered:
+            abc.ABCMeta.register(kind, other)  # type: ignore[arg-type]
 
 
 def _token(kind: type) -> str:

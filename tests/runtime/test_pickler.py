@@ -44,7 +44,7 @@ class Planet(enum.Enum):
     EARTH = (5.0, "blue")
     MARS = (0.6, "red")
     def __init__(self, mass, colour): self.mass = mass
-    def other(self): return Planet.MARS
+    def members(self): return Planet.MARS
 class Flag(enum.IntFlag):
     A = 1
     B = 2
@@ -56,6 +56,7 @@ class Data:
 class Able(typing.Protocol):
     def go(self): ...
 class Base(abc.ABC):
+    registered = "own"
     @abc.abstractmethod
     def go(self): ...
 class Derived(Base):
@@ -140,7 +141,7 @@ def chain150(x): return x
 CASES = {
     "mutual": (lambda: even(4), True),
     "shared globals": (lambda: counted(), 2),
-    "enumeration": (lambda: Planet((5.0, "blue")).other().mass, 0.6),
+    "enumeration": (lambda: Planet((5.0, "blue")).members().mass, 0.6),
     "flags": (lambda: (Flag.A | Flag.B).value, 3),
     "data class": (lambda: Data().next().x, 4),
     "abstract": (lambda: (Derived().go(), Derived().own, Derived.kind() is Derived, Derived.name()),
