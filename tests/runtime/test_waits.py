@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from multiprocess import forkserver, resource_tracker
+from multiprocess import forkserver, resource_tracker, util
 from sessions import gone, session, start
 
 from minidl.errors import InputError, SharedMemoryError, WorkerError
@@ -78,6 +78,49 @@ def test_ctrl_c_ends_the_wait_for_a_stopped_fork_server(server: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         launch(Processes(deadline=60), empty)
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("context", "deadline", "error"),
+    [("forkserver", 1, WorkerError), ("spawn", 1, WorkerError), ("spawn", 60, KeyboardInterrupt)],
+)
+def test_a_worker_that_stops_before_it_reads_its_job_is_named(
+    context: str,
+    deadline: float,
+    error: type[BaseException],
+    server: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job does not fit into a pipe, so its writer has to wait."""
+
+    def forked(*given: Any) -> Any:
+        ends = connect(*given)
+        children = Path(f"/proc/{server}/task/{server}/children")
+        while not (pids := children.read_text().split()):
+            time.sleep(0.01)
+        stop(int(pids[-1]))
+        return ends
+
+    def stop(pid: int) -> int:
+        os.kill(pid, signal.SIGSTOP)
+        if error is KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+        stopped.append(pid)
+        return pid
+
+    stopped: list[int] = []
+    connect, spawn = forkserver.connect_to_new_process, util.spawnv_passfds
+    monkeypatch.setattr(forkserver, "connect_to_new_process", forked)
+    monkeypatch.setattr(util, "spawnv_passfds", lambda *given: stop(spawn(*given)))
+    large = bytes(1 << 18)
+    runtime = Processes(deadline, context)
+    start = time.monotonic()
+    with pytest.raises(error) as raised:
+        launch(runtime, lambda context: (yield Report(large)))
+    if error is WorkerError:
+        raised.match("^rank 0 .* has not read its program .* stopped by a signal; it was ended")
+    assert time.monotonic() - start < 5
+    assert gone(stopped, 1)
 
 
 def test_a_fork_server_that_stops_later_does_not_keep_a_run_from_ending(server: int) -> None:
