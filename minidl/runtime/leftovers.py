@@ -66,7 +66,7 @@ def _of_the_dead() -> Iterator[Path]:
 def _semaphores() -> list[Path]:
     """Those that no process has in its memory."""
     found = [path for path in sorted(SHARED_MEMORY.glob(SEMAPHORES)) if _own(path)]
-    used = set()  # by their numbers, for the system made them under other names
+    used: set[str] = set()  # by their numbers, for the system made them under other names
     for maps in PROC.glob("[0-9]*/maps") if found else ():
         used.update(line.split()[4] for line in _read(maps).splitlines() if "/sem." in line)
     return [path for path in found if str(path.lstat().st_ino) not in used]
