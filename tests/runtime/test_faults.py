@@ -68,6 +68,7 @@ def signalling(rank: int, number: int) -> Callable[[int, Any], None]:
 
 
 def test_a_killed_worker_is_named_at_once() -> None:
+    launch(Processes(), empty)  # the server takes its time to start
     start = time.monotonic()
     with pytest.raises(WorkerError, match=r"^right \(process \d+\) was killed by SIGKILL"):
         launch(

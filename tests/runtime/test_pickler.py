@@ -13,6 +13,7 @@ from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import dill
 import numpy as np
@@ -20,7 +21,7 @@ import pytest
 
 from minidl import nn
 from minidl.errors import InputError
-from minidl.runtime import modules
+from minidl.runtime import classes, modules
 from minidl.runtime.programs import pack, unpack
 
 pytestmark = pytest.mark.timeout(60)
@@ -211,12 +212,18 @@ def test_every_kind_of_definition_crosses_and_is_small() -> None:
         assert int(size) < 8000 or "150" in line, line
 
 
-def test_a_class_that_comes_back_is_the_one_that_went() -> None:
+def test_a_class_that_comes_back_is_the_one_that_went(monkeypatch: pytest.MonkeyPatch) -> None:
     class Local(nn.ReLU):
         pass
 
     assert unpack(pack(Local, "a class")) is Local
     assert type(unpack(pack(Local(), "an instance"))) is Local
+    packed = pack(Local, "a class")
+    monkeypatch.setattr(classes, "_known", WeakValueDictionary())  # as in another process
+    monkeypatch.setattr(classes, "_tokens", WeakKeyDictionary())
+    arrived = unpack(packed)
+    assert arrived is not Local
+    assert unpack(packed) is arrived and unpack(pack(arrived, "a class")) is arrived
 
 
 def test_an_installed_function_goes_by_name_also_decorated() -> None:
