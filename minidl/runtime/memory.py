@@ -77,8 +77,9 @@ class Segment:
     def close(self) -> None:
         """Give up the right to hand it on; the memory is freed with the last array in it."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            with uninterrupted():  # or it could be closed a second time, when it is another file's
+                os.close(self._fd)
+                self._fd = -1
             vars(self).pop("_map", None)
 
 
