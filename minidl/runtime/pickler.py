@@ -35,7 +35,7 @@ GLOBAL_ACCESS = frozenset(
 )
 ATTRIBUTE_ACCESS = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
 DEPTH = 5000
-"""How deep calls may nest: half of what a stack of 1 MB holds."""
+"""How deep calls may nest; it is half of what a stack of 1 MB holds."""
 PROTOCOL = 4
 """As dill's; in protocol 5 Python's own pickler has failed at empty arrays."""
 RLock = type(threading.RLock())
