@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from minidl.reprs import printable
+
 
 class MinidlError(Exception):
     """The base of every error below."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InputError(MinidlError, ValueError):

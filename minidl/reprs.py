@@ -5,12 +5,39 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import reprlib
+import sys
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from typing import Any
 
 LONGEST = 300
 """Characters of the longest representation; the rest is cut off."""
+
+
+LOOKALIKES = str.maketrans(
+    "×·→←─━│┃█░▒▓•≥≤−–—‘’“”»«⌈⌉⌊⌋ΣτΔ✗✓…",
+    "x*><--||#..%*><---''\"\"><[][]StdXv.",
+)
+"""For a terminal without Unicode; of one letter each, so that columns stay columns."""
+
+
+def plain(text: str) -> str:
+    """The text in ASCII, with what looks like each letter that is not."""
+    letters = (unicodedata.normalize("NFKD", letter)[0] for letter in text.translate(LOOKALIKES))
+    return "".join(letter if letter.isascii() else "?" for letter in letters)
+
+
+def printable(text: str) -> str:
+    """The text, as it is where standard output can show it, otherwise in ASCII."""
+    encoding = getattr(sys.stdout, "encoding", None)
+    if text.isascii() or not encoding:
+        return text
+    try:
+        text.encode(encoding)
+    except (UnicodeEncodeError, LookupError):
+        return plain(text)
+    return text
 
 
 class _Short(reprlib.Repr):
@@ -78,7 +105,7 @@ def call(thing: Any, *first: str) -> str:
     """``Type(first, name=value, ...)``, cut off where it gets too long."""
     told = (*first, *(f"{name}={short(value)}" for name, value in settings(thing)))
     text = f"{type(thing).__name__}({', '.join(told)})"
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 2]}…)"
+    return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 2]}…)")
 
 
 @reprlib.recursive_repr()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import io
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -79,16 +81,28 @@ WHOLE = (optim.Groups, optim.Composed)
 """Optimizers are compared by their representation when a checkpoint is loaded."""
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [kind for kind in public_classes() if not issubclass(kind, OWN + WHOLE)],
-    ids=lambda kind: kind.__name__,
-)
+KINDS = [kind for kind in public_classes() if not issubclass(kind, OWN + WHOLE)]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_public_object_has_a_short_representation(kind: type) -> None:
     if dataclasses.is_dataclass(kind) or kind.__repr__ is not object.__repr__:
         assert_short(repr(long_instance(kind)))
     else:
         pytest.fail(f"{kind.__name__} shows its address only")
+
+
+def test_a_stream_of_ascii_takes_every_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plans.ring_all_reduce(3)
+    assert "→" in plans.grid(plan)
+    assert "−" in repr(plan.cost)
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream, "ascii", write_through=True))
+    print(*map(long_instance, KINDS), plan, plan.cost, plan.programs[0][0][0])
+    print(plans.grid(plan, {(0, 0)}), InputError("an image of 3×3 with a Ł"))
+    text = stream.getvalue().decode()
+    assert "0>1" in text
+    assert text.endswith(" an image of 3x3 with a ?\n")
 
 
 def trained() -> dl.Trainer:

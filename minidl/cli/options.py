@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from minidl.errors import MinidlError
+from minidl.reprs import plain
 
 Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipeline stages.")]
 Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
@@ -24,13 +24,6 @@ Force = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", metavar="", help="Print the result as JSON, and nothing else.")
 ]
-
-
-LOOKALIKES = str.maketrans(
-    "×·→←─━│┃█░▒▓•≥≤−–—‘’“”»«⌈⌉⌊⌋ΣτΔ✗✓",
-    "x*><--||#..%*><---''\"\"><[][]StdXv",
-)
-"""For a terminal without Unicode; of one letter each, so that columns stay columns."""
 
 
 class Printable(typer.Typer):
@@ -48,9 +41,7 @@ class Printable(typer.Typer):
 def _lookalike(error: UnicodeError) -> tuple[str, int]:
     """What is written for letters that an encoding lacks."""
     assert isinstance(error, UnicodeEncodeError)
-    letters = error.object[error.start : error.end].translate(LOOKALIKES)
-    plain = [unicodedata.normalize("NFKD", letter)[0] for letter in letters]
-    return "".join(letter if letter.isascii() else "?" for letter in plain), error.end
+    return plain(error.object[error.start : error.end]), error.end
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from typing import TypeGuard
 from minidl.checks import whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
+from minidl.reprs import printable
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Send:
     item: Hashable
 
     def __str__(self) -> str:
-        return f"{self.item}→{self.peer}"
+        return printable(f"{self.item}→{self.peer}")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Receive:
     reduce: bool = False
 
     def __str__(self) -> str:
-        return f"{self.item}{'+' if self.reduce else ''}←{self.peer}"
+        return printable(f"{self.item}{'+' if self.reduce else ''}←{self.peer}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Plan:
 
     def __repr__(self) -> str:
         steps = max(map(len, self.programs), default=0)
-        return f"{type(self).__name__}({self.name!r}, {self.size} ranks, {steps} steps)"
+        return printable(f"{type(self).__name__}({self.name!r}, {self.size} ranks, {steps} steps)")
 
     @property
     def size(self) -> int:

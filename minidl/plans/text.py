@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from minidl.checks import checked
 from minidl.plans.instructions import Instruction, Plan, Receive, Send
+from minidl.reprs import printable
 
 LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
 """How to read a grid, in one line."""
@@ -88,7 +89,8 @@ def _written(plan: Plan, instruction: Instruction) -> str:
 def table(rows: list[list[str]]) -> str:
     """Rows of cells as text, in aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
+    lines = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+    return printable("\n".join(lines))

@@ -99,8 +99,8 @@ class Watch:
     """
 
     def __init__(self, pid: int | None, deadline: float, pressed: Sequence[object]) -> None:
-        self._deadline = deadline
-        self._pressed = pressed
+        self.deadline = deadline
+        self.pressed = pressed
         self._waited = 0.0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -130,8 +130,8 @@ class Watch:
             passed = min(now - looked, 2 * TICK)
             looked = now
             self._waited += passed
-            since_pressed += passed if self._pressed else 0.0
-            allowed = self._deadline if self.pid in _known else max(self._deadline, FIRST)
+            since_pressed += passed if self.pressed else 0.0
+            allowed = self.deadline if self.pid in _known else max(self.deadline, FIRST)
             if self._waited > allowed or since_pressed > PATIENCE:
                 letter = state_of_process(self.pid)
                 self.verdict = (

@@ -50,7 +50,7 @@ class Segment:
                 self._fd = _nameless()
             os.ftruncate(self._fd, self.size)
             _reserve(self._fd, self.size)
-            self._map = mmap.mmap(self._fd, self.size)
+            self._map = _mapped(self._fd, self.size)
         except BaseException:
             self.close()
             raise
@@ -66,7 +66,7 @@ class Segment:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.size = state["size"]
         fd = state["handle"].detach()
-        self._map = mmap.mmap(fd, self.size)
+        self._map = _mapped(fd, self.size)
         os.close(fd)
         self._fd = -1
 
@@ -77,8 +77,9 @@ class Segment:
     def close(self) -> None:
         """Give up the right to hand it on; the memory is freed with the last array in it."""
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            with uninterrupted():  # or it could be closed a second time, when it is another file's
+                os.close(self._fd)
+                self._fd = -1
             vars(self).pop("_map", None)
 
 
@@ -144,8 +145,7 @@ def _nameless() -> int:
     try:
         fd = _posixshmem.shm_open(name, os.O_CREAT | os.O_EXCL | os.O_RDWR, mode=0o600)
     except OSError as error:
-        if cause := explanation(error.errno):
-            raise SharedMemoryError(f"shared memory cannot be had: {cause}") from error
+        _raise_limit(error)
         raise SharedMemoryError(
             f"shared memory cannot be had in {SHARED_MEMORY}: {error.strerror}; workers need a "
             "tmpfs there that you can write to (mount -t tmpfs -o mode=1777 tmpfs /dev/shm), "
@@ -153,6 +153,20 @@ def _nameless() -> int:
         ) from error
     _posixshmem.shm_unlink(name)
     return int(fd)
+
+
+def _mapped(fd: int, size: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(fd, size)  # it opens the file once more
+    except OSError as error:
+        _raise_limit(error)
+        raise
+
+
+def _raise_limit(error: OSError) -> None:
+    """Raise an error in words if a limit of the system was met."""
+    if cause := explanation(error.errno):
+        raise SharedMemoryError(f"shared memory cannot be had: {cause}") from error
 
 
 def _check_room(size: int) -> None:

@@ -15,10 +15,11 @@ import sys
 import threading
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NewType, ParamSpec, TypeVar, TypeVarTuple
 
 import dill
 
@@ -27,13 +28,19 @@ from minidl.runtime.modules import importable
 
 OF_THIS_PROCESS = {"__builtins__", "__loader__", "__spec__", "__cached__"}
 """What a copied module does without."""
+OF_MODULE = ("__name__", "__package__")
+"""What every function needs of its module; the second for relative imports."""
 GLOBAL_ACCESS = frozenset(
     ("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")
 )
 ATTRIBUTE_ACCESS = frozenset(("LOAD_ATTR", "LOAD_METHOD"))
+DEPTH = 5000
+"""How deep calls may nest; it is half of what a stack of 1 MB holds."""
 PROTOCOL = 4
 """As dill's; in protocol 5 Python's own pickler has failed at empty arrays."""
 RLock = type(threading.RLock())
+TYPING = (TypeVar, ParamSpec, TypeVarTuple, NewType)
+"""What is known by its name alone to those who wrote `typing`."""
 HEAP_TYPE = 1 << 9
 """Marks a class that a class statement has made, among others (Py_TPFLAGS_HEAPTYPE)."""
 
@@ -41,13 +48,37 @@ HEAP_TYPE = 1 << 9
 def dumps(value: Any) -> bytes:
     """`value` as bytes."""
     file = io.BytesIO()
-    Pickler(file).dump(value)
+    with _deep():
+        Pickler(file).dump(value)
     return file.getvalue()
 
 
 def loads(packed: bytes) -> Any:
     """The value that `dumps` was given."""
     return dill.loads(packed, ignore=True)
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Within the block, calls may nest deeper: a chain of 50 objects takes Python's 1000 calls."""
+    global _deeper, _depth
+    with _counting:
+        if _deeper == 0:
+            _depth = sys.getrecursionlimit()
+            sys.setrecursionlimit(max(_depth, DEPTH))
+        _deeper += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _deeper -= 1
+            if _deeper == 0:
+                sys.setrecursionlimit(_depth)
+
+
+_counting = threading.Lock()
+_deeper, _depth = 0, 0
+"""How many threads pickle, and what is to be restored when none does."""
 
 
 class Pickler(dill.Pickler):  # type: ignore[misc]
@@ -83,9 +114,8 @@ class Pickler(dill.Pickler):  # type: ignore[misc]
             return classes.reduce(value) if value.__flags__ & HEAP_TYPE else NotImplemented
         if isinstance(value, RLock):
             return threading.RLock, ()  # dill's copy belongs to no thread and is never released
-        if isinstance(value, TypeVar) and not importable(value.__module__):
-            settings = (value.__bound__, value.__covariant__, value.__contravariant__)
-            return make_type_variable, (value.__name__, value.__constraints__, *settings)
+        if isinstance(value, TYPING) and not importable(value.__module__):
+            return make_for_typing, (type(value), *_settings(value))
         # A decorated function, as numba's are.
         if "__qualname__" in (getattr(value, "__dict__", None) or ()) and has_name(value):
             return value.__qualname__
@@ -98,7 +128,7 @@ class Pickler(dill.Pickler):  # type: ignore[misc]
         """
         own = function.__globals__
         shared, sent = self._namespaces.setdefault(
-            id(own), ({"__name__": own.get("__name__")}, {"__name__": own})
+            id(own), ({name: own.get(name) for name in OF_MODULE}, dict.fromkeys(OF_MODULE, own))
         )
         names = [name for name in _names(function.__code__, GLOBAL_ACCESS) if name in own]
         added = {name: own[name] for name in names if name not in sent}
@@ -135,15 +165,23 @@ def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
         setattr(function, name, value)
 
 
-def make_type_variable(
-    name: str, constraints: tuple[Any, ...], bound: Any, covariant: bool, contravariant: bool
-) -> Any:
-    """A type variable, which pickle would look for by its name."""
-    variable = TypeVar(  # type: ignore[misc]
-        name, *constraints, bound=bound, covariant=covariant, contravariant=contravariant
-    )
-    variable.__module__ = "__main__"  # so that it crosses by value again
-    return variable
+def make_for_typing(kind: type, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """A type variable or a new type, which pickle would look for by its name."""
+    made: Any = kind(*arguments, **named)
+    made.__module__ = "__main__"  # so that it crosses by value again
+    return made
+
+
+def _settings(value: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What `value`, one of `TYPING`, was made with."""
+    if isinstance(value, NewType):
+        return (value.__name__, value.__supertype__), {}
+    if isinstance(value, TypeVarTuple):
+        return (value.__name__,), {}
+    named = {
+        name: getattr(value, f"__{name}__") for name in ("bound", "covariant", "contravariant")
+    }
+    return (value.__name__, *getattr(value, "__constraints__", ())), named
 
 
 def has_name(value: Any) -> bool:

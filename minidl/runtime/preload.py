@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib.util
 import os
 import shutil
 import signal
+import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -26,9 +29,9 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
 
 def _remove_socket() -> None:
     """Remove the socket and its folder, which the caller cannot do if it was killed."""
-    socket = Path(forkserver._forkserver._forkserver_address)
-    if NAME.fullmatch(socket.parent.name):
-        shutil.rmtree(socket.parent, ignore_errors=True)
+    folder = Path(forkserver._forkserver._forkserver_address).parent
+    if NAME.fullmatch(folder.name):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -39,6 +42,16 @@ def _end(kind: type[BaseException], error: BaseException, trace: TracebackType |
     sys.__excepthook__(kind, error, trace)
 
 
+def _receive(client: socket.socket, count: int) -> list[int]:
+    """The files for a new worker; a caller that met a limit while it sent them ends no server."""
+    try:
+        return _receive_files(client, count)
+    except EOFError as error:
+        raise ConnectionAbortedError(errno.ECONNABORTED, "nothing was sent") from error
+
+
+_receive_files: Callable[[socket.socket, int], list[int]] = forkserver.reduction.recvfds
+forkserver.reduction.recvfds = _receive
 _server = os.getpid()
 atexit.register(_remove_socket)  # not in workers, which end by os._exit
 sys.excepthook = _end

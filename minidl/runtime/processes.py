@@ -225,7 +225,7 @@ class Processes:
                         target=main, args=(job,), name=f"minidl {names[rank]}", daemon=True
                     )
                     with writer:
-                        start(worker)
+                        start(worker, watch)
                     watch.answered()
                     workers.append(worker)
             return Supervisor(

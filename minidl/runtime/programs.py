@@ -90,7 +90,8 @@ class Failure:
             return WorkerError(
                 f"{name} raised an exception; its traceback:\n{self.worker_traceback}"
             )
-        error: MinidlError = unpack(self.kind)(f"{name}: {self.message}")
+        kind: type[MinidlError] = unpack(self.kind)
+        error = kind.__new__(kind, f"{name}: {self.message}")  # it may be made of other arguments
         error.add_note(f"The traceback in {name}:\n{self.worker_traceback}")
         return error
 

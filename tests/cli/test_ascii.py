@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from minidl.cli import main
-from minidl.cli.options import LOOKALIKES
+from minidl.reprs import LOOKALIKES
 
 COMMANDS = [
     "--help",

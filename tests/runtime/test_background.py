@@ -30,7 +30,7 @@ from minidl.runtime import (
 )
 
 pytestmark = pytest.mark.timeout(60)
-lengths = st.lists(st.tuples(st.booleans(), st.integers(0, 90)), max_size=6)
+lengths = st.lists(st.tuples(st.booleans(), st.integers(0, 90)), max_size=12)
 
 
 def sums(length_and_launched: list[tuple[bool, int]]) -> Callable[[RankContext], Program]:
@@ -54,7 +54,7 @@ def sums(length_and_launched: list[tuple[bool, int]]) -> Callable[[RankContext],
     return make
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(drawn=lengths, size=st.integers(1, 4), seed=st.none() | st.integers(0, 99))
 def test_launched_or_not_the_sums_are_the_same(
     drawn: list[tuple[bool, int]], size: int, seed: int | None

@@ -68,6 +68,7 @@ def signalling(rank: int, number: int) -> Callable[[int, Any], None]:
 
 
 def test_a_killed_worker_is_named_at_once() -> None:
+    launch(Processes(), empty)  # the server takes its time to start
     start = time.monotonic()
     with pytest.raises(WorkerError, match=r"^right \(process \d+\) was killed by SIGKILL"):
         launch(
@@ -251,7 +252,7 @@ def test_launches_open_no_files_for_good() -> None:
             launch(Processes(), swap_for_ever, fault)
         return len(os.listdir("/proc/self/fd"))
 
-    counts = [once() for _ in range(10)]
+    counts = [once() for _ in range(4)]
     assert counts[-1] <= counts[1]
 
 
@@ -317,30 +318,6 @@ def names_in_shared_memory(pid: int) -> list[str]:
     return [path.name for path in Path("/dev/shm").glob(f"minidl-{pid}-*")]
 
 
-def test_ctrl_c_ends_the_workers_and_the_next_launch_works() -> None:
-    caller = start(
-        """
-        try:
-            once([swap, swap])
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
-        import multiprocess
-        print(len(multiprocess.active_children()), flush=True)
-        def answer(context):
-            return 42
-            yield
-        print(once([answer, answer]).results, flush=True)
-        """
-    )
-    assert caller.stdout is not None
-    pids = [int(caller.stdout.readline()) for _ in range(2)]
-    os.killpg(caller.pid, signal.SIGINT)
-    out, err = caller.communicate(timeout=10)
-    assert out.splitlines() == ["interrupted", "0", "(42, 42)"]
-    assert err == ""
-    assert gone(pids, 0.1) and gone(session(caller.pid), 2)
-
-
 @pytest.mark.parametrize("context", ["forkserver", "spawn"])
 def test_workers_leave_ctrl_c_to_the_caller(context: str) -> None:
     """The terminal sends it to them too, and the caller may want to go on."""
@@ -353,25 +330,40 @@ def test_workers_leave_ctrl_c_to_the_caller(context: str) -> None:
     assert launch(Processes(deadline=10, context=context), make, make).results == (0, 1)
 
 
-@pytest.mark.parametrize("delay", [0.0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.6])
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.4])
 def test_ctrl_c_at_any_time_leaves_nothing(delay: float) -> None:
+    """While the server starts, and, in launches after the first, while the workers do."""
     caller = start(
         """
-        print("begin", flush=True)
-        try:
-            once([swap, swap])
-        except KeyboardInterrupt:
-            print("interrupted", flush=True)
+        import multiprocess
+        for press in range(5):
+            print("begin", flush=True)
+            try:
+                once([swap, swap])
+            except KeyboardInterrupt:
+                print("interrupted", len(multiprocess.active_children()), flush=True)
+        def answer(context):
+            return 42
+            yield
+        print(once([answer, answer]).results, flush=True)
         """
     )
     assert caller.stdout is not None
-    assert caller.stdout.readline() == "begin\n"
-    time.sleep(delay)
-    os.killpg(caller.pid, signal.SIGINT)
+    pids: list[int] = []
+    for wait in (delay, 0.01, 0.04, 0.1, None):  # at last when the ranks are at work
+        line = caller.stdout.readline()
+        while wait is None and len(pids) < 2:
+            line = caller.stdout.readline()
+            pids.append(int(line))
+        time.sleep(wait or 0)
+        os.killpg(caller.pid, signal.SIGINT)
+        while line and not line.startswith("interrupted"):
+            line = caller.stdout.readline()
+        assert line == "interrupted 0\n"
     out, err = caller.communicate(timeout=10)
-    assert out.splitlines()[-1] == "interrupted", err
-    assert "Traceback" not in err
-    assert gone(session(caller.pid), 2) and not names_in_shared_memory(caller.pid)
+    assert (out, err) == ("(42, 42)\n", "")
+    assert gone(pids, 0.1) and gone(session(caller.pid), 2)
+    assert not names_in_shared_memory(caller.pid)
 
 
 def test_ctrl_z_is_no_fault() -> None:
@@ -381,40 +373,19 @@ def test_ctrl_z_is_no_fault() -> None:
             yield Report("begun")
             peer, x, y = 1 - context.rank, np.zeros(999), np.zeros(999)
             if context.rank == 0:
-                time.sleep(1.5)
+                time.sleep(1)
             yield Exchange((Outgoing(peer, x, "swap"), Incoming(peer, y, "swap")))
             return 42
 
         channels = [(0, 1), (1, 0)]
-        runtime = Processes(deadline=2.5)
+        runtime = Processes(deadline=2)
         print(runtime.launch([pause] * 2, shared={}, channels=channels, listen=listen).results)
         """
     )
     assert caller.stdout is not None
     assert [caller.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
     os.killpg(caller.pid, signal.SIGSTOP)
-    time.sleep(3.5)
+    time.sleep(2.5)
     os.killpg(caller.pid, signal.SIGCONT)
     out, err = caller.communicate(timeout=10)
     assert (out, err) == ("(42, 42)\n", "")
-
-
-def test_a_killed_caller_leaves_neither_workers_nor_segments() -> None:
-    caller = start("once([swap, swap])")
-    assert caller.stdout is not None and caller.stderr is not None
-    pids = [int(caller.stdout.readline()) for _ in range(2)]
-    caller.kill()
-    caller.wait()
-    assert gone(pids, 2) and gone(session(caller.pid), 2)
-    assert not names_in_shared_memory(caller.pid)
-    caller.stdout.close()
-    caller.stderr.close()
-
-
-def test_a_caller_ended_by_sigterm_leaves_nothing_either() -> None:
-    caller = start("once([swap, swap])")
-    assert caller.stdout is not None
-    pids = [int(caller.stdout.readline()) for _ in range(2)]
-    caller.terminate()
-    caller.communicate(timeout=10)
-    assert gone(pids, 2) and gone(session(caller.pid), 2)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import multiprocess
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
 from minidl.errors import InputError, SharedMemoryError
-from minidl.runtime import memory
-from minidl.runtime.leftovers import leftovers, remove
+from minidl.runtime import leftovers, memory
 from minidl.runtime.memory import Segment, SharedArrays
 
 
@@ -97,17 +98,46 @@ def dead() -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+def test_what_multiprocess_leaves_is_found_once_nobody_has_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "socket_places", lambda: [tmp_path])
+    sockets = {}
+    for name in ("pymp-open", "pymp-dead"):
+        (tmp_path / name).mkdir()
+        sockets[name] = socket.socket(socket.AF_UNIX)
+        sockets[name].bind(str(tmp_path / name / "listener-x"))
+    sockets["pymp-dead"].close()
+    (tmp_path / "pymp-new").mkdir()  # its process may be about to make a socket in it
+    (tmp_path / "pymp-foreign").mkdir()
+    (tmp_path / "pymp-foreign" / "notes").touch()
+    used = multiprocess.get_context("spawn").Semaphore(1)
+    dead = Path(f"/dev/shm/sem.mp-dead{os.getpid()}")
+    dead.touch()
+    try:
+        found = [leftover.path for leftover in leftovers.leftovers()]
+        assert Path(f"/dev/shm/sem.{used._semlock.name[1:]}").exists()
+        ours = [path for path in found if path == dead or path.parent == tmp_path]
+        assert ours == [dead, tmp_path / "pymp-dead"]
+        assert not any(used._semlock.name[1:] in path.name for path in found)
+        leftovers.remove(leftovers.Leftover(tmp_path / "pymp-dead", 0))
+        assert not (tmp_path / "pymp-dead").exists()
+    finally:
+        dead.unlink()
+        sockets["pymp-open"].close()
+
+
 def test_leftovers_of_the_dead_are_found_and_removed(dead: Path) -> None:
     living = Path(f"/dev/shm/minidl-{os.getpid()}-0123456789abcdef")
     strange = Path("/dev/shm/minidl-something")
     try:
         living.write_bytes(b"x")
         strange.write_bytes(b"x")
-        found = {leftover.path: leftover for leftover in leftovers()}
+        found = {leftover.path: leftover for leftover in leftovers.leftovers()}
         assert living not in found and strange not in found
         assert found[dead].bytes == 100
-        remove(found[dead])
-        remove(found[dead])
+        leftovers.remove(found[dead])
+        leftovers.remove(found[dead])
         assert not dead.exists()
     finally:
         living.unlink()

@@ -5,21 +5,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from multiprocess import forkserver, resource_tracker
+from multiprocess import forkserver, resource_tracker, util
 from sessions import gone, session, start
 
-from minidl.errors import InputError, SharedMemoryError, WorkerError
+from minidl.errors import InputError, MinidlError, SharedMemoryError, WorkerError
 from minidl.runtime import (
     Exchange,
     Outgoing,
@@ -54,6 +56,16 @@ def empty(context: RankContext) -> Program:
     yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def light_servers() -> Iterator[None]:
+    """Those started here make no kernels ready."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINIDL_KERNELS", "reference")
+        fork_server.give_up()
+        yield
+    fork_server.give_up()
+
+
 @pytest.fixture
 def server() -> int:
     """The process that forks workers, which has begun to."""
@@ -78,6 +90,49 @@ def test_ctrl_c_ends_the_wait_for_a_stopped_fork_server(server: int) -> None:
     with pytest.raises(KeyboardInterrupt):
         launch(Processes(deadline=60), empty)
     assert time.monotonic() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("context", "deadline", "error"),
+    [("forkserver", 1, WorkerError), ("spawn", 1, WorkerError), ("spawn", 60, KeyboardInterrupt)],
+)
+def test_a_worker_that_stops_before_it_reads_its_job_is_named(
+    context: str,
+    deadline: float,
+    error: type[BaseException],
+    server: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The job does not fit into a pipe, so its writer has to wait."""
+
+    def forked(*given: Any) -> Any:
+        ends = connect(*given)
+        children = Path(f"/proc/{server}/task/{server}/children")
+        while not (pids := children.read_text().split()):
+            time.sleep(0.01)
+        stop(int(pids[-1]))
+        return ends
+
+    def stop(pid: int) -> int:
+        os.kill(pid, signal.SIGSTOP)
+        if error is KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+        stopped.append(pid)
+        return pid
+
+    stopped: list[int] = []
+    connect, spawn = forkserver.connect_to_new_process, util.spawnv_passfds
+    monkeypatch.setattr(forkserver, "connect_to_new_process", forked)
+    monkeypatch.setattr(util, "spawnv_passfds", lambda *given: stop(spawn(*given)))
+    large = bytes(1 << 18)
+    runtime = Processes(deadline, context)
+    start = time.monotonic()
+    with pytest.raises(error) as raised:
+        launch(runtime, lambda context: (yield Report(large)))
+    if error is WorkerError:
+        raised.match("^rank 0 .* has not read its program .* stopped by a signal; it was ended")
+    assert time.monotonic() - start < 5
+    assert gone(stopped, 1)
 
 
 def test_a_fork_server_that_stops_later_does_not_keep_a_run_from_ending(server: int) -> None:
@@ -135,11 +190,11 @@ def test_a_rank_that_others_listen_for_must_say_something_within_the_deadline() 
 
 def test_a_rank_that_goes_on_saying_something_is_not_taken_for_silent() -> None:
     def hub(context: RankContext) -> Program:
-        for _ in range(20):
+        for _ in range(14):
             yield ReceiveAny({1: np.zeros(1)}, "news")
 
     def talks(context: RankContext) -> Program:
-        for _ in range(20):
+        for _ in range(14):
             time.sleep(0.1)
             yield Exchange((Outgoing(0, np.zeros(1), "news"),))
 
@@ -167,13 +222,13 @@ def test_a_caller_that_stood_still_blames_nobody() -> None:
     )
     assert caller.stdout is not None and caller.stdout.readline() == "waits\n"
     os.kill(caller.pid, signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(2)
     os.kill(caller.pid, signal.SIGCONT)
     out, err = caller.communicate(timeout=10)
     assert (out, err) == ("asks\n(1, 2)\n", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGKILL, signal.SIGTERM])
 def test_a_closed_terminal_and_a_killed_caller_leave_nothing(number: int) -> None:
     caller = start("once([swap, swap])")
     assert caller.stdout is not None and caller.stderr is not None
@@ -184,10 +239,11 @@ def test_a_closed_terminal_and_a_killed_caller_leave_nothing(number: int) -> Non
     if number == signal.SIGHUP:  # all of the terminal's processes get it
         os.killpg(caller.pid, number)
     else:
-        caller.kill()
+        caller.send_signal(number)
     caller.wait()
     assert gone(pids, 2) and gone(session(caller.pid), 2)
     assert not made[0].exists()
+    assert not [*Path("/dev/shm").glob(f"minidl-{caller.pid}-*")]
     caller.stdout.close()
     caller.stderr.close()
 
@@ -199,7 +255,7 @@ def _maps(pid: int) -> str:
         return ""
 
 
-def test_ctrl_c_while_a_segment_is_made_leaks_nothing() -> None:
+def test_ctrl_c_while_a_segment_is_made_or_closed_leaks_nothing() -> None:
     """Wherever it comes: here, before each line that is run."""
 
     def files() -> int:
@@ -222,15 +278,63 @@ def test_ctrl_c_while_a_segment_is_made_leaks_nothing() -> None:
         left = line
         sys.settrace(trace)
         try:
-            made = Segment(100)
-            sys.settrace(None)
+            made: Segment | None = Segment(100)
+            assert made is not None
             made.close()
         except KeyboardInterrupt:
             pass
         finally:
             sys.settrace(None)
+        made = None
         assert files() == before, f"Ctrl-C before line {line}"
     assert line > 20
+
+
+def test_a_long_name_of_the_temporary_folder_is_no_hindrance(
+    server: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    fork_server.give_up()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert launch(Processes(), empty, empty) == (0, 1)
+
+
+def test_no_folder_for_a_socket_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "socket_places", lambda: [Path("/" + "x" * 100)])
+    with pytest.raises(WorkerError, match=r"set TMPDIR .*too long for a socket"):
+        fork_server._new_folder()
+
+
+def test_a_deleted_working_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(InputError, match="^the folder in which this process works has"):
+        launch(Processes(), empty)
+
+
+@pytest.mark.parametrize(
+    ("free", "kind"), [(1, SharedMemoryError), (7, WorkerError), (12, WorkerError)]
+)
+def test_a_limit_on_open_files_is_named(free: int, kind: type[MinidlError], server: int) -> None:
+    """Wherever it is met: so many more files can be opened. The server is not harmed."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, limits[1]))
+    opened = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                opened.append(os.dup(0))
+        for _ in range(free):
+            os.close(opened.pop())
+        with pytest.raises(kind, match="ulimit -n"):
+            launch(Processes(), empty, empty)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for file in opened:
+            os.close(file)
+    assert launch(Processes(), empty, empty) == (0, 1)
+    assert forkserver._forkserver._forkserver_pid == server
 
 
 SCRIPT = """
@@ -245,12 +349,11 @@ except Exception as error:
 """
 
 
-def run(before: list[str] = [], **environment: str) -> str:  # noqa: B006 - only read
-    """What a script prints, run by such a command, in such an environment; it says nothing else."""
+def run(before: list[str]) -> str:
+    """What a script prints, run by such a command; it says nothing else."""
     ended = subprocess.run(
         [*before, sys.executable, "-c", SCRIPT],
-        env={**os.environ, "MINIDL_KERNELS": "reference", "OPENBLAS_NUM_THREADS": "1"}
-        | environment,
+        env={**os.environ, "MINIDL_KERNELS": "reference", "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=25,
@@ -258,29 +361,6 @@ def run(before: list[str] = [], **environment: str) -> str:  # noqa: B006 - only
     )
     assert ended.stderr == ""
     return ended.stdout.strip()
-
-
-def test_a_long_name_of_the_temporary_folder_is_no_hindrance(tmp_path: Path) -> None:
-    long = tmp_path / ("x" * 120)
-    long.mkdir()
-    assert run(TMPDIR=str(long)) == "(0, 1)"
-
-
-def test_no_folder_for_a_socket_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fork_server, "socket_places", lambda: [Path("/" + "x" * 100)])
-    with pytest.raises(WorkerError, match=r"set TMPDIR .*too long for a socket"):
-        fork_server._new_folder()
-
-
-def test_a_deleted_working_folder_is_named() -> None:
-    gone = ["sh", "-c", 'mkdir "$0" && cd "$0" && rmdir "$0" && exec "$@"']
-    folder = f"/tmp/minidl-test-{os.getpid()}"
-    assert run([*gone, folder]).startswith("InputError the folder in which this process works has")
-
-
-def test_a_limit_on_open_files_is_named() -> None:
-    told = run(["sh", "-c", 'ulimit -n 14; exec "$@"', "sh"])
-    assert told.startswith("WorkerError") and "ulimit -n" in told
 
 
 @pytest.mark.slow
