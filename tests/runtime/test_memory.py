@@ -97,6 +97,7 @@ def dead() -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+@pytest.mark.xdist_group("leftovers")
 def test_leftovers_of_the_dead_are_found_and_removed(dead: Path) -> None:
     living = Path(f"/dev/shm/minidl-{os.getpid()}-0123456789abcdef")
     strange = Path("/dev/shm/minidl-something")
