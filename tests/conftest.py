@@ -27,21 +27,29 @@ settings.load_profile("minidl")
 GRACE = 5.0
 """Seconds a worker may take to end after its run."""
 
+BEFORE = frozenset(name for name in os.listdir("/proc") if name.isdigit())
+"""Processes older than the tests, which are nobody's workers; looking at each takes a while."""
+
 
 def workers() -> dict[int, str]:
     """Living processes below this one, by id, except those kept for the next launch.
 
     These are `multiprocess`'s forkserver and its resource tracker; they hold no rank.
     """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # this process has no child at all
+        return {}
     parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name not in BEFORE:
             try:
-                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                stat = Path(f"/proc/{name}/stat").read_text()
             except (FileNotFoundError, ProcessLookupError):
                 continue
+            state, parent = stat.rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                parents.setdefault(int(parent), []).append(int(entry.name))
+                parents.setdefault(int(parent), []).append(int(name))
     found: dict[int, str] = {}
     pending = [(child, os.getpid()) for child in parents.get(os.getpid(), [])]
     while pending:
@@ -60,10 +68,11 @@ def workers() -> dict[int, str]:
 
 def segments() -> set[str]:
     """The names of minidl's shared memory segments, but for those of living strangers' runs."""
-    own = {os.getpid(), *workers()}
+    found = list(Path("/dev/shm").glob("minidl-*"))
+    own = {os.getpid(), *workers()} if found else set()
     return {
         path.name
-        for path in Path("/dev/shm").glob("minidl-*")
+        for path in found
         if (owner := int(path.name.split("-")[1])) in own or not Path(f"/proc/{owner}").exists()
     }
 
