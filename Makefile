@@ -4,8 +4,14 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PYTEST_ARGS ?=
+# How many tests run at a time; most wait for worker processes of their own now and then.
+TEST_PROCESSES ?= 2
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CANDIDATES := python3 python3.13 python3.12 python3.11
+
+# Tests, examples and workers are hundreds of processes. Where this variable is set, each of them
+# would compile all sources again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test table lint docs bench gpu clean
 
@@ -24,7 +30,7 @@ demo: .venv/.core
 	@echo "Next: source .venv/bin/activate, after which minidl is found; or type .venv/bin/minidl"
 
 test: .venv/.test
-	$(PYTHON) -m pytest $(PYTEST_ARGS)
+	$(PYTHON) -m pytest --numprocesses $(TEST_PROCESSES) --dist loadgroup $(PYTEST_ARGS)
 
 # Left out is the test that looks at the page as it was before.
 table: .venv/.test

@@ -27,48 +27,52 @@ settings.load_profile("minidl")
 GRACE = 5.0
 """Seconds a worker may take to end after its run."""
 
+BEFORE = frozenset(name for name in os.listdir("/proc") if name.isdigit())
+"""Processes older than the tests, which are nobody's workers; looking at each takes a while."""
+
 
 def workers() -> dict[int, str]:
     """Living processes below this one, by id, except those kept for the next launch.
 
     These are `multiprocess`'s forkserver and its resource tracker; they hold no rank.
     """
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:  # this process has no child at all
+        return {}
+    parents: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and name not in BEFORE:
+            try:
+                stat = Path(f"/proc/{name}/stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            state, parent = stat.rpartition(")")[2].split()[:2]
+            if state not in "ZX":
+                parents.setdefault(int(parent), []).append(int(name))
     found: dict[int, str] = {}
-    pending = [(child, os.getpid()) for child in _children(os.getpid())]
+    pending = [(child, os.getpid()) for child in parents.get(os.getpid(), [])]
     while pending:
         process, parent = pending.pop()
-        pending.extend((child, process) for child in _children(process))
+        pending.extend((child, process) for child in parents.get(process, []))
         try:
-            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
             command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except (FileNotFoundError, ProcessLookupError):
             continue
         # A forkserver's children are workers with the command line of the forkserver itself.
         forkserver = "multiprocess.forkserver" in command and parent == os.getpid()
-        if state not in "ZX" and not forkserver and "resource_tracker" not in command:
+        if not forkserver and "resource_tracker" not in command:
             found[process] = command
-    return found
-
-
-def _children(process: int) -> list[int]:
-    """To look at all processes of the machine would take 100 times as long."""
-    found: list[int] = []
-    try:
-        for thread in Path(f"/proc/{process}/task").iterdir():
-            found += map(int, (thread / "children").read_text().split())
-    except (FileNotFoundError, ProcessLookupError):
-        pass
     return found
 
 
 def segments() -> set[str]:
     """The names of minidl's shared memory segments, but for those of living strangers' runs."""
-    if not any(Path("/dev/shm").glob("minidl-*")):
-        return set()
-    own = {os.getpid(), *workers()}
+    found = list(Path("/dev/shm").glob("minidl-*"))
+    own = {os.getpid(), *workers()} if found else set()
     return {
         path.name
-        for path in Path("/dev/shm").glob("minidl-*")
+        for path in found
         if (owner := int(path.name.split("-")[1])) in own or not Path(f"/proc/{owner}").exists()
     }
 

@@ -166,6 +166,7 @@ def leftover() -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+@pytest.mark.xdist_group("leftovers")
 def test_leftover_segments_are_seen_and_cleared(
     leftover: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -179,6 +180,7 @@ def test_leftover_segments_are_seen_and_cleared(
     assert leftover.name not in doctor._leftovers().found
 
 
+@pytest.mark.xdist_group("leftovers")
 def test_a_living_processs_segment_is_left_alone() -> None:
     path = Path(f"/dev/shm/minidl-{os.getpid()}-{os.urandom(8).hex()}")
     path.write_bytes(b"x")

@@ -98,6 +98,7 @@ def dead() -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+@pytest.mark.xdist_group("leftovers")
 def test_what_multiprocess_leaves_is_found_once_nobody_has_it_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +128,7 @@ def test_what_multiprocess_leaves_is_found_once_nobody_has_it_open(
         sockets["pymp-open"].close()
 
 
+@pytest.mark.xdist_group("leftovers")
 def test_leftovers_of_the_dead_are_found_and_removed(dead: Path) -> None:
     living = Path(f"/dev/shm/minidl-{os.getpid()}-0123456789abcdef")
     strange = Path("/dev/shm/minidl-something")
