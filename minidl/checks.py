@@ -33,7 +33,12 @@ def is_whole(value: object, least: float = -inf) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether it is a finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def whole(name: str, value: int, least: int = 1, most: float = inf) -> int:

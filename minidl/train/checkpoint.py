@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minidl import files
+from minidl.checks import is_number
 from minidl.errors import CheckpointError, InputError, NonFiniteError
 from minidl.nn import Shape
 from minidl.tensor_file import LARGEST_HEADER, TensorFile, opened, parse_json
@@ -78,7 +79,7 @@ class Facts:
         history, callbacks, lengths = data["history"], data["callbacks"], data["input_shape"]
         if not all(isinstance(state, dict) for state in callbacks.values()):
             raise TypeError("callbacks must be states by name")
-        if not 0 < (rate := data["rate"]) < inf:
+        if not is_number(rate := data["rate"]) or rate <= 0:
             raise ValueError(f"rate must be above 0 and finite, not {repr(rate)}")
         return cls(
             seed=_count(data, "seed", below=inf),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.data import Batch
-from minidl.errors import NonFiniteError
+from minidl.errors import NonFiniteError, warn
 from minidl.runtime import Outcome, RankContext
 from minidl.strategy import Job, Strategy, Verdict
 from minidl.strategy.replica import Replica
@@ -98,7 +97,7 @@ class Fit:
                 for callback in self._callbacks:
                     callback.end(self.run)
         if has_not_learnt(self.collector) and (late := staleness_advice(self.collector)):
-            warnings.warn(f"the training loss has not fallen. {late}", stacklevel=4)
+            warn(f"the training loss has not fallen. {late}")
         if self.run.stopped:
             self._shown.note(f"stopped: {self.run.stopped}")
 
@@ -134,8 +133,11 @@ class Fit:
     def states(self) -> dict[str, dict[str, Any]]:
         """What callbacks remember for a fit that goes on from the last epoch's state.
 
-        Nothing if one of them has stopped training there, or not all of them have seen it.
+        Nothing if one of them has stopped training there, or not all of them have seen it. If
+        there has been no epoch, what was remembered before.
         """
+        if not self.collector.kept[0]:
+            return {key: dict(state) for key, state in self._states.items()}
         if self.run.stopped or self._seen != self.collector.kept[0]:
             return {}
         return states_of(self._callbacks)
