@@ -173,7 +173,9 @@ def parse_json(text: str) -> Any:
         If it is none, or is too deep to be read.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite
+        )
     except RecursionError:
         raise ValueError("JSON that is too deep") from None
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import path as path_of
 from minidl.data import Batch
 from minidl.errors import NonFiniteError, warn
 from minidl.runtime import Outcome, RankContext
@@ -74,7 +75,7 @@ class Fit:
             self._state,
             Verdict(False, job.rate),
             shown.note,
-            lambda path: self._to_save.append(Path(path)),
+            lambda path: self._to_save.append(path_of("Run.save: path", path)),
             learnt.bound,
         )
         self.outcome: Outcome | None = None

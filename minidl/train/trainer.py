@@ -11,10 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl import files
-from minidl.checks import fits, whole
+from minidl.checks import fits, naming, whole
 from minidl.checks import path as path_of
 from minidl.data import Dataset, GrowingBatch, in_order
-from minidl.errors import CheckpointError, FitInterrupted, InputError, NotBuiltError, warn
+from minidl.errors import (
+    CheckpointError,
+    FitInterrupted,
+    InputError,
+    NotBuiltError,
+    ShapeError,
+    warn,
+)
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.reprs import short
@@ -206,9 +213,9 @@ class Trainer:
         if not isinstance(progress, bool | None):
             raise InputError(f"progress must be True, False or None, not {progress!r}")
         hooks = as_callbacks(callbacks)
-        data = self._taken(as_dataset(train, targets))
-        test = None if validation is None else self._taken(as_dataset(validation))
-        with self._prepared(data.sample_shape):
+        data = self._taken(as_dataset("train", train, targets))
+        test = None if validation is None else self._taken(as_dataset("validation", validation))
+        with self._prepared(data.sample_shape, "train"):
             data = self._checked(data)
             test = None if test is None else self._checked(test)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
@@ -246,8 +253,8 @@ class Trainer:
         targets
             As `targets` of `fit`.
         """
-        dataset = self._taken(as_dataset(data, targets))
-        with self._prepared(dataset.sample_shape):
+        dataset = self._taken(as_dataset("data", data, targets))
+        with self._prepared(dataset.sample_shape, "data"):
             dataset = self._checked(dataset)
         sums = Sums()
         for batch in in_order(dataset, self.dtype):
@@ -263,7 +270,7 @@ class Trainer:
             A data set, whose targets are not looked at, or an array of shape (N, ...).
         """
         data = self._taken(unlabelled(inputs))
-        with self._prepared(data.sample_shape):
+        with self._prepared(data.sample_shape, "inputs"):
             parts = [self.model.forward(b.x, EVALUATE)[0] for b in in_order(data, self.dtype)]
         return np.concatenate(parts)
 
@@ -287,8 +294,8 @@ class Trainer:
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
-        data = self._taken(as_dataset(train))
-        with self._prepared(data.sample_shape):
+        data = self._taken(as_dataset("train", train))
+        with self._prepared(data.sample_shape, "train"):
             job = self._job(data, None, epochs, batch_size)
             strategy.check(job)
             return strategy.bytes_sent(job)
@@ -344,7 +351,7 @@ class Trainer:
         since: Callable[[Counts], History],
         states: States,
     ) -> None:
-        path = files.resolved(path_of("load: path", path))
+        path = files.resolved(path)
         plain, arrays = split(states)
         with self._history_file.written(path, self.history, since) as extent:
             facts = checkpoints.Facts(
@@ -398,7 +405,7 @@ class Trainer:
             saved.require(shapes, self.dtype)
             found = history_file.read(files.resolved(path), facts.history)
             tensors, states = {name: saved.tensor(name) for name in shapes}, saved.callbacks()
-        with self._prepared(facts.input_shape) as learnt:
+        with self._prepared(facts.input_shape, "path") as learnt:
             learnt.take(tensors)
         self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
         self.callback_states = states
@@ -426,21 +433,24 @@ class Trainer:
         return tensor_shapes(parameters, self.optimizer.slots)
 
     @contextmanager
-    def _prepared(self, sample_shape: Shape) -> Iterator[Learnt]:
-        """What is learnt, for inputs of this shape; made the first time.
+    def _prepared(self, sample_shape: Shape, argument: str) -> Iterator[Learnt]:
+        """What is learnt, for samples of this shape, which are those of an argument.
 
-        If the block fails that first time, the model is as if it had never been built.
+        It is made the first time. If the block fails that first time, the model is as if it had never
+        been built.
         """
         require_free(self)
         if self._learnt is not None:
-            self._reclaimed(self._learnt, sample_shape)
-            self.model.build(sample_shape)
+            with naming(argument, ShapeError):
+                self._reclaimed(self._learnt, sample_shape)
+                self.model.build(sample_shape)
             self._learnt.shape = sample_shape
             yield self._learnt
             return
-        self._learnt = Learnt(
-            self.model, sample_shape, self.seed, self.dtype, self.optimizer, self.precision
-        )
+        with naming(argument, ShapeError):
+            self._learnt = Learnt(
+                self.model, sample_shape, self.seed, self.dtype, self.optimizer, self.precision
+            )
         try:
             yield self._learnt
         except Exception:
