@@ -97,8 +97,8 @@ class Dataset:
             )
         if self.keep_integers and (inputs.dtype.kind not in "iu" or self._rescaled):
             raise InputError(
-                f"{self.name}: keep_integers: a network that begins with an embedding needs integers as they are; "
-                f"these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
+                f"{self.name}: keep_integers: a network that begins with an embedding needs "
+                f"integers as they are; these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
                 f"{self.offset}"
             )
         for each in self.augmentations:
@@ -230,8 +230,8 @@ def _require_indices(name: str, indices: Indices, count: int) -> None:
     within = numbers.ndim == 1 and numbers.dtype.kind in "iu"
     if not within or not np.all((-count <= numbers) & (numbers < count)):
         raise InputError(
-            f"{name}: indices: samples are chosen by a slice or an array of numbers from 0 to {count - 1}, "
-            f"not {indices!r}"
+            f"{name}: indices: samples are chosen by a slice or an array of numbers "
+            f"from 0 to {count - 1}, not {indices!r}"
         )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.checks import checked, whole
+from minidl.errors import ShapeError
 from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
 from minidl.nn.parameters import Array
