@@ -183,8 +183,8 @@ def _checked(
                     )
                 if least > -inf:
                     for number in one if isinstance(one, Sequence) else (one,):
-                        if isinstance(number, Integral) and not isinstance(number, bool):
-                            whole(f"{function.__name__}: {argument}", number, int(least))
+                        if is_whole(number):
+                            whole(f"{function.__name__}: {argument}", int(number), int(least))
             if isinstance(value, np.integer):
                 given.arguments[argument] = int(value)
         return function(*given.args, **given.kwargs)

@@ -98,8 +98,8 @@ class Dataset:
         if self.keep_integers and (inputs.dtype.kind not in "iu" or self._rescaled):
             raise InputError(
                 f"{self.name}: keep_integers: a network that begins with an embedding needs "
-                f"integers as they are; these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
-                f"{self.offset}"
+                f"integers as they are; these inputs have dtype {inputs.dtype}, scale {self.scale} "
+                f"and offset {self.offset}"
             )
         for each in self.augmentations:
             if not isinstance(each, Augmentation):

@@ -304,7 +304,10 @@ def _figures(data: dict[str, Any]) -> dict[str, float]:
         return data  # a million of them need no copy
     if not all(type(value) in (int, float) for value in data.values()):
         raise ValueError(f"figures must be numbers, not {short(data)}")
-    return {name: float(value) for name, value in data.items()}
+    try:
+        return {name: float(value) for name, value in data.items()}
+    except OverflowError as error:
+        raise ValueError(f"figures must be floats: {error}") from error
 
 
 def _count(value: Any) -> int:

@@ -48,7 +48,8 @@ def dataset(argument: str, data: Data | Any, targets: Any = None) -> Dataset:
         raise InputError(
             f"{argument} must be one Dataset, not a pair: give train and test one by one"
         )
-    return Dataset(*data, name=argument)
+    inputs, targets = data
+    return Dataset(inputs, targets, argument)
 
 
 def unlabelled(inputs: Dataset | Any) -> Dataset:

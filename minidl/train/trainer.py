@@ -436,8 +436,8 @@ class Trainer:
     def _prepared(self, sample_shape: Shape, argument: str) -> Iterator[Learnt]:
         """What is learnt, for samples of this shape, which are those of an argument.
 
-        It is made the first time. If the block fails that first time, the model is as if it had never
-        been built.
+        It is made the first time. If the block fails that first time, the model is as if it had
+        never been built.
         """
         require_free(self)
         if self._learnt is not None:

@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,17 @@ def within(seconds: float) -> Iterator[None]:
 
 def call(made: Callable[..., Any], given: dict[str, Any]) -> Any:
     """The call; of what comes one by one, the first."""
-    parameters = inspect.signature(made).parameters.values()
-    several = [p for p in parameters if p.kind is p.VAR_POSITIONAL and p.name in given]
-    rest = {name: value for name, value in given.items() if name not in [p.name for p in several]}
-    many = given[several[0].name] if several else []
+    rest, several = dict(given), variadic(made)
+    many = rest.pop(several, [])
     result = made(*(many if isinstance(many, list) else [many]), **rest)
     return next(result) if inspect.isgenerator(result) else result
+
+
+@cache
+def variadic(made: Callable[..., Any]) -> str:
+    """What takes any number of arguments is called; empty if nothing does."""
+    parameters = inspect.signature(made).parameters.values()
+    return next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
 
 
 @pytest.fixture
