@@ -28,7 +28,8 @@ def as_array(what: str, values: Any) -> np.ndarray:
     """
     try:
         masked = _masked(values)
-        array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+        plain = values.to_numpy() if hasattr(values, "to_numpy") else values
+        array = np.asarray(None if masked else plain)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{what} cannot be one array: {error}") from error
     if masked:

@@ -199,8 +199,8 @@ class Dataset:
         """
         if not is_whole(count, least=1) or count >= len(self):
             raise InputError(
-                f"{self.name}: count of samples to part from the others must be from 1 to "
-                f"{len(self) - 1}, not {count!r}"
+                f"{self.name}: count: cannot part {count!r} of {len(self)} samples from the "
+                f"others; 1 to {len(self) - 1} can be"
             )
         chosen = np.zeros(len(self), bool)
         chosen[stratified(self.targets, count, seed)] = True

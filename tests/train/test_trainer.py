@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl import data, models, nn, optim, rng
+from minidl import data, kernels, models, nn, optim, rng
 from minidl.data import Dataset
 from minidl.errors import InputError, NotBuiltError
+from minidl.kernels.cpu import cache
 from minidl.runtime import Processes
 from minidl.runtime.trace import KINDS
-from minidl.strategy import Job, Strategy
+from minidl.strategy import Job, ParameterServer, RingAllReduce, Strategy
 from minidl.train import Trainer
 from minidl.train.fitting import Fit
 
@@ -457,6 +458,26 @@ def test_the_digits_are_learnt() -> None:
     made.fit(train, epochs=8, batch_size=64, strategy=strategy("ring"))
     assert made.evaluate(test)["accuracy"] > 0.93
     assert (made.predict(test).argmax(axis=1) == test.targets).mean() > 0.93
+
+
+class Kernels(nn.CrossEntropy):
+    """Counts the compiled kernels that its process has."""
+
+    def metrics(self, outputs: nn.Array, targets: nn.Array) -> dict[str, nn.Array]:
+        forms = sum(len(kernel.signatures) for kernel in cache.made)
+        return {"kernels": np.full(len(outputs), forms, np.float64)}
+
+
+@pytest.mark.parametrize("make", [RingAllReduce, ParameterServer])
+def test_workers_load_their_kernels_before_they_train(make: Any) -> None:
+    """Also those that take over for large products on two threads."""
+    made = trainer(models.mlp([256]), loss=Kernels())
+    two = make(2, runtime=Processes(threads=2))
+    large = samples(128, (256,))
+    with kernels.using("cpu"):
+        steps = made.fit(large, epochs=2, batch_size=64, strategy=two).series("kernels")
+    assert steps == [steps[0]] * 4
+    assert steps[0] > 5
 
 
 @pytest.mark.parametrize("kind", ["serial", "ring"])
