@@ -178,8 +178,8 @@ def _is_setting(name: str, value: Any) -> bool:
 
 def _reduced(value: Any) -> dict[str, Any]:
     """What pickle keeps of an object beside its attributes, as of a deque or a builtin."""
-    kind = type(value)
-    usual = (kind.__reduce_ex__, kind.__reduce__) == (object.__reduce_ex__, object.__reduce__)
+    kind: Any = type(value)
+    usual = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
     if usual and not hasattr(kind, "__getnewargs__"):
         return {}  # its attributes are all
     try:
