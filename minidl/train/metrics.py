@@ -89,13 +89,13 @@ def confusion_matrix(
         raise ShapeError(
             f"predicted and labels must be of one shape, not {predicted.shape} and {labels.shape}"
         )
-    for what, part in (("predicted", predicted), ("labels", labels)):
+    for what, part in (("confusion_matrix: predicted", predicted), ("labels", labels)):
         _require_whole(what, part)
     if classes is None:
         classes = max((1 + int(part.max()) for part in (predicted, labels) if part.size), default=0)
     else:
         whole("classes", classes)
-    _require_classes("predicted", predicted, classes)
+    _require_classes("confusion_matrix: predicted", predicted, classes)
     _require_classes("labels", labels, classes)
     pairs = labels.reshape(-1).astype(np.int64) * classes + predicted.reshape(-1).astype(np.int64)
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -197,8 +197,8 @@ def _features(name: str, given: np.ndarray) -> np.ndarray:
         raise ShapeError(f"frechet_distance: {name} must be of shape (N, D), not {x.shape}")
     if len(x) < 2:
         raise InputError(
-            f"frechet_distance: {name} must be at least 2 samples, which a covariance needs, "
-            f"not {len(x)}"
+            f"frechet_distance: {name} must be at least 2 samples, not {len(x)}: "
+            "a covariance needs them"
         )
     return x.astype(np.float64)
 
