@@ -9,7 +9,8 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, wraps
 from math import inf, isfinite
 from numbers import Integral, Real
@@ -33,7 +34,12 @@ def is_whole(value: object, least: float = -inf) -> bool:
 
 def is_number(value: object) -> bool:
     """Whether it is a finite real number."""
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return isfinite(value)
+    except OverflowError:  # an int beyond all floats
+        return False
 
 
 def whole(name: str, value: int, least: int = 1, most: float = inf) -> int:
@@ -76,7 +82,7 @@ def pair(name: str, value: int | Pair, least: int = 1) -> Pair:
 
 def path(name: str, value: str | PathLike[str]) -> Path:
     """`value` as a path; an InputError if it is none, in which `name` says what it is."""
-    if not isinstance(value, str | PathLike):
+    if not isinstance(value, str | PathLike) or value == "":
         raise InputError(f"{name} must be a path, not {short(value)}")
     return Path(value)
 
@@ -132,7 +138,24 @@ def checked(made: Checked) -> Checked:
     return typing.cast(Checked, _checked(made))
 
 
-def _checked(function: Callable[..., Any], *, method: bool = False) -> Callable[..., Any]:
+def counted(made: Checked) -> Checked:
+    """As `checked`, for a function whose whole numbers are all sizes and counts, at least 1."""
+    return typing.cast(Checked, _checked(made, least=1))
+
+
+@contextmanager
+def naming(argument: str, kind: type[InputError] = InputError) -> Iterator[None]:
+    """Put the name of an argument before the text of an error of this kind, raised within."""
+    try:
+        yield
+    except kind as error:
+        error.args = (f"{argument}: {error}",)
+        raise
+
+
+def _checked(
+    function: Callable[..., Any], *, method: bool = False, least: float = -inf
+) -> Callable[..., Any]:
     signature = inspect.signature(function)
     variadic = {p.name for p in signature.parameters.values() if p.kind is p.VAR_POSITIONAL}
     skipped = {p.name for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD}
@@ -158,6 +181,10 @@ def _checked(function: Callable[..., Any], *, method: bool = False) -> Callable[
                     raise InputError(
                         f"{name}: {argument} must be {described(hint)}, not {short(one)}"
                     )
+                if least > -inf:
+                    for number in one if isinstance(one, Sequence) else (one,):
+                        if is_whole(number):
+                            whole(f"{function.__name__}: {argument}", int(number), int(least))
             if isinstance(value, np.integer):
                 given.arguments[argument] = int(value)
         return function(*given.args, **given.kwargs)
@@ -204,8 +231,10 @@ def _holds(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:
         )
     if not issubclass(kind, Collection):
         return isinstance(value, kind)
-    if kind is Sequence and isinstance(value, np.ndarray) and value.ndim:
-        value = tuple(value)
+    if isinstance(value, np.ndarray):
+        if not value.ndim:
+            return False  # which NumPy says is a collection, but nobody can walk through it
+        value = tuple(value) if kind is Sequence else value
     among = isinstance(value, kind) or (issubclass(kind, Sequence) and isinstance(value, Sequence))
     if isinstance(value, str) or not among:
         return False

@@ -7,6 +7,8 @@ to its caller unchanged.
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 
 from minidl.reprs import printable
@@ -78,6 +80,14 @@ class SharedMemoryError(MinidlError, OSError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a name that is not among the known ones of its kind."""
     return UnknownNameError(f"unknown {kind} {name!r}; known: {', '.join(sorted(known))}")
+
+
+def warn(message: str) -> None:
+    """Issue a UserWarning for the innermost line of the caller's own code, outside minidl."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == "minidl":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
 
 
 class FitInterrupted(KeyboardInterrupt):

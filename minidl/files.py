@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from minidl.errors import InputError
+
 
 def replace(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """Let `path` hold this, or what it held before if anything goes wrong.
@@ -21,8 +23,15 @@ def replace(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> 
         The file.
     content
         All of its new contents, or a function that writes them into a binary file.
+
+    Raises
+    ------
+    InputError
+        If the path is that of a folder.
     """
     path = resolved(path)
+    if path.is_dir():
+        raise InputError(f"path must be that of a file, and {path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:

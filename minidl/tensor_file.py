@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -165,7 +165,7 @@ def opened(path: Path, hint: str = "") -> Iterator[TensorFile]:
 
 
 def parse_json(text: str) -> Any:
-    """JSON as its standard has it: without NaN and infinities, each name once.
+    """JSON as its standard has it: without NaN and infinities (1e999 is one), each name once.
 
     Raises
     ------
@@ -173,7 +173,9 @@ def parse_json(text: str) -> Any:
         If it is none, or is too deep to be read.
     """
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+        return json.loads(
+            text, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite
+        )
     except RecursionError:
         raise ValueError("JSON that is too deep") from None
 
@@ -184,6 +186,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"twice the name {next(n for n in names if names.count(n) > 1)!r}")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if isfinite(number) else _no_number(text)
 
 
 def _no_number(text: str) -> NoReturn:

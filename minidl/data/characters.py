@@ -21,7 +21,9 @@ def encode(text: str, classes: tuple[str, ...]) -> np.ndarray:
     places = {character: place for place, character in enumerate(classes)}
     strange = sorted(set(text) - set(places))
     if strange:
-        raise InputError(f"the text holds {strange}; the known characters are {''.join(classes)!r}")
+        raise InputError(
+            f"the text holds {strange}; the known characters are {''.join(classes)!r}, the classes"
+        )
     return np.array([places[character] for character in text], np.int64)
 
 
@@ -35,10 +37,12 @@ def decode(numbers: np.ndarray, classes: tuple[str, ...]) -> str:
         If a number is no place.
     """
     numbers = np.asarray(numbers)
+    if numbers.size and numbers.dtype.kind not in "iu":
+        raise InputError(f"decode: numbers must be whole, not of type {numbers.dtype}")
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(classes):
         raise InputError(
-            f"characters must be from 0 to {len(classes) - 1}; they run from {numbers.min()} to "
-            f"{numbers.max()}"
+            f"numbers of characters must be places in classes, from 0 to {len(classes) - 1}; they "
+            f"run from {numbers.min()} to {numbers.max()}"
         )
     return "".join(classes[number] for number in numbers)
 

@@ -26,15 +26,17 @@ def as_array(what: str, values: Any) -> np.ndarray:
     InputError
         If they are ragged, or some are masked, missing or no numbers.
     """
-    if np.ma.is_masked(values):
+    try:
+        masked = _masked(values)
+        plain = values.to_numpy() if hasattr(values, "to_numpy") else values
+        array = np.asarray(None if masked else plain)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{what} cannot be one array: {error}") from error
+    if masked:
         raise InputError(
-            f"{what} are a masked array with {np.ma.getmaskarray(values).sum()} numbers masked: "
+            f"{what} are a masked array with {masked} numbers masked: "
             "give filled(number), or leave out these samples"
         )
-    try:
-        array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
-    except ValueError as error:
-        raise InputError(f"{what} cannot be one array: {error}") from error
     if array.dtype != object:
         return array
     _require_numbers(what, array)
@@ -42,6 +44,17 @@ def as_array(what: str, values: Any) -> np.ndarray:
         return np.asarray(array.tolist())
     except ValueError as error:
         raise InputError(f"{what} cannot be one array: {error}") from error
+
+
+def _masked(values: Any) -> int:
+    """How many numbers are masked, in arrays at any depth of lists, too, where NumPy forgets it."""
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(values).sum())
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        values = values.ravel().tolist()
+    if isinstance(values, list | tuple):
+        return sum(_masked(each) for each in values if not isinstance(each, int | float))
+    return 0
 
 
 def _require_numbers(what: str, array: np.ndarray) -> None:

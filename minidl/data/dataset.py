@@ -97,13 +97,15 @@ class Dataset:
             )
         if self.keep_integers and (inputs.dtype.kind not in "iu" or self._rescaled):
             raise InputError(
-                f"{self.name}: a network that begins with an embedding needs integers as they are; "
-                f"these inputs have dtype {inputs.dtype}, scale {self.scale} and offset "
-                f"{self.offset}"
+                f"{self.name}: keep_integers: a network that begins with an embedding needs "
+                f"integers as they are; these inputs have dtype {inputs.dtype}, scale {self.scale} "
+                f"and offset {self.offset}"
             )
         for each in self.augmentations:
             if not isinstance(each, Augmentation):
-                raise InputError(f"{self.name}: an augmentation is needed, not {each!r}")
+                raise InputError(
+                    f"augmentations: {self.name}: an augmentation is needed, not {each!r}"
+                )
             if self.keep_integers:
                 raise InputError(f"{self.name}: {each} changes floats, but integers are to be kept")
             each.check(inputs.shape[1:])
@@ -197,8 +199,8 @@ class Dataset:
         """
         if not is_whole(count, least=1) or count >= len(self):
             raise InputError(
-                f"{self.name}: cannot part {count!r} of {len(self)} samples from the others; "
-                f"1 to {len(self) - 1} can be"
+                f"{self.name}: count: cannot part {count!r} of {len(self)} samples from the "
+                f"others; 1 to {len(self) - 1} can be"
             )
         chosen = np.zeros(len(self), bool)
         chosen[stratified(self.targets, count, seed)] = True
@@ -222,14 +224,14 @@ def stratified(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
 def _require_indices(name: str, indices: Indices, count: int) -> None:
     if isinstance(indices, slice):
         return
-    numbers = np.asarray(indices)
+    numbers = as_array(f"{name}: indices", indices)
     if numbers.dtype.kind == "b" and numbers.shape == (count,):
         return
     within = numbers.ndim == 1 and numbers.dtype.kind in "iu"
     if not within or not np.all((-count <= numbers) & (numbers < count)):
         raise InputError(
-            f"{name}: samples are chosen by a slice or an array of numbers from 0 to {count - 1}, "
-            f"not {indices!r}"
+            f"{name}: indices: samples are chosen by a slice or an array of numbers "
+            f"from 0 to {count - 1}, not {indices!r}"
         )
 
 

@@ -76,9 +76,9 @@ def fashion_mnist(
     if set(checksums) != set(CHECKSUMS):
         raise InputError(f"checksums must be of {', '.join(CHECKSUMS)}, not {list(checksums)}")
     place = _find(None if folder is None else Path(folder), download, source, checksums)
-    contents = {name: _read(place / name, checksums[name]) for name in checksums}
+    contents = {name: _read(place / name, checksums[name]) for name in CHECKSUMS}
     train_images, train_labels, test_images, test_labels = (
-        _parse_idx(place / name, contents[name]) for name in checksums
+        _parse_idx(place / name, contents[name]) for name in CHECKSUMS
     )
     return (
         Dataset(

@@ -165,6 +165,22 @@ def set_threads(count: int) -> None:
         numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
 
 
+def none_loaded() -> bool:
+    """Whether NumPy's arrays get compiled kernels, and this process has none of them yet."""
+    if _choice() != "cpu":
+        return False
+    return not any(kernel.signatures for kernel in import_module(f"{__name__}.cpu.cache").made)
+
+
+def load_parallel() -> None:
+    """Have those compiled kernels ready that take over from the ones used where arrays are large.
+
+    Which one a product takes depends on its size and on the number of threads.
+    """
+    if _choice() == "cpu":
+        import_module(f"{__name__}.cpu.products").load_parallel()
+
+
 def _is_cupy(x: Any) -> bool:
     return type(x).__module__.partition(".")[0] == "cupy"
 

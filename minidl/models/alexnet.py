@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import counted
 
 
+@counted
 def alexnet(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequential:
     """Five convolutions with three poolings, then three full layers with dropout.
 

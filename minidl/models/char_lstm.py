@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
-from minidl.checks import checked
+from minidl.checks import counted, number
 
 
-@checked
+@counted
 def char_lstm(
     classes: int = 64,
     features: int = 32,
@@ -33,6 +33,7 @@ def char_lstm(
     ----------
     A. Graves, "Generating sequences with recurrent neural networks", 2013, arXiv:1308.0850.
     """
+    number("char_lstm: dropout", dropout, below=1)
     return nn.Sequential(
         nn.Embedding(classes, features),
         nn.LSTM(hidden_size, layers, dropout=dropout if layers > 1 else 0.0),

@@ -8,6 +8,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.checks import checked, whole
+from minidl.errors import ShapeError
 from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
 from minidl.nn.parameters import Array
@@ -48,7 +49,10 @@ def greedy(model: Seq2Seq, sources: np.ndarray, *, start: int, end: int, steps: 
     InputError
         If `steps` is not positive, or a source or `start` is no token of the model's.
     """
+    if sources.ndim != 2:
+        raise ShapeError(f"greedy: sources must be (N, S), not of shape {sources.shape}")
     whole("greedy: steps", steps)
+    whole("greedy: start", start, 0, most=model.target_embedding.vocabulary - 1)
     xp, n = kernels.array_module(sources), len(sources)
     state, _ = model.encode(sources, EVALUATE)
     token, done = xp.full(n, start), xp.zeros(n, bool)
@@ -97,7 +101,10 @@ def beam(
     Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks", 2014,
     section 3.2.
     """
+    if sources.ndim != 2:
+        raise ShapeError(f"beam: sources must be (N, S), not of shape {sources.shape}")
     whole("beam: steps", steps)
+    whole("beam: start", start, 0, most=model.target_embedding.vocabulary - 1)
     whole("beam: width", width)
     xp, n, words = kernels.array_module(sources), len(sources), model.output.out_features
     state, _ = model.encode(sources, EVALUATE)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
-from minidl.checks import checked
+from minidl.checks import counted, number
 
 
-@checked
+@counted
 def digits_cnn(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     """Three convolutions with two poolings, then two full layers, with dropout.
 
@@ -21,6 +21,7 @@ def digits_cnn(classes: int = 10, dropout: float = 0.2) -> nn.Sequential:
     dropout
         The rate, at least 0 and less than 1.
     """
+    number("digits_cnn: dropout", dropout, below=1)
     return nn.Sequential(
         nn.Conv2d(16, 3, padding=1),
         nn.ReLU(),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels, nn, rng
-from minidl.checks import checked, whole
+from minidl.checks import counted, whole
 from minidl.errors import InputError, ShapeError
 
 
@@ -83,7 +83,7 @@ class GAN(nn.Layer):
         return np.concatenate(parts)
 
 
-@checked
+@counted
 def dcgan(latent: int = 64, width: int = 32) -> GAN:
     """A convolutional GAN for images of 28×28 with one channel, from -1 to 1.
 
@@ -119,7 +119,7 @@ def dcgan(latent: int = 64, width: int = 32) -> GAN:
     return GAN(generator, discriminator, latent)
 
 
-@checked
+@counted
 def mlp_gan(shape: nn.Shape = (28, 28, 1), latent: int = 64, hidden: int = 256) -> GAN:
     """A GAN of fully connected layers, for samples of any shape with values from -1 to 1.
 

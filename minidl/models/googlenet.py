@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
-from minidl.checks import checked
+from minidl.checks import counted
 
 
-@checked
+@counted
 def googlenet(classes: int = 1000, width: int = 64, auxiliary: bool = False) -> nn.Sequential:
     """Nine Inception modules between two convolutions and one full layer.
 

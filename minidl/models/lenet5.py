@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import counted
 
 
+@counted
 def lenet5(classes: int = 10) -> nn.Sequential:
     """Two convolutions with average pooling, then three full layers, with tanh between.
 

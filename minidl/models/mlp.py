@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minidl import nn
-from minidl.checks import checked
+from minidl.checks import counted
 
 
-@checked
+@counted
 def mlp(hidden: Sequence[int] = (128,), classes: int = 10) -> nn.Sequential:
     """Fully connected layers with ReLU between them, for samples of any shape.
 

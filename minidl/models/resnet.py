@@ -9,21 +9,25 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from minidl import nn
+from minidl.checks import counted
 
 Block = Callable[[int, int, nn.Layer | None], nn.Sequential]
 """Makes a block from its width, its stride and its shortcut."""
 
 
+@counted
 def resnet18(classes: int = 1000, width: int = 64) -> nn.Sequential:
     """ResNet-18: 11,689,512 parameters for a thousand classes; see `resnet50`."""
     return _resnet(_basic, 1, (2, 2, 2, 2), classes, width)
 
 
+@counted
 def resnet34(classes: int = 1000, width: int = 64) -> nn.Sequential:
     """ResNet-34: 21,797,672 parameters for a thousand classes; see `resnet50`."""
     return _resnet(_basic, 1, (3, 4, 6, 3), classes, width)
 
 
+@counted
 def resnet50(classes: int = 1000, width: int = 64) -> nn.Sequential:
     """ResNet-50: 25,557,032 parameters for three channels and a thousand classes.
 
@@ -41,11 +45,13 @@ def resnet50(classes: int = 1000, width: int = 64) -> nn.Sequential:
     return _resnet(_bottleneck, 4, (3, 4, 6, 3), classes, width)
 
 
+@counted
 def resnet101(classes: int = 1000, width: int = 64) -> nn.Sequential:
     """ResNet-101: 44,549,160 parameters for a thousand classes; see `resnet50`."""
     return _resnet(_bottleneck, 4, (3, 4, 23, 3), classes, width)
 
 
+@counted
 def resnet152(classes: int = 1000, width: int = 64) -> nn.Sequential:
     """ResNet-152: 60,192,808 parameters for a thousand classes; see `resnet50`."""
     return _resnet(_bottleneck, 4, (3, 8, 36, 3), classes, width)

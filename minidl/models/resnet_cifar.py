@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from minidl import nn
+from minidl.checks import counted
 from minidl.models.resnet import block_of, convolution
 
 
+@counted
 def resnet20(classes: int = 10, width: int = 16) -> nn.Sequential:
     """ResNet-20: 269,722 parameters (0.27M) for three channels and ten classes.
 
@@ -23,11 +25,13 @@ def resnet20(classes: int = 10, width: int = 16) -> nn.Sequential:
     return _resnet(3, classes, width)
 
 
+@counted
 def resnet32(classes: int = 10, width: int = 16) -> nn.Sequential:
     """ResNet-32: 464,154 parameters (0.46M) for three channels and ten classes; see `resnet20`."""
     return _resnet(5, classes, width)
 
 
+@counted
 def resnet56(classes: int = 10, width: int = 16) -> nn.Sequential:
     """ResNet-56: 853,018 parameters (0.85M) for three channels and ten classes; see `resnet20`."""
     return _resnet(9, classes, width)

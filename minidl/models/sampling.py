@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minidl import rng
-from minidl.checks import checked, whole
-from minidl.errors import InputError
+from minidl.checks import checked, naming, whole
+from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import EVALUATE, Layer
 from minidl.nn.parameters import Array
 from minidl.nn.recurrent import Recurrent
@@ -39,6 +39,8 @@ def forward_from(
     """
     after: States = []
     before = [None] * len(network) if states is None else states
+    if x.ndim < 2:
+        raise ShapeError(f"forward_from: x must be (N, T) or (N, T, D), not of shape {x.shape}")
     if len(before) != len(network):
         raise InputError(f"{len(network)} layers need as many states, not {len(before)}")
     for layer, state in zip(network, before, strict=True):
@@ -90,6 +92,8 @@ def sample(
     given = np.asarray(start)
     if given.ndim != 1 or not given.size:
         raise InputError(f"sample: start must have shape (T,), T at least 1, not {given.shape}")
+    with naming("sample: start"):
+        network.check_integers(given)
     if not (temperature >= 0 and np.isfinite(temperature)):
         raise InputError(f"sample: temperature must be at least 0 and finite, not {temperature}")
     noise = rng.stream(seed, "sample")

@@ -77,6 +77,8 @@ class Seq2Seq(nn.Layer):
         if cell not in _CELLS:
             raise unknown_name("cell", cell, _CELLS)
         self.source_steps = whole("Seq2Seq: source_steps", source_steps)
+        whole("Seq2Seq: source_words", source_words)
+        whole("Seq2Seq: target_words", target_words)
         self.padding = whole("Seq2Seq: padding", padding, least=0)
         self.reverse = reverse
         self.source_embedding = nn.Embedding(source_words, features)

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minidl import nn
-from minidl.checks import checked
+from minidl.checks import counted
 
 
-@checked
+@counted
 def vgg11(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequential:
     """VGG-11: 132,863,336 parameters for 224×224×3 and a thousand classes; see `vgg16`."""
     return _vgg((1, 1, 2, 2, 2), classes, width, hidden)
 
 
-@checked
+@counted
 def vgg13(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequential:
     """VGG-13: 133,047,848 parameters for 224×224×3 and a thousand classes; see `vgg16`."""
     return _vgg((2, 2, 2, 2, 2), classes, width, hidden)
 
 
-@checked
+@counted
 def vgg16(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequential:
     """VGG-16: 138,357,544 parameters for 224×224×3 and a thousand classes.
 
@@ -43,7 +43,7 @@ def vgg16(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequen
     return _vgg((2, 2, 3, 3, 3), classes, width, hidden)
 
 
-@checked
+@counted
 def vgg19(classes: int = 1000, width: int = 64, hidden: int = 4096) -> nn.Sequential:
     """VGG-19: 143,667,240 parameters for 224×224×3 and a thousand classes; see `vgg16`."""
     return _vgg((2, 2, 4, 4, 4), classes, width, hidden)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
 from minidl import kernels
-from minidl.checks import checked
+from minidl.checks import checked, is_number
 from minidl.errors import InputError, ShapeError
 from minidl.nn.init import constant
 from minidl.nn.layer import Layer, Mode
@@ -35,7 +34,7 @@ class LeakyReLU(Layer):
     """
 
     def __init__(self, slope: float = 0.01) -> None:
-        if not isfinite(slope):
+        if not is_number(slope):
             raise InputError(f"LeakyReLU: slope must be finite, not {slope}")
         self.slope = slope
 
@@ -57,7 +56,7 @@ class ELU(Layer):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        if not (isfinite(alpha) and alpha > 0):
+        if not (is_number(alpha) and alpha > 0):
             raise InputError(f"ELU: alpha must be positive and finite, not {alpha}")
         self.alpha = alpha
 
@@ -176,7 +175,7 @@ class PReLU(Layer):
     weight: Parameter
 
     def __init__(self, per_channel: bool = False, slope: float = 0.25) -> None:
-        if not isfinite(slope):
+        if not is_number(slope):
             raise InputError(f"PReLU: slope must be finite, not {slope}")
         self.per_channel = per_channel
         self.slope = slope

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import isfinite
 from typing import Any
 
 import numpy as np
 
 from minidl import kernels
-from minidl.checks import checked, whole
+from minidl.checks import checked, is_number, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.loss import Loss
@@ -119,7 +118,7 @@ class WithAuxiliary(Loss):
     def __init__(self, loss: Loss, outputs: int, weights: Sequence[float] = (0.3, 0.3)) -> None:
         if not isinstance(loss, Loss):
             raise InputError(f"WithAuxiliary: loss must be a loss, not {loss!r}")
-        if len(weights) == 0 or not all(isfinite(weight) and weight >= 0 for weight in weights):
+        if len(weights) == 0 or not all(is_number(weight) and weight >= 0 for weight in weights):
             raise InputError(
                 f"WithAuxiliary: weights must be one or more finite numbers from 0, not {weights}"
             )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import isfinite
 from typing import Any
 
 from minidl import kernels
-from minidl.checks import checked
+from minidl.checks import checked, is_number
 from minidl.errors import InputError, ShapeError
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
@@ -62,7 +61,7 @@ class BatchNorm(Layer):
     ) -> None:
         if not 0 <= momentum <= 1:
             raise InputError(f"BatchNorm: momentum must be from 0 to 1, not {momentum}")
-        if not (isfinite(eps) and eps > 0):
+        if not (is_number(eps) and eps > 0):
             raise InputError(f"BatchNorm: eps must be positive and finite, not {eps}")
         self.momentum = momentum
         self.eps = eps

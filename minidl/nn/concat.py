@@ -31,7 +31,7 @@ class Concat(Layer):
 
     def __init__(self, *branches: Layer) -> None:
         if not branches:
-            raise InputError("Concat needs at least one layer, not none")
+            raise InputError("Concat: branches must be at least one layer, not none")
         for position, branch in enumerate(branches):
             if not isinstance(branch, Layer):
                 raise InputError(f"Concat: argument {position} must be a layer, not {branch!r}")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, prod
+from math import prod
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from minidl import kernels
-from minidl.checks import checked
+from minidl.checks import checked, is_number
 from minidl.errors import InputError, ShapeError
 from minidl.nn.labels import as_labels, check_labels
 from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
@@ -137,7 +137,7 @@ def _checked_weight(weight: Sequence[float]) -> tuple[float, ...]:
         checked = tuple(map(float, weight))
     except (TypeError, ValueError):
         checked = ()
-    if not (any(checked) and all(isfinite(w) and w >= 0 for w in checked)):
+    if not (any(checked) and all(is_number(w) and w >= 0 for w in checked)):
         raise InputError(
             "CrossEntropy: weight must be a sequence of finite numbers from 0 on, one for each "
             f"class and not all 0, not {weight!r}"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
-from minidl.checks import checked
+from minidl.checks import checked, is_number
 from minidl.errors import InputError
 from minidl.nn.loss import ElementwiseLoss, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array
@@ -29,7 +28,7 @@ class Huber(ElementwiseLoss):
     """
 
     def __init__(self, delta: float = 1.0) -> None:
-        if not (isfinite(delta) and delta > 0):
+        if not (is_number(delta) and delta > 0):
             raise InputError(f"Huber: delta must be positive and finite, not {delta}")
         self.delta = delta
 

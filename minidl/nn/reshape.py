@@ -29,7 +29,7 @@ class Reshape(Layer):
     """The shape of a sample that it was built for."""
 
     def __init__(self, *shape: int) -> None:
-        self.shape = tuple(whole("Reshape: each size", size) for size in shape)
+        self.shape = tuple(whole("Reshape: shape: each size", size) for size in shape)
 
     def build(self, shape: Shape) -> Shape:
         if prod(shape) != prod(self.shape):

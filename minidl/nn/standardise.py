@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from math import isfinite
-
 from minidl import kernels
+from minidl.checks import is_number
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 
@@ -33,6 +32,6 @@ def standardise_gradient(dy: Array, y: Array, inv_std: Array, axes: Axes) -> Arr
 
 def checked_eps(name: str, eps: float) -> float:
     """`eps`, which must be positive and finite; else an InputError."""
-    if not (isfinite(eps) and eps > 0):
+    if not (is_number(eps) and eps > 0):
         raise InputError(f"{name}: eps must be positive and finite, not {eps}")
     return eps

@@ -82,6 +82,10 @@ class LossScale(Parameter):
         """How many steps made no update, because a gradient had overflowed."""
         return int(self.value[2])
 
+    @skipped.setter
+    def skipped(self, steps: int) -> None:
+        self.value[2] = steps
+
     def follow(self, *, overflow: bool) -> None:
         """Take in whether a step's gradient overflowed."""
         scale, well, skipped = map(float, self.value)

@@ -265,7 +265,7 @@ class Composed(Schedule):
             object.__setattr__(self, name, tuple(given))
         for part in self.parts:
             if not isinstance(part, Schedule):
-                raise InputError(f"Composed: each part must be a Schedule, not {part!r}")
+                raise InputError(f"Composed: parts: each part must be a Schedule, not {part!r}")
         if len(self.milestones) != len(self.parts) - 1:
             raise InputError(
                 f"Composed: {len(self.parts)} parts need {max(0, len(self.parts) - 1)} milestones "
@@ -273,7 +273,7 @@ class Composed(Schedule):
             )
         least = 1
         for milestone in self.milestones:
-            least = 1 + whole("Composed: a milestone", milestone, least)
+            least = 1 + whole("Composed: milestones: a milestone", milestone, least)
 
     def __call__(self, step: int) -> float:
         place = bisect_right(self.milestones, step)

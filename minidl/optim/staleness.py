@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from minidl.checks import naming
 from minidl.errors import InputError, unknown_name
 from minidl.optim.optimizer import Wrapper
 
@@ -53,7 +54,8 @@ class StalenessAware(Wrapper):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.by, str) or self.by not in WAYS:
-            raise unknown_name("way to be aware of staleness", self.by, WAYS)
+            with naming("StalenessAware: by"):
+                raise unknown_name("way to be aware of staleness", self.by, WAYS)
         if (self.constant is None) != (self.by != "distance"):
             raise InputError(
                 "StalenessAware: a constant belongs to by='distance' and to nothing else, "

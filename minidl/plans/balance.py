@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from minidl.checks import checked, whole
+from minidl.errors import InputError
 
 
 @checked
@@ -27,7 +28,9 @@ def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
     InputError
         If `parts` is out of range.
     """
-    whole("balance: parts", parts, most=max(1, len(work)))
+    if not len(work):
+        raise InputError("balance: work must have at least one place, not none")
+    whole("balance: parts of work", parts, most=len(work))
     count = len(work)
     sums = [0, *accumulate(work)]
     best = [[float("inf")] * (count + 1) for _ in range(parts + 1)]

@@ -40,7 +40,7 @@ def buckets(sizes: Mapping[str, int], least: float) -> Names:
         If `least` is not above 0.
     """
     if not least > 0:
-        raise InputError(f"a bucket holds more than 0 numbers, not {least!r}")
+        raise InputError(f"least: a bucket holds more than 0 numbers, not {least!r}")
     found: list[list[str]] = []
     room = 0.0
     for name, size in reversed(list(sizes.items())):

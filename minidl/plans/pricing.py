@@ -7,9 +7,8 @@ The model of Hockney, Parallel Computing 20 (1994): a message of n bytes takes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
 
-from minidl.checks import checked
+from minidl.checks import checked, is_number
 from minidl.errors import InputError
 from minidl.plans.instructions import Collective, Instruction, Send
 from minidl.plans.rendezvous import Seconds, execute
@@ -37,7 +36,7 @@ class Link:
     bandwidth: float
 
     def __post_init__(self) -> None:
-        if not (self.latency >= 0 and isfinite(self.latency)):
+        if not (self.latency >= 0 and is_number(self.latency)):
             raise InputError(f"latency must be at least 0 seconds, not {self.latency!r}")
         if not self.bandwidth > 0:
             raise InputError(f"bandwidth must be above 0 bytes a second, not {self.bandwidth!r}")
@@ -67,7 +66,7 @@ def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) 
         If size or latency is below 0, or bandwidth is not above 0.
     """
     Link(latency, bandwidth)  # refuses what cannot be
-    if not (size >= 0 and isfinite(size)):
+    if not (size >= 0 and is_number(size)):
         raise InputError(f"size must be at least 0 bytes, not {size!r}")
     together: list[dict[Instruction, int]] = [{} for _ in plan.programs]
     for sends, program in zip(together, plan.programs, strict=True):

@@ -83,13 +83,13 @@ class Processes:
         if not is_number(deadline) or deadline <= 0:
             raise InputError(f"the deadline is a positive number of seconds, not {deadline!r}")
         if threads is not None and not is_whole(threads, least=1):
-            raise InputError(f"a rank needs at least 1 thread, not {threads!r}")
+            raise InputError(f"threads: a rank needs at least 1 thread, not {threads!r}")
         whole("slots", slots, least=0)
         whole("slot_bytes", slot_bytes, least=0)
         if slots < 1 or slot_bytes < 64 or slot_bytes % 64:
             raise InputError(
-                "a channel needs at least 1 slot of a positive multiple of 64 bytes, "
-                f"not {slots} of {slot_bytes}"
+                "slots and slot_bytes: a channel needs at least 1 slot of a positive multiple of "
+                f"64 bytes, not {slots} of {slot_bytes}"
             )
         if not isinstance(link, Link | None):
             raise InputError(f"link is a Link(latency, bandwidth) of minidl.plans, not {link!r}")

@@ -269,7 +269,7 @@ class Recorded(Law):
     def __post_init__(self) -> None:
         object.__setattr__(self, "times", tuple(self.times))
         if not self.times:
-            raise InputError("Recorded: there is no time in the list")
+            raise InputError("Recorded: times must be at least one number, not none")
         for place, seconds in enumerate(self.times):
             _require(self, f"time number {place}", seconds)
 

@@ -47,6 +47,7 @@ from minidl.strategy.job import Job
 from minidl.strategy.loop import Epochs
 from minidl.strategy.reduction import Reduction
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.warm_up import attached
 from minidl.tasks import Sums, Supervised
 
 BUCKET_BYTES = 1 << 18
@@ -236,7 +237,7 @@ class _How(NamedTuple):
 
 
 def _program(job: Job, plan: Collective, how: _How, context: RankContext) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     rank, size = context.rank, context.size
     replica, ring = Replica(job, context), ring_all_reduce(size)
     compressor = None

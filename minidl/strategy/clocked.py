@@ -29,6 +29,7 @@ from minidl.strategy.base import Layout, Strategy, positive, require_workers
 from minidl.strategy.job import Job, StepDone
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.warm_up import attached
 from minidl.tasks import Phase, Sums, Supervised
 
 
@@ -101,7 +102,7 @@ class VirtualServer(Strategy):
 
 
 def _program(job: Job, how: VirtualServer, context: RankContext) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     replica, work = Replica(job, context), MiniBatches(job, how.workers)
     weights = GivenWeights(replica)
     beside = 0.0 if how.exchange_seconds is None else how.exchange_seconds(job)

@@ -49,6 +49,7 @@ from minidl.strategy.jointly import neighbours, norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 from minidl.strategy.shards import Shards
+from minidl.strategy.warm_up import attached
 from minidl.tasks import Sums, Supervised
 
 
@@ -216,7 +217,7 @@ class ParameterServer(Strategy):
 
 
 def _server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     place = shards.servers.index(context.rank)
     replica = Replica(job, context, names=shards.names[place])
     learners = range(1, 1 + shards.learners)
@@ -258,7 +259,7 @@ def _server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankP
 
 
 def _learner(job: Job, straggler: Law | None, shards: Shards, context: RankContext) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     replica = Replica(job, context)
     rank, size = context.rank - 1, shards.learners
     ring = ring_all_reduce(size)

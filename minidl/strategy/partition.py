@@ -8,7 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from minidl.checks import checked
+from minidl.checks import checked, naming, whole
 from minidl.errors import InputError
 from minidl.nn import Layer, Sequential, Shape
 from minidl.plans import balance
@@ -57,13 +57,15 @@ def partition(model: Layer, input_shape: Shape, stages: int) -> tuple[Stage, ...
         raise InputError(
             f"a pipeline cuts a Sequential into stages; {type(model).__name__} is none"
         )
+    whole("partition: stages", stages)
     layers = list(_flatten(model))
     if len(layers) < stages:
         raise InputError(
             f"{stages} stages need as many layers, and the model has {len(layers)}: "
             f"choose between 1 and {len(layers)} stages"
         )
-    shapes = list(accumulate(layers, lambda shape, layer: layer.build(shape), initial=input_shape))
+    with naming("partition: input_shape"):
+        shapes = [*accumulate(layers, lambda shape, layer: layer.build(shape), initial=input_shape)]
     work = [_work(layer, shape) for layer, shape in zip(layers, shapes[1:], strict=True)]
     parts = tuple(
         Stage(tuple(layers[run]), shapes[run.start], shapes[run.stop])

@@ -42,6 +42,7 @@ from minidl.strategy.jointly import norm_bytes, update_jointly
 from minidl.strategy.loop import Epochs
 from minidl.strategy.partition import Stage, first_learning, partition
 from minidl.strategy.replica import Replica
+from minidl.strategy.warm_up import attached
 from minidl.tasks import Sums, Supervised
 from minidl.tasks.supervised import non_finite
 
@@ -123,7 +124,7 @@ class Pipeline(Strategy):
 def _program(
     job: Job, stage: Stage, plan: Plan, micro_batches: int, first: int, context: RankContext
 ) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     rank, last = context.rank, context.size - 1
     task = _supervised(job)
     replica = Replica(job, context, stage.model())

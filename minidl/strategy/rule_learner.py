@@ -21,6 +21,7 @@ from minidl.strategy.clocked import MiniBatches
 from minidl.strategy.job import Job
 from minidl.strategy.replica import Replica
 from minidl.strategy.shards import Shards
+from minidl.strategy.warm_up import attached
 from minidl.tasks import WHOLE, Phase
 
 SERVER = 0
@@ -44,7 +45,7 @@ class Cancelled(Exception):
 
 def learner(job: Job, straggler: Law | None, shards: Shards, context: RankContext) -> RankProgram:
     """Computes and pushes gradients of one mini-batch after the other, until it is told to stop."""
-    job = job.attached(context.shared)
+    job = attached(job, context)
     replica, work = Replica(job, context), MiniBatches(job, shards.learners)
     rank, names = context.rank - 1, figures_of(replica)
     cancelled, last = context.shared["cancelled"], context.shared["last"]

@@ -42,6 +42,7 @@ from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
 from minidl.strategy.rule_learner import figures_of
 from minidl.strategy.shards import Shards
+from minidl.strategy.warm_up import attached
 from minidl.tasks import WHOLE, Phase, Sums
 
 
@@ -73,7 +74,7 @@ class Fates:
 
 def server(job: Job, rule: Rule, shards: Shards, context: RankContext) -> RankProgram:
     """Does with the gradients that arrive what the rule decides; returns their `Fates`."""
-    job = job.attached(context.shared)
+    job = attached(job, context)
     desk = _Desk(job, rule, shards, context)
     yield from desk.release(range(shards.learners))
     for epoch in Epochs(job, context):

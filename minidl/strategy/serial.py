@@ -14,6 +14,7 @@ from minidl.strategy.base import Layout, Strategy, positive, require_runtime
 from minidl.strategy.job import Job
 from minidl.strategy.loop import Epochs
 from minidl.strategy.replica import Replica, evaluate_share
+from minidl.strategy.warm_up import attached
 from minidl.tasks import Sums
 
 
@@ -61,7 +62,7 @@ class Serial(Strategy):
 
 
 def _program(job: Job, micro_batches: int, context: RankContext) -> RankProgram:
-    job = job.attached(context.shared)
+    job = attached(job, context)
     replica = Replica(job, context)
     for epoch in Epochs(job, context):
         for step in epoch:

@@ -51,7 +51,7 @@ def give_back(states: States, callbacks: Sequence[Callback]) -> None:
             continue
         try:
             callback.load_state_dict(dict(states[key]))
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             raise CheckpointError(
                 f"{key} cannot take up its saved state ({type(error).__name__}: {error}); "
                 "Trainer.callback_states.clear() lets callbacks begin anew"

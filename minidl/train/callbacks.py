@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minidl.checks import checked, whole
+from minidl.checks import checked, is_number, whole
 from minidl.errors import InputError
 from minidl.reprs import brief
 from minidl.train.run import Run
@@ -98,7 +98,7 @@ class Watch(Callback):
         name = type(self).__name__
         self.figure = figure
         self.patience = whole(f"{name}: patience", patience)
-        if not (math.isfinite(least) and least >= 0):
+        if not (is_number(least) and least >= 0):
             raise InputError(f"{name}: least must be a finite number of at least 0, not {least}")
         if mode not in (None, "least", "most"):
             raise InputError(f"{name}: mode is 'least', 'most' or None, not {mode!r}")
@@ -308,5 +308,7 @@ def as_callback(given: Callback | Callable[[Run], Any]) -> Callback:
     if isinstance(given, Callback):
         return given
     if isinstance(given, type) or not callable(given):
-        raise InputError(f"a callback is a Callback or a function of the run, not {given!r}")
+        raise InputError(
+            f"callbacks: a callback is a Callback or a function of the run, not {given!r}"
+        )
     return Call(given)

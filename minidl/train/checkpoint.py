@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import inf, prod
 from pathlib import Path
 from reprlib import repr
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from minidl import files
+from minidl.checks import is_number
 from minidl.errors import CheckpointError, InputError, NonFiniteError
 from minidl.nn import Shape
 from minidl.tensor_file import LARGEST_HEADER, TensorFile, opened, parse_json
@@ -73,12 +74,20 @@ class Facts:
 
     @classmethod
     def from_json(cls, text: str) -> Facts:
-        """The inverse of `to_json`; KeyError, TypeError or ValueError for any other text."""
+        """The inverse of `to_json`; a ValueError for any other text, which says what is wrong."""
         data = parse_json(text)
-        history, callbacks, lengths = data["history"], data["callbacks"], data["input_shape"]
+        if not isinstance(data, dict):
+            raise ValueError(f"the facts must be an object, not {repr(data)}")
+        if missing := [each.name for each in fields(cls) if each.name not in {"frozen", *data}]:
+            raise ValueError(f"{', '.join(missing)} must be among the facts")
+        history, lengths = _of(data, "history", dict), _of(data, "input_shape", list)
+        if missing := [each.name for each in fields(Extent) if each.name not in history]:
+            raise ValueError(f"the history must have {', '.join(missing)}")
+        callbacks = _of(data, "callbacks", dict)
         if not all(isinstance(state, dict) for state in callbacks.values()):
-            raise TypeError("callbacks must be states by name")
-        if not 0 < (rate := data["rate"]) < inf:
+            raise ValueError("callbacks must be states by name")
+        frozen = _of({"frozen": [], **data}, "frozen", list)
+        if not is_number(rate := data["rate"]) or rate <= 0:
             raise ValueError(f"rate must be above 0 and finite, not {repr(rate)}")
         return cls(
             seed=_count(data, "seed", below=inf),
@@ -92,7 +101,7 @@ class Facts:
                 str(history["name"]), _count(history, "size"), _count(history, "checksum")
             ),
             callbacks=callbacks,
-            frozen=tuple(map(str, data.get("frozen", ()))),
+            frozen=tuple(map(str, frozen)),
         )
 
 
@@ -167,7 +176,7 @@ class Reader:
             )
         try:
             self.facts = Facts.from_json(file.metadata["facts"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, ValueError) as error:
             raise CheckpointError(
                 f"the header of {path} is not as minidl writes it: {type(error).__name__}: {error}"
             ) from error
@@ -245,6 +254,12 @@ def reading(path: Path) -> Iterator[Reader]:
 
 def _diverged(name: str, array: np.ndarray) -> bool:
     return name.startswith("model.") and not np.isfinite(array).all()
+
+
+def _of(data: Mapping[str, Any], name: str, kind: type) -> Any:
+    if not isinstance(data[name], kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, not {repr(data[name])}")
+    return data[name]
 
 
 def _count(data: Mapping[str, Any], name: str, least: int = 0, below: float = 1 << 62) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data import Batch
-from minidl.errors import NonFiniteError
-from minidl.runtime import Outcome, RankContext
+from minidl.checks import path as path_of
+from minidl.errors import NonFiniteError, warn
+from minidl.runtime import Outcome
 from minidl.strategy import Job, Strategy, Verdict
-from minidl.strategy.replica import Replica
+from minidl.strategy.warm_up import warm_up
 from minidl.train.callback_states import States, give_back, states_of
 from minidl.train.callbacks import Callback
 from minidl.train.collector import Collector
@@ -75,7 +74,7 @@ class Fit:
             self._state,
             Verdict(False, job.rate),
             shown.note,
-            lambda path: self._to_save.append(Path(path)),
+            lambda path: self._to_save.append(path_of("Run.save: path", path)),
             learnt.bound,
         )
         self.outcome: Outcome | None = None
@@ -98,7 +97,7 @@ class Fit:
                 for callback in self._callbacks:
                     callback.end(self.run)
         if has_not_learnt(self.collector) and (late := staleness_advice(self.collector)):
-            warnings.warn(f"the training loss has not fallen. {late}", stacklevel=4)
+            warn(f"the training loss has not fallen. {late}")
         if self.run.stopped:
             self._shown.note(f"stopped: {self.run.stopped}")
 
@@ -109,7 +108,7 @@ class Fit:
         self._shown.stage("compiling kernels (once)")
         began = time.perf_counter()
         with self.learnt.lent():
-            _warm_up(self._job, self._state)
+            warm_up(self._job, self._state)
         if (took := time.perf_counter() - began) > 1:
             self._shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
 
@@ -134,8 +133,11 @@ class Fit:
     def states(self) -> dict[str, dict[str, Any]]:
         """What callbacks remember for a fit that goes on from the last epoch's state.
 
-        Nothing if one of them has stopped training there, or not all of them have seen it.
+        Nothing if one of them has stopped training there, or not all of them have seen it. If
+        there has been no epoch, what was remembered before.
         """
+        if not self.collector.kept[0]:
+            return {key: dict(state) for key, state in self._states.items()}
         if self.run.stopped or self._seen != self.collector.kept[0]:
             return {}
         return states_of(self._callbacks)
@@ -165,17 +167,3 @@ def staleness_advice(collector: Collector) -> str:
         f"{max(missed)} at most, and late gradients need a lower learning rate. Lower it, wrap "
         "the optimizer in StalenessAware, or take a rule that waits for more learners."
     )
-
-
-def _warm_up(job: Job, state: np.ndarray) -> None:
-    """Run a step's phases on two samples, on a copy, so that all kernels are compiled and on disk.
-
-    Otherwise every worker would compile them at the same time.
-    """
-    replica = Replica(job, RankContext(0, 1, {"state": state, "verdict": np.array([0.0, 1.0])}))
-    x, y = job.train.batch(slice(0, 2), job.dtype)
-    period = job.task.period
-    step = job.first_step + period - 1 - job.first_step % period  # that has all phases
-    for phase in job.task.phases(step):
-        replica.gradients(phase, Batch(x, y, 0, len(x)), step)
-        replica.update(phase)

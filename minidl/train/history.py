@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from minidl.checks import is_number
 from minidl.errors import InputError, unknown_name
-from minidl.reprs import brief, html_table
+from minidl.reprs import brief, html_table, short
 from minidl.runtime.base import Traffic
 from minidl.runtime.trace import Trace
 
@@ -270,31 +271,55 @@ class History:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> History:
         """The inverse of `to_json`; KeyError, TypeError or ValueError for anything else."""
+        steps, staleness = data["steps"], data["staleness"]
+        if len(steps) != len(staleness):
+            raise ValueError(f"{len(steps)} steps, and the staleness of {len(staleness)}")
         return cls(
             [_record(epoch) for epoch in data["epochs"]],
-            [_figures(step) for step in data["steps"]],
-            [tuple(map(int, step)) for step in data["staleness"]],
-            [LearnerLost(**loss) for loss in data.get("lost", ())],
+            [_figures(step) for step in steps],
+            [tuple(map(_count, step)) for step in staleness],
+            [_lost(**loss) for loss in data.get("lost", ())],
         )
 
 
 def _record(data: Mapping[str, Any]) -> EpochRecord:
     validation = data["validation"]
     return EpochRecord(
-        int(data["epoch"]),
+        _count(data["epoch"]),
         _figures(data["train"]),
         None if validation is None else _figures(validation),
-        float(data["seconds"]),
-        int(data["samples"]),
-        int(data["steps"]),
+        _seconds(data["seconds"]),
+        _count(data["samples"]),
+        _count(data["steps"]),
         str(data["strategy"]),
     )
+
+
+def _lost(learner: str, why: str, epoch: int, step: int, time: float) -> LearnerLost:
+    return LearnerLost(str(learner), str(why), _count(epoch), _count(step), _seconds(time))
 
 
 def _figures(data: dict[str, Any]) -> dict[str, float]:
     if all(type(value) is float for value in data.values()):
         return data  # a million of them need no copy
-    return {name: float(value) for name, value in data.items()}
+    if not all(type(value) in (int, float) for value in data.values()):
+        raise ValueError(f"figures must be numbers, not {short(data)}")
+    try:
+        return {name: float(value) for name, value in data.items()}
+    except OverflowError as error:
+        raise ValueError(f"figures must be floats: {error}") from error
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{short(value)}, where a whole number of at least 0 belongs")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not is_number(value) or value < 0:
+        raise ValueError(f"{short(value)} seconds")
+    return float(value)
 
 
 NEWEST = 12

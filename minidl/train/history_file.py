@@ -183,7 +183,14 @@ def read(checkpoint: Path, extent: Extent) -> tuple[Path, History] | None:
         if path.is_file():
             try:
                 return path, _parsed(_content(path, extent))
-            except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
+            except (
+                OSError,
+                KeyError,
+                TypeError,
+                ValueError,
+                OverflowError,
+                RecursionError,
+            ) as error:
                 raise CheckpointError(
                     f"{path} is not the history that {checkpoint} was saved with ({error}); "
                     "without that file the checkpoint can be loaded, and its history begins anew"

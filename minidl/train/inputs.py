@@ -14,8 +14,17 @@ Data = Dataset | tuple[np.ndarray, np.ndarray] | list[np.ndarray]
 """A data set, or its inputs and targets."""
 
 
-def dataset(data: Data | Any, targets: Any = None) -> Dataset:
+def dataset(argument: str, data: Data | Any, targets: Any = None) -> Dataset:
     """The data set that was given, as such, as a pair, or as inputs with targets.
+
+    Parameters
+    ----------
+    argument
+        What `data` is called, for messages.
+    data
+        What was given.
+    targets
+        What was given beside it.
 
     Raises
     ------
@@ -23,14 +32,24 @@ def dataset(data: Data | Any, targets: Any = None) -> Dataset:
         If it is none.
     """
     if targets is not None:
+        if isinstance(data, Dataset):
+            raise InputError(
+                f"{argument} must be one Dataset, not a pair, and has targets of its own: "
+                "none are given beside it"
+            )
         data = (data, targets)
     if isinstance(data, Dataset):
         return data
     if not isinstance(data, tuple | list) or len(data) != 2:
-        raise InputError(f"data must be a Dataset or (inputs, targets), not {type(data).__name__}")
+        raise InputError(
+            f"{argument}: data must be a Dataset or (inputs, targets), not {type(data).__name__}"
+        )
     if any(isinstance(part, Dataset) for part in data):
-        raise InputError("data must be one Dataset, not a pair: give train and test one by one")
-    return Dataset(*data)
+        raise InputError(
+            f"{argument} must be one Dataset, not a pair: give train and test one by one"
+        )
+    inputs, targets = data
+    return Dataset(inputs, targets, argument)
 
 
 def unlabelled(inputs: Dataset | Any) -> Dataset:
@@ -44,4 +63,4 @@ def unlabelled(inputs: Dataset | Any) -> Dataset:
     if isinstance(inputs, Dataset):
         return inputs
     array = as_array("inputs", inputs)
-    return Dataset(array, np.zeros(array.shape[:1]))
+    return Dataset(array, np.zeros(array.shape[:1]), name="inputs")

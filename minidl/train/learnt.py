@@ -143,11 +143,7 @@ class Learnt:
         ShapeError
             If the layers do not fit each other or the shape. All is then as it was before.
         """
-        if self._lent:
-            raise InputError(
-                "a fit is under way, and until its end the model's weights are not the trainer's: "
-                "a callback has Run.model() to evaluate or predict with, and Run.save()"
-            )
+        self.require_here()
         before = self.model, self.shape
         self.model = model
         if self._structure_now()[0] == self._structure:
@@ -169,6 +165,19 @@ class Learnt:
             if known is not None:
                 for slot, values in zip(self.slots.values(), known, strict=True):
                     slot[place] = values
+
+    def rebuild(self) -> None:
+        """Undo a trial build for another shape, unless the layers were changed since."""
+        if self._structure_now()[0] == self._structure:
+            self.model.build(self.shape)
+
+    def require_here(self) -> None:
+        """Raise an InputError if a fit is under way, which has the weights until its end."""
+        if self._lent:
+            raise InputError(
+                "a fit is under way, and until its end the model's weights are not the trainer's: "
+                "a callback has Run.model() to evaluate or predict with, and Run.save()"
+            )
 
     def require_unchanged(self) -> None:
         """Raise an InputError if a callback has changed the layers of the model in training."""
@@ -192,12 +201,24 @@ class Learnt:
         for row, slot in enumerate(self.slots.values(), start=1):
             slot[...] = state[row, : self.buffer.trainable]
 
-    def tensors(self, state: np.ndarray) -> dict[str, np.ndarray]:
+    def restore(self, state: np.ndarray) -> None:
+        """Take everything from an earlier state but how many steps have been skipped since."""
+        skipped = 0 if self._loss_scale is None else self._loss_scale.skipped
+        self.adopt(state)
+        if self._loss_scale is not None:
+            self._loss_scale.skipped = skipped
+
+    def take(self, tensors: Mapping[str, np.ndarray]) -> None:
+        """Take everything from the tensors of a checkpoint."""
+        for name, view in self.tensors([self.buffer.values, *self.slots.values()]).items():
+            view[...] = tensors[name]
+
+    def tensors(self, state: np.ndarray | Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Views of a state: every parameter and its slots, by their names in checkpoints."""
         tensors, learnt = {}, self.buffer.places
         for name, parameter in self.buffer.parameters.items():
             place = self.buffer.index[name]
-            tensors[f"model.{name}"] = state[0, place].reshape(parameter.shape)
+            tensors[f"model.{name}"] = state[0][place].reshape(parameter.shape)
             if name in learnt:
                 for slot, values in zip(self.slots, state[1:], strict=True):
                     tensors[f"optimizer.{slot}.{name}"] = values[place]

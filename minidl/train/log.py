@@ -35,7 +35,7 @@ class Log(Callback):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.suffix not in (".csv", ".jsonl"):
-            raise InputError(f"Log: {path} must end in .csv or .jsonl")
+            raise InputError(f"Log: path must end in .csv or .jsonl, not {path}")
 
     def epoch(self, run: Run) -> None:
         last = run.last

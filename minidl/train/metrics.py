@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minidl.checks import whole
+from minidl.data.conversion import as_array
 from minidl.errors import InputError, ShapeError
 
 
@@ -35,7 +36,8 @@ def top_k_accuracy(outputs: np.ndarray, labels: np.ndarray, k: int = 5) -> float
     ShapeError
         If the shapes do not go together.
     """
-    outputs, labels = np.asarray(outputs), np.asarray(labels)
+    outputs = as_array("top_k_accuracy: outputs", outputs)
+    labels = as_array("top_k_accuracy: labels", labels)
     if outputs.ndim < 1 or outputs.shape[:-1] != labels.shape:
         raise ShapeError(
             f"outputs of shape {outputs.shape} need labels of shape {outputs.shape[:-1]}, "
@@ -81,18 +83,19 @@ def confusion_matrix(
     ShapeError
         If the shapes differ.
     """
-    predicted, labels = np.asarray(predicted), np.asarray(labels)
+    predicted = as_array("confusion_matrix: predicted", predicted)
+    labels = as_array("confusion_matrix: labels", labels)
     if predicted.shape != labels.shape:
         raise ShapeError(
-            f"predictions and labels must be of one shape, not {predicted.shape} and {labels.shape}"
+            f"predicted and labels must be of one shape, not {predicted.shape} and {labels.shape}"
         )
-    for what, part in (("predictions", predicted), ("labels", labels)):
+    for what, part in (("confusion_matrix: predicted", predicted), ("labels", labels)):
         _require_whole(what, part)
     if classes is None:
         classes = max((1 + int(part.max()) for part in (predicted, labels) if part.size), default=0)
     else:
         whole("classes", classes)
-    _require_classes("predictions", predicted, classes)
+    _require_classes("confusion_matrix: predicted", predicted, classes)
     _require_classes("labels", labels, classes)
     pairs = labels.reshape(-1).astype(np.int64) * classes + predicted.reshape(-1).astype(np.int64)
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -129,10 +129,11 @@ def coverage(classes: np.ndarray, known: int) -> float:
         If there is no sample, or a number is no class.
     """
     whole("coverage: known", known)
-    classes = np.asarray(classes)
+    classes = as_array("coverage: classes", classes)
     if not classes.size or classes.dtype.kind not in "iu":
         raise InputError(
-            f"coverage needs at least one whole number, not {classes.size} of {classes.dtype}"
+            "coverage: classes must be at least one whole number, "
+            f"not {classes.size} of {classes.dtype}"
         )
     if not 0 <= classes.min() <= classes.max() < known:
         raise InputError(
@@ -171,16 +172,12 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     Dowson and Landau, "The Fréchet distance between multivariate normal distributions", 1982;
     Heusel et al. 2017.
     """
-    one, other = as_array("the features", one), as_array("the features", other)
-    if one.dtype.kind not in "iuf" or other.dtype.kind not in "iuf":
-        raise InputError(f"features must be numbers, not of type {one.dtype} and {other.dtype}")
-    one, other = one.astype(np.float64), other.astype(np.float64)
-    if one.ndim != 2 or other.ndim != 2 or one.shape[1] != other.shape[1]:
+    one, other = (_features(name, x) for name, x in (("one", one), ("other", other)))
+    if one.shape[1] != other.shape[1]:
         raise ShapeError(
-            f"features must be of shapes (N, D) and (M, D), not {one.shape} and {other.shape}"
+            f"frechet_distance: one and other must be of shapes (N, D) and (M, D), "
+            f"not {one.shape} and {other.shape}"
         )
-    if min(len(one), len(other)) < 2:
-        raise InputError(f"a covariance needs at least 2 samples, not {min(len(one), len(other))}")
     (mean_1, cov_1), (mean_2, cov_2) = (
         (x.mean(axis=0), np.atleast_2d(np.cov(x, rowvar=False))) for x in (one, other)
     )
@@ -190,6 +187,20 @@ def frechet_distance(one: np.ndarray, other: np.ndarray) -> float:
     shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_2 @ root), 0)).sum()
     distance = ((mean_1 - mean_2) ** 2).sum() + np.trace(cov_1) + np.trace(cov_2) - 2 * shared
     return float(max(distance, 0.0))  # rounding makes it less than nothing
+
+
+def _features(name: str, given: np.ndarray) -> np.ndarray:
+    x = as_array(f"frechet_distance: {name}", given)
+    if x.dtype.kind not in "iuf":
+        raise InputError(f"frechet_distance: {name} must be numbers, not of type {x.dtype}")
+    if x.ndim != 2:
+        raise ShapeError(f"frechet_distance: {name} must be of shape (N, D), not {x.shape}")
+    if len(x) < 2:
+        raise InputError(
+            f"frechet_distance: {name} must be at least 2 samples, not {len(x)}: "
+            "a covariance needs them"
+        )
+    return x.astype(np.float64)
 
 
 def _parts(samples: np.ndarray) -> list[np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from minidl import files
-from minidl.checks import fits, whole
+from minidl.checks import fits, naming, whole
 from minidl.checks import path as path_of
 from minidl.data import Dataset, GrowingBatch, in_order
-from minidl.errors import CheckpointError, FitInterrupted, InputError, NotBuiltError
+from minidl.errors import (
+    CheckpointError,
+    FitInterrupted,
+    InputError,
+    NotBuiltError,
+    ShapeError,
+    warn,
+)
 from minidl.nn import EVALUATE, Layer, Loss, Shape
 from minidl.optim import MixedPrecision, Optimizer
 from minidl.reprs import short
@@ -33,7 +39,7 @@ from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt, declared, tensor_shapes
 from minidl.train.progress import showing, wanted
-from minidl.train.threads import one_at_a_time
+from minidl.train.threads import one_at_a_time, require_free
 
 
 class Trainer:
@@ -199,18 +205,17 @@ class Trainer:
         if clock == "virtual":
             strategy = strategy.in_virtual_time()
         if self.precision is not None and strategy.device == "cpu":
-            warnings.warn(
+            warn(
                 "mixed precision computes in float16, for which this processor has no arithmetic "
-                "and goes through float32: it is slower here than float32 itself",
-                stacklevel=3,
+                "and goes through float32: it is slower here than float32 itself"
             )
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         if not isinstance(progress, bool | None):
             raise InputError(f"progress must be True, False or None, not {progress!r}")
         hooks = as_callbacks(callbacks)
-        data = self._taken(as_dataset(train, targets))
-        test = None if validation is None else self._taken(as_dataset(validation))
-        with self._prepared(data.sample_shape):
+        data = self._taken(as_dataset("train", train, targets))
+        test = None if validation is None else self._taken(as_dataset("validation", validation))
+        with self._prepared(data.sample_shape, "train"):
             data = self._checked(data)
             test = None if test is None else self._checked(test)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
@@ -248,8 +253,8 @@ class Trainer:
         targets
             As `targets` of `fit`.
         """
-        dataset = self._taken(as_dataset(data, targets))
-        with self._prepared(dataset.sample_shape):
+        dataset = self._taken(as_dataset("data", data, targets))
+        with self._prepared(dataset.sample_shape, "data"):
             dataset = self._checked(dataset)
         sums = Sums()
         for batch in in_order(dataset, self.dtype):
@@ -265,7 +270,7 @@ class Trainer:
             A data set, whose targets are not looked at, or an array of shape (N, ...).
         """
         data = self._taken(unlabelled(inputs))
-        with self._prepared(data.sample_shape):
+        with self._prepared(data.sample_shape, "inputs"):
             parts = [self.model.forward(b.x, EVALUATE)[0] for b in in_order(data, self.dtype)]
         return np.concatenate(parts)
 
@@ -289,8 +294,8 @@ class Trainer:
         epochs, batch_size = whole("epochs", epochs), _batch_size(batch_size)
         if not isinstance(strategy, Strategy):
             raise InputError(f"strategy must be a Strategy, not {type(strategy).__name__}")
-        data = self._taken(as_dataset(train))
-        with self._prepared(data.sample_shape):
+        data = self._taken(as_dataset("train", train))
+        with self._prepared(data.sample_shape, "train"):
             job = self._job(data, None, epochs, batch_size)
             strategy.check(job)
             return strategy.bytes_sent(job)
@@ -346,7 +351,7 @@ class Trainer:
         since: Callable[[Counts], History],
         states: States,
     ) -> None:
-        path = files.resolved(path_of("load: path", path))
+        path = files.resolved(path)
         plain, arrays = split(states)
         with self._history_file.written(path, self.history, since) as extent:
             facts = checkpoints.Facts(
@@ -381,8 +386,9 @@ class Trainer:
             If the history that belongs to the checkpoint is missing; it then begins anew.
         """
         path = path_of("load: path", path)
+        require_free(self)
         if self._learnt is not None:
-            self._reclaimed(self._learnt)
+            self._learnt.require_here()
         with checkpoints.reading(path) as saved:
             facts = saved.facts
             for what, theirs, mine in (
@@ -395,22 +401,19 @@ class Trainer:
                         f"{path} was saved with {what} {shown(theirs)}, "
                         f"and this trainer has {shown(mine)}"
                     )
-            saved.require(self._tensor_shapes(path, facts), self.dtype)
+            shapes = self._tensor_shapes(path, facts)
+            saved.require(shapes, self.dtype)
             found = history_file.read(files.resolved(path), facts.history)
-            with self._prepared(facts.input_shape) as learnt:
-                state = learnt.state()
-                for name, tensor in learnt.tensors(state).items():
-                    tensor[...] = saved.tensor(name)
-                states = saved.callbacks()
-        learnt.adopt(state)
+            tensors, states = {name: saved.tensor(name) for name in shapes}, saved.callbacks()
+        with self._prepared(facts.input_shape, "path") as learnt:
+            learnt.take(tensors)
         self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
         self.callback_states = states
         if found is None:
             self.history, self._history_file = History(), HistoryFile()
-            warnings.warn(
+            warn(
                 f"{facts.history.name}, the history of {path}, is missing; it begins anew, and "
-                "all else was loaded",
-                stacklevel=2,
+                "all else was loaded"
             )
             return
         self.history = found[1]
@@ -418,34 +421,36 @@ class Trainer:
 
     def _tensor_shapes(self, path: Path, facts: checkpoints.Facts) -> dict[str, Shape]:
         """The tensors of a checkpoint with these facts, before any memory is reserved."""
-        shape = facts.input_shape
         try:
-            if self._learnt is not None:
-                self._reclaimed(self._learnt, shape)
-                self.model.build(shape)
-                parameters = self._learnt.buffer.parameters
-            else:
-                parameters = declared(self.model, shape, self.precision)
+            parameters = declared(self.model, facts.input_shape, self.precision)
         except InputError as error:
             raise CheckpointError(f"{path} was saved for another model: {error}") from error
+        finally:
+            if self._learnt is not None:
+                self._learnt.rebuild()
         frozen = tuple(name for name, parameter in parameters.items() if parameter.frozen)
         _require_equally_frozen(path, facts.frozen, frozen)
         return tensor_shapes(parameters, self.optimizer.slots)
 
     @contextmanager
-    def _prepared(self, sample_shape: Shape) -> Iterator[Learnt]:
-        """What is learnt, for inputs of this shape; made the first time.
+    def _prepared(self, sample_shape: Shape, argument: str) -> Iterator[Learnt]:
+        """What is learnt, for samples of this shape, which are those of an argument.
 
-        If the block fails that first time, the model is as if it had never been built.
+        It is made the first time. If the block fails that first time, the model is as if it had
+        never been built.
         """
+        require_free(self)
         if self._learnt is not None:
-            self._reclaimed(self._learnt, sample_shape)
-            self.model.build(sample_shape)
+            with naming(argument, ShapeError):
+                self._reclaimed(self._learnt, sample_shape)
+                self.model.build(sample_shape)
+            self._learnt.shape = sample_shape
             yield self._learnt
             return
-        self._learnt = Learnt(
-            self.model, sample_shape, self.seed, self.dtype, self.optimizer, self.precision
-        )
+        with naming(argument, ShapeError):
+            self._learnt = Learnt(
+                self.model, sample_shape, self.seed, self.dtype, self.optimizer, self.precision
+            )
         try:
             yield self._learnt
         except Exception:
@@ -465,6 +470,7 @@ class Trainer:
 
         What callbacks remember, such as the best weights, does not fit a model that was changed.
         """
+        require_free(self)
         before = learnt.buffer
         learnt.reclaim(self.model, sample_shape)
         if learnt.buffer is not before:
@@ -521,7 +527,9 @@ class Trainer:
             fit.carry_out()
         finally:
             done, run = fit.collector.finished(), fit.run
-            fit.learnt.adopt(done.state if run.restored is None else run.restored)
+            fit.learnt.adopt(done.state)
+            if run.restored is not None:
+                fit.learnt.restore(run.restored)
             self.history.extend(done.history)
             self.history.stopped = run.stopped
             ended = time.perf_counter()

@@ -79,6 +79,12 @@ def speaker() -> nn.Sequential:
     return made
 
 
+def initialised() -> nn.Layer:
+    made = nn.Sequential(nn.Linear(2))
+    made.initialise((3,))
+    return made
+
+
 RIGHT: dict[str, Any] = {
     "size": 4,
     "root": 0,
@@ -232,6 +238,8 @@ RIGHT: dict[str, Any] = {
     "path": Path("nowhere.csv"),
     "coverage known": 3,
     "coverage classes": np.array([0, 1]),
+    "import_pytorch model": initialised(),
+    "export_pytorch model": initialised(),
     "predict inputs": np.zeros((4, 4)),
     "top_k_accuracy k": 1,
     "Clipped norm": 1.0,

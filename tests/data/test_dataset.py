@@ -99,7 +99,7 @@ def test_batch_gives_targets_the_dtype_asked_for_unless_they_are_labels() -> Non
         (np.ones((2, 1)), np.array([1.0, -np.inf]), r"targets hold -inf at \(1,\)"),
         (np.array(["a", "b"]), np.ones(2), "inputs have dtype <U1"),
         (np.ones((2, 1)), np.array([1j, 2]), "targets have dtype complex128"),
-        (np.ones((2, 1)), np.array([None, 1]), "targets hold .*, which is no number"),
+        (np.ones((2, 1)), np.array([None, 1]), r"targets hold None at \(0,\), which is no number"),
     ],
 )
 def test_unusable_arrays_are_refused(inputs: np.ndarray, targets: np.ndarray, message: str) -> None:

@@ -146,7 +146,7 @@ def test_a_wider_beam_can_find_worse():
     [
         (0, 2, START, "beam: width must be a whole number of at least 1, not 0"),
         (2, 0, START, "steps must be a whole number of at least 1, not 0"),
-        (2, 2, WORDS, "inputs must be from 0 to 3"),
+        (2, 2, WORDS, "start must be a whole number from 0 to 3, not 4"),
     ],
 )
 def test_what_cannot_be_decoded_is_refused(width, steps, start, message):

@@ -47,7 +47,7 @@ def test_samples_that_do_not_fit_are_refused(layer, shape, message):
 
 @pytest.mark.parametrize("make", [lambda: nn.Reshape(-1), lambda: nn.Reshape(2, 0.5)])
 def test_bad_sizes_are_refused(make):
-    with pytest.raises(InputError, match="Reshape: each size must be a whole number"):
+    with pytest.raises(InputError, match="Reshape: shape: each size must be a whole number"):
         make()
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minidl import optim
 from minidl.errors import CheckpointError, InputError
 from minidl.train import Callback, Checkpoints, EarlyStopping, ReduceOnPlateau, Run, Trainer
+from minidl.train.fitting import Fit
 
 FIT: dict[str, Any] = {"batch_size": 5, "validation": samples(9)}
 RULE = optim.SGD(lr=0.7, momentum=0.9)  # so high that losses go up and down
@@ -158,6 +159,29 @@ def test_each_callback_takes_the_state_of_its_class_and_place_in_it() -> None:
     fit(one, 1, others)
     assert [each.waited for each in others] == [0, 0]
     assert others[0].best == -(one.history.last().validation or {})["loss"]
+
+
+@pytest.mark.parametrize("callbacks", [0, 1, 2])
+def test_a_fit_that_fails_before_its_first_epoch_ends_forgets_nothing(
+    callbacks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether its callbacks have begun, or are others, or none."""
+
+    class Unready(Callback):
+        def begin(self) -> None:
+            raise ZeroDivisionError
+
+    one = fit(trainer(), 2, [Memory()])
+    before = dict(next(iter(one.callback_states.values())))
+    memory = Memory()
+    with monkeypatch.context() as patch:
+        patch.setattr(Fit, "_prepare", lambda fit: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            fit(one, 1, [memory, Unready()][:callbacks])
+    after = next(iter(one.callback_states.values()))
+    assert after["losses"] == before["losses"]
+    fit(one, 1, [memory])
+    assert len(memory.losses) == 3
 
 
 def test_states_can_be_cleared() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -161,9 +162,10 @@ def test_a_plateau_lowers_the_rate_to_its_smallest() -> None:
 @each_strategy
 def test_a_checkpoint_between_epochs_continues_to_the_same_end(name: str, tmp_path: Path) -> None:
     whole = fitted(name, 5, Checkpoints(tmp_path / "run-{epoch}.safetensors", every=2))
-    assert sorted(path.name for path in tmp_path.glob("*.safetensors")) == [
-        f"run-{epoch}.safetensors" for epoch in (2, 4, 5)
-    ]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names[::2] == [f"run-{epoch}.safetensors" for epoch in (2, 4, 5)]
+    histories = [re.fullmatch(r"(.*)\.[0-9a-f]{8}\.history", name) for name in names[1::2]]
+    assert [found and found[1] for found in histories] == names[::2]
     for epochs in (2, 4, 5):
         resumed = trainer()
         resumed.load(tmp_path / f"run-{epochs}.safetensors")

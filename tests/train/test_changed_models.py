@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl import nn, optim
-from minidl.errors import InputError, ShapeError
+from minidl.errors import CheckpointError, InputError, ShapeError
 from minidl.train import Run, Trainer
 
 FIT: dict[str, Any] = {"epochs": 1, "batch_size": 8}
@@ -208,6 +208,32 @@ def test_mixed_precision_keeps_its_scale() -> None:
         np.testing.assert_array_equal(after, before)
         assert after[2] > 0
         trainer.fit(samples(), **FIT)
+
+
+def test_a_checkpoint_fits_the_model_as_it_is_now(tmp_path: Path) -> None:
+    """Not as it was when it saw other inputs; and one that does not fit changes nothing."""
+
+    def two() -> Trainer:
+        return made(nn.Sequential(nn.Flatten(), nn.Linear(4), nn.Linear(3)))
+
+    saved, trainer = two(), two()
+    saved.fit(samples(shape=(7,)), **FIT)
+    saved.save(tmp_path / "seven")
+    trainer.fit(samples(shape=(1, 5)), **FIT)
+    before = State.of(trainer)
+    with pytest.raises(CheckpointError, match=r"another model: Linear \(1\) was built with .*5"):
+        trainer.load(tmp_path / "seven")
+    before.assert_equals(State.of(trainer))
+    layers = trainer.model.layers  # type: ignore[attr-defined]
+    assert layers[0].given == (1, 5)
+
+    trainer.model[1] = nn.Linear(4)  # type: ignore[index]
+    trainer.load(tmp_path / "seven")
+    State.of(saved).assert_equals(State.of(trainer))
+    trainer.save(tmp_path / "again")
+    other = two()
+    other.load(tmp_path / "again")
+    State.of(saved).assert_equals(State.of(other))
 
 
 def test_not_within_a_fit() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import enum
 import json
 import math
 from collections.abc import Callable
@@ -9,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minidl import optim
-from minidl.errors import CheckpointError
+from minidl.errors import CheckpointError, InputError
 from minidl.train.described import described, shown
 
 
@@ -75,6 +77,59 @@ class Loop:
         self.rate, self.itself = rate, self
 
 
+class Hidden:
+    """Keeps its setting under a private name in a slot."""
+
+    __slots__ = ("__rate",)
+
+    def __init__(self, rate: float) -> None:
+        self.__rate = rate
+
+
+class Slower(Plain):
+    """Has an object for a setting of the class."""
+
+    schedule = optim.Cosine(0.1, 9)
+
+
+class Faster(Plain):
+    """Another one."""
+
+    schedule = optim.Cosine(0.2, 9)
+
+
+class Shape(enum.Enum):
+    """Has so many members, each of which leads to all others, that no path may be walked twice."""
+
+    A, B, C, D, E, F, G, H = range(1, 9)
+
+
+class Named(tuple[Any, ...]):
+    """A tuple with an attribute."""
+
+    unit: str
+
+    def __new__(cls, items: Any, unit: str) -> Any:
+        made = super().__new__(cls, items)
+        made.unit = unit
+        return made
+
+
+def nested(depth: int) -> Any:
+    """A list that holds itself, or one that it is in."""
+    outer: list[Any] = []
+    inner: list[Any] = [outer] if depth else outer
+    outer.append(inner)
+    return outer
+
+
+def made_with(rate: float) -> Callable[[int], float]:
+    """What a cell of a notebook defines whose rate is a global."""
+    cell: dict[str, Any] = {}
+    exec(f"RATE = {rate}\ndef schedule(step):\n    return RATE / (1 + step)", cell)
+    return cast(Callable[[int], float], cell["schedule"])
+
+
 DIFFERENT: list[Any] = [
     *OPTIMIZERS.values(),
     optim.SGD(0.1),
@@ -96,6 +151,16 @@ DIFFERENT: list[Any] = [
     Plain(lambda step: 0.1),
     Plain(lambda step: 0.3),
     Plain(math.inf),
+    Plain(math.nan),
+    *(Plain(collections.deque(items)) for items in ([1, 2], [1, 3])),
+    *(Plain(nested(depth)) for depth in (0, 1)),
+    *(Plain(Hidden(rate)) for rate in (0.1, 0.2)),
+    *(Plain(kind(0.1)) for kind in (Slower, Faster)),
+    *(Plain(each) for each in (Shape(1), Shape.B, np, math, 1j, 2j)),
+    *(Plain(np.array([each, None])) for each in ("one", "two")),
+    *(Plain(Named(("x",), unit)) for unit in ("s", "m")),
+    *(Plain(made_with(rate)) for rate in (0.1, 0.2)),
+    Plain(10**400),
     Heavier(0.1),
     Silent(0.1),
     Silent(0.2),
@@ -123,6 +188,34 @@ def test_equal_numbers_are_the_same_setting(number: int) -> None:
     kinds: list[Any] = [number, float(number), Fraction(number), np.float64(number)]
     kinds += [np.int64(number)]
     assert all(stored(Plain(one)) == described(Plain(number)) for one in kinds)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2.0}, {"b": 2, "a": 1.0}),
+        ({"a", "b", "c"}, {"c", "b", "a"}),
+        (math.inf, np.float32(math.inf)),
+        (True, np.True_),
+        (np.arange(6)[::2], np.array([0, 2, 4])),
+        (np.array(["one", None]), np.array(["".join("one"), None])),
+        ([0.5] * 20_000, [0.5] * 20_000),
+    ],
+)
+def test_equal_values_are_the_same_setting(one: Any, other: Any) -> None:
+    assert stored(Plain(one)) == described(Plain(other))
+    assert len(json.dumps(described(Plain(one)))) < 1 << 17
+
+
+@pytest.mark.parametrize("deep", [True, False])
+def test_what_is_no_setting_is_refused_in_words(deep: bool) -> None:
+    value: Any = [0.5] * 200_000
+    if deep:
+        value = []
+        for _ in range(5000):
+            value = [value]
+    with pytest.raises(InputError, match="nested too deeply" if deep else "more than 100,000"):
+        described(Plain(value))
 
 
 def test_what_a_rule_has_found_out_is_no_setting() -> None:

@@ -180,8 +180,10 @@ def test_without_its_history_a_checkpoint_is_loaded_and_says_so(tmp_path: Path) 
     shutil.copy(tmp_path / "run", tmp_path / "far" / "run")
     assert loaded(tmp_path / "copy").history.losses == made.history.losses
     again = trainer()
-    with pytest.warns(UserWarning, match=r"the history of .*far/run, is missing; it begins anew"):
+    missing = r"the history of .*far/run, is missing; it begins anew"
+    with pytest.warns(UserWarning, match=missing) as caught:
         again.load(tmp_path / "far" / "run")
+    assert caught[0].filename == __file__
     assert (again.epoch, again.history.losses) == (2, [])
     for name, value in made.weights().items():
         np.testing.assert_array_equal(again.weights()[name], value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import time
 import tracemalloc
@@ -142,9 +143,9 @@ FACTS = {
     "dtype": [None, "float16", 3, ["float32"]],
     "optimizer": [None, "SGD(lr=0.05)", [], {"class": "minidl.optim.sgd.SGD", "settings": {}}],
     "input_shape": [None, 4, [], [0], [-4], [4.0], ["4"], [True], [10**30], [4] * 40, {"4": 1}],
-    "epoch": [None, -1, 1.5, "1", 10**30, [1]],
-    "step": [None, -1, 1.5, 1e308, True],
-    "rate": [None, 0, -1.0, "1", [1.0]],
+    "epoch": [None, -1, 1.5, "1", 10**30, 10**400, [1]],
+    "step": [None, -1, 1.5, 1e308, 10**400, True],
+    "rate": [None, 0, -1.0, "1", [1.0], 10**400, -(10**400), True],
     "frozen": [None, 3, "1.weight", ["1.weight"], [None], {"x": 1}],
     "history": [None, [], {}, "run.00000000.history", {"name": "../../etc/passwd", "size": 9}],
     "callbacks": [None, [], 3, {"x": 3}, {"x": None}],
@@ -153,12 +154,48 @@ FACTS = {
 
 @pytest.mark.parametrize("name", sorted(FACTS))
 def test_facts_that_cannot_be_are_refused(name: str, path: Path) -> None:
+    saying = {"input_shape": "input_shape must be|saved for another model"}.get(name, name)
     for value in FACTS[name]:
         header, data = parts(saved(path.parent))
         header["__metadata__"]["facts"][name] = value
         write(path, header, data)
-        with pytest.raises(CheckpointError):
+        with pytest.raises(CheckpointError, match=rf"run .*\b({saying})\b"):
             trainer().load(path)
+    assert_refused(path, rf"run .*\b({saying})\b")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("epochs", 0, "epoch"), -1, "-1, where a whole number"),
+        (("epochs", 0, "steps"), 10**400, "where a whole number"),
+        (("epochs", 0, "samples"), 1.5, "1.5, where a whole number"),
+        (("epochs", 0, "seconds"), -1.0, "-1.0 seconds"),
+        (("epochs", 0, "seconds"), 10**400, "seconds"),
+        (("epochs", 0, "train"), {"loss": 10**400}, "figures must be floats"),
+        (("steps", 0), {"loss": "1"}, "figures must be numbers"),
+        (("steps",), [], "0 steps, and the staleness of"),
+        (("staleness", 0), [-1], "-1, where a whole number"),
+        (("lost",), [{"learner": "a", "why": "", "epoch": 0, "step": 0, "time": -1}], "seconds"),
+    ],
+)
+def test_a_history_that_cannot_be(
+    place: tuple[Any, ...], value: Any, says: str, path: Path
+) -> None:
+    """Its checksum is right, so somebody has written it on purpose."""
+    (history,) = path.parent.glob("run.*.history")
+    data = target = json.loads(history.read_text())
+    for key in place[:-1]:
+        target = target[key]
+    target[place[-1]] = value
+    content = json.dumps(data).encode() + b"\n"
+    history.write_bytes(content)
+    header, rest = parts(path)
+    facts = header["__metadata__"]["facts"]["history"]
+    facts |= {"size": len(content), "checksum": zlib.crc32(content)}
+    write(path, header, rest)
+    with pytest.raises(CheckpointError, match=f"is not the history that .*{says}"):
+        trainer().load(path)
 
 
 @pytest.mark.parametrize("facts", [None, "", "no JSON", "[]", "{}", "3", '{"seed": 0}'])
@@ -181,13 +218,19 @@ def test_a_history_elsewhere_is_not_read(name: str, path: Path) -> None:
     assert_refused(path, "the header of .* is not as minidl writes it: .* is no history")
 
 
+@pytest.mark.parametrize("name", ["rate", "best_epoch"])
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1"])
-def test_rates_that_are_none(number: str, path: Path) -> None:
+def test_numbers_that_are_none(name: str, number: str, path: Path) -> None:
+    """Also in what a callback remembers, which only its class could judge."""
     header, data = parts(path)
     text = json.dumps(header["__metadata__"]["facts"])
-    assert '"rate": 1.0' in text
-    header["__metadata__"]["facts"] = text.replace('"rate": 1.0', f'"rate": {number}')
+    forged = re.sub(rf'"{name}": [\d.]+', f'"{name}": {number}', text)
+    assert forged != text
+    header["__metadata__"]["facts"] = forged
     write(path, header, data)
+    if (name, number) == ("best_epoch", "-1"):
+        trainer().load(path)  # it is not known what it means
+        return
     assert_refused(path, f"{number}, which is no finite number|rate must be above 0 and finite")
 
 

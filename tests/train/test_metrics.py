@@ -75,8 +75,14 @@ def test_bad_arguments_are_refused() -> None:
         (lambda: top_k_accuracy(outputs, labels / 1, 1), "whole numbers, not of type float64"),
         (lambda: top_k_accuracy(outputs[:0], labels[:0], 1), "at least one sample"),
         (lambda: top_k_accuracy(outputs * np.nan, labels, 1), "must not be NaN"),
-        (lambda: confusion_matrix(labels, labels, 2), "predictions must be from 0 to 1"),
-        (lambda: confusion_matrix(labels - 1, labels), "predictions must be from 0 to 2"),
+        (
+            lambda: confusion_matrix(labels, labels, 2),
+            "confusion_matrix: predicted must be from 0 to 1",
+        ),
+        (
+            lambda: confusion_matrix(labels - 1, labels),
+            "confusion_matrix: predicted must be from 0 to 2",
+        ),
         (lambda: confusion_matrix(labels, labels, 0), "classes must be a whole number"),
     ):
         with pytest.raises(InputError, match=message):

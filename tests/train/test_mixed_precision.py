@@ -17,7 +17,7 @@ from minidl.errors import InputError, NonFiniteError
 from minidl.optim import MixedPrecision
 from minidl.runtime import Processes, Virtual
 from minidl.tasks import Adversarial
-from minidl.train import Trainer
+from minidl.train import Callback, Run, Trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:mixed precision computes in float16")
 PRECISION, MOMENTUM = MixedPrecision(), optim.SGD(lr=0.1, momentum=0.9)
@@ -223,6 +223,28 @@ def test_a_skipped_step_counts_nowhere(name: str, tmp_path: Path) -> None:
     assert trainer._existing().buffer.parameters["loss_scale"].value[2] == 8 - len(moves)
 
 
+def test_what_is_restored_was_not_trained_in_the_steps_skipped_since() -> None:
+    """Adam's correction counts the updates made, and went on as if these had been some."""
+    states: list[np.ndarray] = []
+
+    class Back(Callback):
+        def epoch(self, run: Run) -> None:
+            states.append(run.state.copy())
+
+        def end(self, run: Run) -> None:
+            run.restore(states[0])
+
+    inputs = data.Dataset(np.full((2, 2), -4.0), np.zeros((2, 1)))
+    ends = []
+    for callback in (Back(), None):
+        model = nn.Sequential(nn.Linear(1, weight_init=nn.init.ones))
+        made = mixed(model, MixedPrecision(2.0**20), optim.Adam(0.1), Mean())
+        made.fit(inputs, epochs=6, batch_size=2, callbacks=callback)
+        ends.append(made._existing().buffer.parameters["loss_scale"].value)
+    assert ends[0][0] > ends[1][0]  # the scale is that of the first epoch
+    assert ends[0][2] == ends[1][2] > 1
+
+
 NORMS: dict[str, Any] = {
     "batch": nn.BatchNorm,
     "synchronised": lambda: nn.BatchNorm(synchronised=True),
@@ -366,8 +388,9 @@ def test_a_checkpoint_holds_the_scale(tmp_path: Path) -> None:
 
 
 def test_it_says_that_it_is_slow_here() -> None:
-    with pytest.warns(UserWarning, match="slower here than float32 itself"):
+    with pytest.warns(UserWarning, match="slower here than float32 itself") as caught:
         mixed().fit(samples(), epochs=1, **FIT)
+    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ def fit(rule: plans.Rule, lr: float, data: Dataset = DATA, **settings: nn.Loss) 
 
 
 def test_a_run_that_learns_nothing_from_late_gradients_is_told_why() -> None:
-    with pytest.warns(UserWarning, match=f"the training loss has not fallen.*{LATE}"):
+    with pytest.warns(UserWarning, match=f"the training loss has not fallen.*{LATE}") as caught:
         fit(plans.Async(), lr=3.0)
+    assert caught[0].filename == __file__  # the line that called fit
 
 
 @pytest.mark.parametrize(("rule", "lr"), [(plans.Async(), 0.001), (plans.FullySync(), 100.0)])

@@ -9,7 +9,7 @@ import pytest
 
 from minidl import nn, optim
 from minidl.errors import InputError
-from minidl.train import Trainer
+from minidl.train import Run, Trainer
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.arange(12) % 2
@@ -29,10 +29,14 @@ class Slow(nn.Linear):
         return super().build(shape)
 
 
-@pytest.mark.parametrize("trainers", [1, 2])
-def test_of_two_threads_that_begin_to_train_a_model_one_is_let_in(trainers: int) -> None:
+@pytest.mark.parametrize(("trainers", "shared"), [(1, False), (2, False), (2, True)])
+def test_of_two_threads_that_begin_to_train_a_model_one_is_let_in(
+    trainers: int, shared: bool
+) -> None:
+    """Or a layer that two models share."""
     model = Slow()
-    made = [Trainer(model, nn.CrossEntropy(), optim.SGD(lr=0.1)) for _ in range(trainers)]
+    models = [model, nn.Sequential(model) if shared else model]
+    made = [Trainer(models[n], nn.CrossEntropy(), optim.SGD(lr=0.1)) for n in range(trainers)]
     outcomes: list[str] = []
 
     def train(trainer: Trainer) -> None:
@@ -53,6 +57,25 @@ def test_of_two_threads_that_begin_to_train_a_model_one_is_let_in(trainers: int)
     assert trained == "trained"
     assert made[0].epoch == 2
     made[-1].fit((X, Y), epochs=1, batch_size=4, progress=False)  # later it is free again
+
+
+def test_while_a_layer_is_trained_no_other_model_uses_it() -> None:
+    """Its weights are elsewhere: `predict` drew new ones."""
+    shared = nn.Linear(2)
+    other = Trainer(nn.Sequential(shared, nn.ReLU()), nn.CrossEntropy(), optim.SGD(lr=0.1))
+    other.evaluate((X, Y))
+    refused = []
+
+    def use(run: Run) -> None:
+        for call in (lambda: other.predict(X), other.weights, lambda: other.load("nowhere")):
+            with pytest.raises(InputError, match="a fit is under way"):
+                call()
+            refused.append(1)
+
+    trainer = Trainer(nn.Sequential(shared), nn.CrossEntropy(), optim.SGD(lr=0.1))
+    trainer.fit((X, Y), epochs=1, batch_size=4, progress=False, callbacks=use)
+    assert refused == [1, 1, 1]
+    np.testing.assert_array_equal(other.predict(X), np.maximum(trainer.predict(X), 0))
 
 
 def test_a_fit_that_fails_leaves_the_model_free() -> None:

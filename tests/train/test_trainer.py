@@ -19,12 +19,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl import data, models, nn, optim, rng
+from minidl import data, kernels, models, nn, optim, rng
 from minidl.data import Dataset
 from minidl.errors import InputError, NotBuiltError
+from minidl.kernels.cpu import cache
 from minidl.runtime import Processes
 from minidl.runtime.trace import KINDS
-from minidl.strategy import Job, Strategy
+from minidl.strategy import Job, RingAllReduce, Strategy
 from minidl.train import Trainer
 from minidl.train.fitting import Fit
 
@@ -457,6 +458,37 @@ def test_the_digits_are_learnt() -> None:
     made.fit(train, epochs=8, batch_size=64, strategy=strategy("ring"))
     assert made.evaluate(test)["accuracy"] > 0.93
     assert (made.predict(test).argmax(axis=1) == test.targets).mean() > 0.93
+
+
+class Counted(nn.Layer):
+    """Counts the compiled kernels that its process has, before the layers behind it."""
+
+    kernels = 0
+
+    def forward(self, x: nn.Array, mode: nn.Mode) -> tuple[nn.Array, Any]:
+        Counted.kernels = sum(len(kernel.signatures) for kernel in cache.made)
+        return x, None
+
+    def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
+        return dy
+
+
+class Counting(nn.CrossEntropy):
+    """Tells what was counted."""
+
+    def metrics(self, outputs: nn.Array, targets: nn.Array) -> dict[str, nn.Array]:
+        return {"kernels": np.full(len(outputs), Counted.kernels, np.float64)}
+
+
+def test_workers_load_their_kernels_before_they_train() -> None:
+    """Also those that take over for large products on two threads."""
+    made = trainer(nn.Sequential(Counted(), nn.Linear(256), nn.Linear(3)), loss=Counting())
+    two = RingAllReduce(2, runtime=Processes(threads=2))
+    with kernels.using("cpu"):
+        made.fit(samples(128, (256,)), epochs=2, batch_size=64, strategy=two)
+    steps = made.history.series("kernels")
+    assert steps == [steps[0]] * 4
+    assert steps[0] > 5
 
 
 @pytest.mark.parametrize("kind", ["serial", "ring"])

@@ -95,7 +95,7 @@ class Table:
 def test_tables_that_turn_into_arrays() -> None:
     fitted(samples()).assert_equals(fitted(Table(X), Y))
     with pytest.raises(
-        InputError, match=r"^data: inputs hold Ellipsis at \(1, 0\), which is no number"
+        InputError, match=r"^train: inputs hold Ellipsis at \(1, 0\), which is no number"
     ):
         trainer().fit(Table(X, ...), Y, epochs=1, batch_size=8)
     with pytest.raises(InputError, match=r"inputs hold nan at \(1, 0\)"):
@@ -105,6 +105,9 @@ def test_tables_that_turn_into_arrays() -> None:
 REFUSED = {
     "a mask": (np.ma.masked_equal(X, X[3, 2]), Y),
     "a mask of labels": (X, np.ma.masked_equal(Y, 0)),
+    "masks in a list": ([np.ma.masked_equal(row, X[3, 2]) for row in X], Y),
+    "masks in lists": ([[np.ma.masked_equal(row, X[3, 2])] for row in X], Y),
+    "masks among objects": (X, [np.ma.masked, *Y[1:]]),
     "a data set with labels": (samples(), Y),
     "None among numbers": (X, [None] * len(X)),
     "part labels": (X, Y + 0.5),
@@ -113,6 +116,9 @@ REFUSED = {
 WORDS = {
     "a mask": "inputs are a masked array with 1 numbers masked",
     "a mask of labels": "targets are a masked array",
+    "masks in a list": "inputs are a masked array with 1 numbers masked",
+    "masks in lists": "inputs are a masked array with 1 numbers masked",
+    "masks among objects": "targets are a masked array with 1 numbers masked",
     "a data set with labels": "one Dataset, not a pair",
     "None among numbers": r"targets hold None at \(0,\), which is no number",
     "part labels": "labels must be whole numbers, not of type float64",

@@ -30,6 +30,8 @@ from minidl import files
 DIGEST_BYTES = 16
 SUFFIX = ".kernel"
 _warned = threading.Event()
+made: list[Any] = []
+"""All kernels, each with the forms of arguments that it has been compiled or loaded for."""
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -38,6 +40,7 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(**options)(function)
         dispatcher._cache = KernelCache(function)
+        made.append(dispatcher)
         return dispatcher
 
     return decorate

@@ -266,6 +266,13 @@ def run(p: Product, a: Array, b: Array, c: Array, bias: Array | None = None) -> 
         np.sum(out.reshape(splits, -1), axis=0, out=c)
 
 
+def load_parallel() -> None:
+    """Compile or load, for the products computed so far, what larger ones are computed by."""
+    if forks.threads() > 1:
+        for signature in _some.signatures:
+            _all.compile(signature[1:])
+
+
 @njit(nogil=True)
 def _some(first: int, end: int, a: Array, b: Array, c: Array, bias: Array, numbers: Array) -> None:
     """Some of the pieces of work: a range of summands, a chunk of rows, a panel of columns."""

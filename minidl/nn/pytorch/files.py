@@ -10,6 +10,7 @@ import numpy as np
 
 from minidl import files, kernels
 from minidl.checks import checked
+from minidl.checks import path as path_of
 from minidl.errors import CheckpointError, InputError
 from minidl.nn.layer import Layer
 from minidl.nn.parameters import Array
@@ -85,7 +86,7 @@ def import_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
     NotBuiltError
         As for `export_pytorch`.
     """
-    wanted, path = _named(model, rename), Path(path)
+    wanted, path = _named(model, rename), path_of("import_pytorch: path", path)
     with opened(path, hint=HINT) as file:
         found = file.entries
         faults = [
@@ -121,7 +122,12 @@ def _renamed(name: str, rename: Renaming | None) -> str:
     if rename is None:
         return name
     if not isinstance(rename, Mapping):
-        return rename(name)
+        try:
+            return rename(name)
+        except Exception as error:
+            raise InputError(
+                f"rename of {name!r} ends in {type(error).__name__}: {error}"
+            ) from error
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         layer = ".".join(parts[:end])

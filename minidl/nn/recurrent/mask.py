@@ -40,7 +40,7 @@ def with_mask(x: np.ndarray, lengths: Array) -> Array:
     )
     if x.ndim != 3 or lengths.shape != (len(x),):
         raise ShapeError(
-            "with_mask needs sequences (N, T, D) and their lengths (N,), "
+            "with_mask: x must be sequences (N, T, D), and lengths (N,) theirs, "
             f"not shapes {x.shape} and {lengths.shape}"
         )
     steps = x.shape[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from minidl.checks import checked
+from minidl.checks import checked, whole
 from minidl.errors import InputError, PlanError
 from minidl.plans.instructions import (
     Activation,
@@ -72,6 +72,7 @@ def check_pipeline(
     PlanError
         If anything else above does not hold; the message shows the plan and the place.
     """
+    whole("check_pipeline: micro_batches", micro_batches)
     if plan.size != stages:
         raise PlanError(f"{plan.name}: has programs for {plan.size} stages, not {stages}")
     if in_flight is not None and len(in_flight) != stages:

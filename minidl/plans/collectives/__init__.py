@@ -79,7 +79,7 @@ def all_reduce(size: int, algorithm: str = "ring", **options: Any) -> Collective
     """
     if not isinstance(algorithm, str) or algorithm not in ALL_REDUCES:
         known = ", ".join(map(repr, ALL_REDUCES))
-        raise InputError(f"there is no all-reduce {algorithm!r}; there are {known}")
+        raise InputError(f"algorithm: there is no all-reduce {algorithm!r}; there are {known}")
     make = ALL_REDUCES[algorithm]
     takes = list(signature(make).parameters)[1:]
     for option in options:

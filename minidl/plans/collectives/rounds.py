@@ -88,7 +88,7 @@ def from_rounds(
 
 def require_size(size: int) -> int:
     """The number of ranks, as Python's; refused if it is impossible."""
-    require_count("a collective needs a whole number of ranks of", size)
+    require_count("size must be a whole number of ranks of", size)
     return int(size)
 
 
