@@ -125,13 +125,15 @@ class AvgPool2d(Pool2d):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         further, window = self._window(x.shape)
         y = kernels.of(x).avg_pool2d(extended(x, further), *window)
-        return self._by_count(y, x.shape), x.shape if mode.training else None
+        return self._by_count(y, x.shape), (x.shape, y.shape) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        further, window = self._window(saved)
-        n, h, w, c = saved
+        x_shape, y_shape = saved
+        self.expect_gradient(dy, y_shape)
+        further, window = self._window(x_shape)
+        n, h, w, c = x_shape
         larger = (n, h + further[0], w + further[1], c)
-        dy = self._by_count(dy, saved)
+        dy = self._by_count(dy, x_shape)
         return kernels.of(dy).avg_pool2d_gradient(dy, larger, *window)[:, :h, :w]
 
     def _by_count(self, y: Array, x_shape: Shape) -> Array:
@@ -260,5 +262,6 @@ class GlobalAvgPool2d(GlobalPool2d):
         return x.mean(axis=(1, 2)), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        _, h, w, _ = saved
+        n, h, w, c = saved
+        self.expect_gradient(dy, (n, c))
         return (dy / (h * w))[:, None, None].repeat(h, axis=1).repeat(w, axis=2)
