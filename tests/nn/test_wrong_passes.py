@@ -1,4 +1,4 @@
-"""Targets of another shape, gradients by losses, and slots that are missing, are refused in words."""
+"""Targets of another shape, gradients by losses and missing slots are refused in words."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def composites(beside: type[nn.Layer]) -> list[nn.Layer]:
         nn.Residual(late(), front()),
         nn.Concat(front(), nn.Linear(3), late()),
         nn.AuxiliaryHeads(front(), nn.Linear(3), nn.Linear(3), heads=[late(), nn.Linear(3)]),
-        nn.AuxiliaryHeads(front(), front(), heads=[front(), late()]),
+        nn.AuxiliaryHeads(front(), front(), heads=[late()]),
     ]
 
 
