@@ -173,6 +173,7 @@ class Pool1d(OverSequences, Pool2d):
         )
 
 
+@checked
 class MaxPool1d(Pool1d, MaxPool2d):
     """The largest value of each window of a sequence, (N, T, C) to (N, T', C).
 
@@ -194,6 +195,7 @@ class MaxPool1d(Pool1d, MaxPool2d):
     """
 
 
+@checked
 class AvgPool1d(Pool1d, AvgPool2d):
     """The mean of each window of a sequence, (N, T, C) to (N, T', C).
 

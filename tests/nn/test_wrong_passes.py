@@ -29,6 +29,14 @@ def test_targets_and_gradients_of_losses_are_not_broadcast(loss: nn.Loss):
     for shape in {(2, 1), (1, 3), (1,), (3,), (2,), (3, 3)} - {right}:
         with pytest.raises(ShapeError):
             loss.forward(outputs, np.zeros(shape, np.int64))
+    if labelled:
+        for labels, told in (
+            ([0, 3], "from 0 to 2, not 3"),
+            ([-1, 0], "not -1"),
+            ([0.5, 1], "whole"),
+        ):
+            with pytest.raises(InputError, match=told):
+                loss.forward(outputs, np.array(labels))
     losses, saved = loss.forward(outputs, np.zeros(right, np.int64))
     assert losses.shape == (2,)
     for count in (1, 3):
