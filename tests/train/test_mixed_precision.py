@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minidl import data, kernels, nn, optim, rng, strategy
 from minidl.errors import InputError, NonFiniteError
 from minidl.optim import MixedPrecision
+from minidl.optim.mixed_precision import PATIENCE
 from minidl.runtime import Processes, Virtual
 from minidl.tasks import Adversarial
 from minidl.train import Trainer
@@ -221,6 +222,21 @@ def test_a_skipped_step_counts_nowhere(name: str, tmp_path: Path) -> None:
     assert 4 <= len(moves) < 8
     np.testing.assert_allclose(moves[:4], [0.125, 0.125, 0.0625, 0.0625], rtol=1e-5)
     assert trainer._existing().buffer.parameters["loss_scale"].value[2] == 8 - len(moves)
+
+
+@pytest.mark.parametrize("name", ["serial", "ring"])
+def test_what_overflows_at_a_scale_of_1_ends_after_a_while(name: str) -> None:
+    """Such a fit had gone on for ever without an update and without a word."""
+    steep = nn.Linear(1, weight_init=nn.init.constant(6e4))
+    model = nn.Sequential(nn.Linear(2, bias=False, weight_init=nn.init.zeros), steep)
+    trainer = mixed(model, MixedPrecision(4.0), optim.SGD(0.1), Mean())
+    inputs = data.Dataset(np.full((2, 2), -4.0), np.zeros((2, 1)))
+    fits = {"batch_size": 2, "strategy": STRATEGIES[name]}
+    trainer.fit(inputs, epochs=2 + PATIENCE - 1, **fits)  # the scale falls to 2 and 1 first
+    assert loss_scale(trainer) == (1, 1 - PATIENCE)
+    with pytest.raises(NonFiniteError, match=f"{PATIENCE} steps in a row with a loss scale of 1"):
+        trainer.fit(inputs, epochs=1, **fits)
+    assert not trainer.weights()["0.weight"].any()
 
 
 NORMS: dict[str, Any] = {
