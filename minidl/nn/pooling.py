@@ -202,13 +202,13 @@ class AvgPool1d(Pool1d, AvgPool2d):
     Parameters
     ----------
     size
-        The window, in steps.
+        As for `MaxPool1d`.
     stride
-        From window to window; the window's own size if not given.
+        As for `MaxPool1d`.
     padding
-        At either end, at most half the window; or "same", which makes T' = ceil(T / stride).
+        As for `MaxPool1d`.
     ceil_mode
-        Whether a last window counts that goes over the end; see `MaxPool2d`.
+        As for `MaxPool1d`. What a window has beyond the padding never counts.
     count_include_pad
         Whether padding counts as zeros; see `AvgPool2d`.
 
