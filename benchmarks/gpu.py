@@ -8,8 +8,9 @@ Four parts, each written to the report as soon as it is done:
 3. training steps, beside PyTorch on the same device where that is installed;
 4. the kernels that a training step spends its time in, as bandwidth or arithmetic per second.
 
-It needs a CUDA device, CuPy, and what ``pip install 'minidl[test]'`` installs. The host computes
-with NumPy (``MINIDL_KERNELS=reference``), so nothing is compiled for the CPU. It ends
+It needs a CUDA device, CuPy, and of what ``pip install 'minidl[test]'`` installs the packages in
+`NEEDED`. The host computes with NumPy (``MINIDL_KERNELS=reference``), so nothing is compiled for
+the CPU, and numba is not needed. It ends
 within 8 minutes: tests that have not finished after `TESTING` seconds are reported as such.
 
 Run it with ``make gpu``, or ``python -m benchmarks.gpu [report.md]``. Exit status 1 says that a
@@ -37,7 +38,8 @@ NEEDED = (
     "numpy", "cupy", "pytest", "pytest_timeout", "hypothesis", "dill", "multiprocess", "greenlet",
     "rich", "safetensors", "threadpoolctl",
 )  # fmt: skip
-TESTS = ("tests/kernels", "tests/strategy/test_gpu.py", "tests/table")
+TESTS = ("tests/kernels/test_equal_to_reference.py", "tests/strategy/test_gpu.py", "tests/table")
+"""Where the tests marked ``gpu`` are, in files that need no numba."""
 TESTING = 240
 """Seconds that the tests may take together."""
 MEASURING = 2.0

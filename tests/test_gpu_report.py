@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
@@ -34,6 +35,22 @@ def test_without_a_device_it_says_what_is_missing(
     assert gpu.main() == 2
     assert "no_such_package" in capsys.readouterr().err
     assert not (tmp_path / "report.md").exists()
+
+
+def test_all_tests_for_a_gpu_are_run_and_none_needs_numba() -> None:
+    """pytest imports every file that it is given, and ends where one cannot be imported."""
+    root = Path(__file__).parents[1]
+    given = [root / name for name in gpu.TESTS]
+    run = {file for path in given for file in (path.rglob("*.py") if path.is_dir() else [path])}
+    marked = {
+        file
+        for file in root.joinpath("tests").rglob("test_*.py")
+        if "pytest.mark.gpu" in file.read_text() and file != Path(__file__)
+    }
+    assert len(marked) > 4 and marked <= run
+    needing = re.compile(r"(import|from) (numba|llvmlite|minidl\.kernels\.cpu)|.* import .*\bcpu\b")
+    for file in run:
+        assert not [line for line in file.read_text().splitlines() if needing.match(line)], file
 
 
 @pytest.mark.usefixtures("cupy")

@@ -79,13 +79,13 @@ def beam(
     Parameters
     ----------
     model
-        Initialised.
+        As for `greedy`.
     sources
-        (N, S), whole numbers, padded.
+        As for `greedy`.
     start
-        The token that the decoder is given first.
+        As for `greedy`.
     end
-        The token behind which a text has finished.
+        As for `greedy`.
     steps
         How many tokens are written at most.
     width

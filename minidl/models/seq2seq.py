@@ -114,7 +114,10 @@ class Seq2Seq(nn.Layer):
     def backward(self, dy: Array, saved: Any) -> Array:
         of_source, of_target = saved
         dgiven, dstate = self.decode_back(dy, of_target)
-        dsource = self.encode_back(dstate, of_source)
+        if self.encoder.learns or self.source_embedding.learns:
+            dsource = self.encode_back(dstate, of_source)
+        else:
+            dsource = kernels.array_module(dy).zeros((len(dy), self.source_steps), dy.dtype)
         return kernels.array_module(dy).concatenate((dsource, dgiven), axis=1)
 
     def encode(self, source: Array, mode: Mode) -> tuple[State, Any]:

@@ -81,15 +81,33 @@ class AuxiliaryHeads(Layer):
         y, of_last = self.stages[-1].forward(x, mode)
         if not mode.training:
             return y, None
-        return kernels.array_module(y).concatenate((y, *answers), axis=-1), (saved, of_last)
+        y = kernels.array_module(y).concatenate((y, *answers), axis=-1)
+        return y, (y.shape, [*saved, (of_last, None)])
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        of_stages, of_last = saved
+        return self._back(dy, saved, -1)
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        learning = (place for place, stage in enumerate(self.stages) if stage.learns)
+        self._back(dy, saved, next(learning, len(self.stages)))
+
+    def _back(self, dy: Array, saved: Any, first: int) -> Array:
+        """The gradient by the input of the stage behind `first`, which needs none of its own."""
+        shape, kept = saved
+        self.expect_gradient(dy, shape)
         dx, *danswers = kernels.array_module(dy).split(dy, len(self.stages), axis=-1)
-        dx = self.stages[-1].backward(dx, of_last)
-        ways = zip(self.stages, self.heads, danswers, of_stages, strict=False)
-        for stage, head, danswer, (of_stage, of_head) in reversed(list(ways)):
-            dx = stage.backward(dx + head.backward(danswer, of_head), of_stage)
+        for place in reversed(range(len(self.stages))):
+            stage, (of_stage, of_head) = self.stages[place], kept[place]
+            if place < len(self.heads):
+                head, danswer = self.heads[place], danswers[place]
+                if place >= first:
+                    dx = dx + head.backward(danswer, of_head)
+                elif head.learns:
+                    head.accumulate(danswer, of_head)
+            if place > first:
+                dx = stage.backward(dx, of_stage)
+            elif place == first:
+                stage.accumulate(dx, of_stage)
         return dx
 
 

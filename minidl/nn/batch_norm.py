@@ -87,7 +87,7 @@ class BatchNorm(Layer):
         if self.mean.frozen or not mode.training:
             scale = self._running_scale(x)
             y = x * scale + (kernels.wide(beta) - self.mean.value * scale)
-            return y.astype(x.dtype, copy=False), None
+            return y.astype(x.dtype, copy=False), (x.shape, None) if mode.training else None
         rows = kernels.wide(x.reshape(x.size // len(gamma), len(gamma)))
         share = len(x) / (mode.batch_size * self._places)
         if self.synchronised and mode.total is not None:
@@ -98,13 +98,14 @@ class BatchNorm(Layer):
             count = len(rows)
         y = y.reshape(x.shape).astype(x.dtype, copy=False)
         total = mode.total if self.synchronised else None
-        return y, (x, mean, inv_std, share, count, total)
+        return y, (x.shape, (x, mean, inv_std, share, count, total))
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        dy = self.gamma.cast(dy)
-        if saved is None:  # normalised by running values, which are constant
+        (shape, kept), dy = saved, self.gamma.cast(dy)
+        self.expect_gradient(dy, shape)
+        if kept is None:  # normalised by running values, which are constant
             return (dy * self._running_scale(dy)).astype(dy.dtype, copy=False)
-        x, mean, inv_std, share, count, total = saved
+        x, mean, inv_std, share, count, total = kept
         gamma = kernels.wide(self.gamma.value)
         rows = kernels.wide(x.reshape(x.size // len(gamma), len(gamma)))
         d = kernels.wide(dy.reshape(rows.shape))

@@ -53,10 +53,19 @@ class Concat(Layer):
         ways, saved = zip(*(branch.forward(x, mode) for branch in self.branches), strict=True)
         ends = list(accumulate(y.shape[-1] for y in ways[:-1]))
         y = kernels.array_module(x).concatenate(ways, axis=-1)
-        return y, (saved, ends) if mode.training else None
+        return y, (y.shape, saved, ends) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        of_branches, ends = saved
+        return sum(branch.backward(part, kept) for branch, part, kept in self._ways(dy, saved))
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        for branch, part, kept in self._ways(dy, saved):
+            if branch.learns:
+                branch.accumulate(part, kept)
+
+    def _ways(self, dy: Array, saved: Any) -> Iterator[tuple[Layer, Array, Any]]:
+        """Each branch, its part of the gradient, and what it has kept."""
+        shape, of_branches, ends = saved
+        self.expect_gradient(dy, shape)
         parts = kernels.array_module(dy).split(dy, ends, axis=-1)
-        ways = zip(self.branches, parts, of_branches, strict=True)
-        return sum(branch.backward(part, kept) for branch, part, kept in ways)
+        return zip(self.branches, parts, of_branches, strict=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from minidl.checks import whole
+from minidl.checks import checked, whole
 from minidl.nn import init
 from minidl.nn.conv2d import Conv2d
 from minidl.nn.parameters import Array, Initialiser
 from minidl.nn.sequences import OverSequences
 
 
+@checked
 class Conv1d(OverSequences, Conv2d):
     """A convolution over time: (N, T, C) to (N, T', out_channels).
 

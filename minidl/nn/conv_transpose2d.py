@@ -113,6 +113,7 @@ class ConvTranspose2d(Layer):
     def backward(self, dy: Array, saved: Any) -> Array:
         x, w, k = saved, self.weight.value.swapaxes(2, 3), kernels.of(saved)
         dy = self.weight.cast(dy)
+        self.expect_gradient(dy, (len(x), *self._enlarged(x.shape[1:])))
         if self.weight.trainable:
             dw = k.conv2d_weight_gradient(x, dy, w.shape, *self._window)
             self.weight.grad += dw.swapaxes(2, 3)

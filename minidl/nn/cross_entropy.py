@@ -152,7 +152,7 @@ def _weighted(logits: Array, labels: Array, smoothing: float, weight: Array) -> 
     if smoothing:
         xp, z = kernels.array_module(logits), logits - logits.max(axis=1, keepdims=True)
         of_each = xp.log(xp.exp(z).sum(axis=1, keepdims=True)) - z
-        losses += smoothing * _times(of_each, weight).mean(axis=1)
+        losses += _times(of_each, weight * (smoothing / len(weight))).sum(axis=1)
     return losses, probabilities
 
 

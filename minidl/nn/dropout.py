@@ -38,15 +38,19 @@ class Dropout(Layer):
         self.rate = rate
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        if not mode.training or self.rate == 0:
+        if not mode.training:
             return x, None
+        if self.rate == 0:
+            return x, (x.shape, None)
         name = (mode.seed, "dropout", self.path, mode.step)
         bits = rng.per_sample_bits(name, mode.first, len(x), prod(x.shape[1:]))
         bits = kernels.array_module(x).asarray(bits.reshape(x.shape))
-        return self._mask(x, bits), bits
+        return self._mask(x, bits), (x.shape, bits)
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        return dy if saved is None else self._mask(dy, saved)
+        shape, bits = saved
+        self.expect_gradient(dy, shape)
+        return dy if bits is None else self._mask(dy, bits)
 
     def _mask(self, x: Array, bits: Array) -> Array:
         threshold = min(round(self.rate * 2**32), 2**32 - 1)

@@ -67,6 +67,7 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         x, dy = saved, self.weight.cast(dy)
+        self.expect_gradient(dy, (*x.shape, self.features))
         if self.weight.trainable:
             self.weight.grad += kernels.of(dy).embedding_gradient(
                 dy.reshape(x.size, self.features), x.reshape(x.size), self.vocabulary

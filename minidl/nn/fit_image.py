@@ -49,6 +49,7 @@ class FitImage(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         n, h, w, c = saved
+        self.expect_gradient(dy, (n, self.size, self.size, c))
         factor, top, left = self.placement(saved[1:])
         inside = dy[:, top : top + factor * h, left : left + factor * w]
         return inside.reshape(n, h, factor, w, factor, c).sum(axis=(2, 4))

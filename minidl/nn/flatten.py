@@ -23,4 +23,5 @@ class Flatten(Layer):
         return x.reshape(len(x), prod(x.shape[1:])), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, (saved[0], prod(saved[1:])))
         return dy.reshape(saved)

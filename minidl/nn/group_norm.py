@@ -63,10 +63,11 @@ class GroupNorm(Layer):
         x = self.gamma.cast(x)
         normal, inv_std = standardise(self._grouped(x), GROUP, self.eps)
         y = gamma * normal.reshape(x.shape) + beta
-        return y, (normal, inv_std) if mode.training else None
+        return y, (x.shape, normal, inv_std) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        (normal, inv_std), dy = saved, self.gamma.cast(dy)
+        (shape, normal, inv_std), dy = saved, self.gamma.cast(dy)
+        self.expect_gradient(dy, shape)
         others = tuple(range(dy.ndim - 1))
         if self.gamma.trainable:
             self.gamma.grad += (kernels.wide(dy) * normal.reshape(dy.shape)).sum(axis=others)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from minidl import kernels
+from minidl.kernels.contracts.types import indices
 from minidl.nn.labels import as_labels, check_labels
 from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
 from minidl.nn.parameters import Array, Shape
@@ -23,7 +24,7 @@ class Hinge(Loss):
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
         xp = kernels.array_module(outputs)
         expect_targets(self, targets, outputs.shape[:-1])
-        labels = targets[..., None].astype(np.int64)
+        labels = indices("Hinge: labels", targets, outputs.shape[-1])[..., None]
         of_label = xp.take_along_axis(outputs, labels, axis=-1)
         others = xp.arange(outputs.shape[-1]) != labels
         level = xp.isinf(outputs) & (outputs == of_label)  # inf - inf; counts nothing in PyTorch

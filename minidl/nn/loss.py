@@ -107,7 +107,10 @@ def expect_targets(loss: Loss, targets: Array, shape: tuple[int, ...]) -> None:
 def mean_per_sample(values: Array) -> Array:
     """(N, ...) to (N,); of a sample without values, 0."""
     count = prod(values.shape[1:])
-    return values.reshape(len(values), count).sum(axis=1) / max(1, count)
+    values = values.reshape(len(values), count)
+    if values.dtype.kind == "f":  # divided first: their mean is finite where their sum is not
+        return (values / max(1, count)).sum(axis=1)
+    return values.sum(axis=1) / max(1, count)
 
 
 def share_per_sample(dlosses: Array, shape: tuple[int, ...]) -> Array:

@@ -49,6 +49,9 @@ class PadChannels(Layer):
         return y, x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        n, h, w, c = saved
+        down, across = -(-h // self.stride), -(-w // self.stride)
+        self.expect_gradient(dy, (n, down, across, self.channels))
         dx = kernels.array_module(dy).zeros(saved, dy.dtype)
-        dx[:, :: self.stride, :: self.stride] = dy[..., : saved[3]]
+        dx[:, :: self.stride, :: self.stride] = dy[..., :c]
         return dx

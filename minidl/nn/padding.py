@@ -79,8 +79,9 @@ class Pad2d(Layer):
         return y, x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        (top, _), (left, _) = self.padding
-        _, h, w, _ = saved
+        (top, bottom), (left, right) = self.padding
+        n, h, w, c = saved
+        self.expect_gradient(dy, (n, top + h + bottom, left + w + right, c))
         if self.mode == "constant":
             return dy[:, top : top + h, left : left + w]
         dx = self._folded(dy, h, 0)

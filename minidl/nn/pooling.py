@@ -125,13 +125,15 @@ class AvgPool2d(Pool2d):
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
         further, window = self._window(x.shape)
         y = kernels.of(x).avg_pool2d(extended(x, further), *window)
-        return self._by_count(y, x.shape), x.shape if mode.training else None
+        return self._by_count(y, x.shape), (x.shape, y.shape) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        further, window = self._window(saved)
-        n, h, w, c = saved
+        x_shape, y_shape = saved
+        self.expect_gradient(dy, y_shape)
+        further, window = self._window(x_shape)
+        n, h, w, c = x_shape
         larger = (n, h + further[0], w + further[1], c)
-        dy = self._by_count(dy, saved)
+        dy = self._by_count(dy, x_shape)
         return kernels.of(dy).avg_pool2d_gradient(dy, larger, *window)[:, :h, :w]
 
     def _by_count(self, y: Array, x_shape: Shape) -> Array:
@@ -171,6 +173,7 @@ class Pool1d(OverSequences, Pool2d):
         )
 
 
+@checked
 class MaxPool1d(Pool1d, MaxPool2d):
     """The largest value of each window of a sequence, (N, T, C) to (N, T', C).
 
@@ -192,19 +195,20 @@ class MaxPool1d(Pool1d, MaxPool2d):
     """
 
 
+@checked
 class AvgPool1d(Pool1d, AvgPool2d):
     """The mean of each window of a sequence, (N, T, C) to (N, T', C).
 
     Parameters
     ----------
     size
-        The window, in steps.
+        As for `MaxPool1d`.
     stride
-        From window to window; the window's own size if not given.
+        As for `MaxPool1d`.
     padding
-        At either end, at most half the window; or "same", which makes T' = ceil(T / stride).
+        As for `MaxPool1d`.
     ceil_mode
-        Whether a last window counts that goes over the end; see `MaxPool2d`.
+        As for `MaxPool1d`. What a window has beyond the padding never counts.
     count_include_pad
         Whether padding counts as zeros; see `AvgPool2d`.
 
@@ -260,5 +264,6 @@ class GlobalAvgPool2d(GlobalPool2d):
         return x.mean(axis=(1, 2)), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        _, h, w, _ = saved
+        n, h, w, c = saved
+        self.expect_gradient(dy, (n, c))
         return (dy / (h * w))[:, None, None].repeat(h, axis=1).repeat(w, axis=2)

@@ -44,4 +44,5 @@ class Reshape(Layer):
         return x.reshape(len(x), *self.shape), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, (saved[0], *self.shape))
         return dy.reshape(saved)

@@ -56,3 +56,8 @@ class Residual(Layer):
         of_body, of_shortcut = saved
         dx = self.body.backward(dy, of_body)
         return dx + (self.shortcut.backward(dy, of_shortcut) if self.shortcut else dy)
+
+    def accumulate(self, dy: Array, saved: Any) -> None:
+        for layer, kept in zip((self.body, self.shortcut), saved, strict=True):
+            if layer is not None and layer.learns:
+                layer.accumulate(dy, kept)

@@ -41,5 +41,6 @@ class Upsample(Layer):
         return y, x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
-        n, h, w, c = saved
-        return dy.reshape(n, h, self.scale[0], w, self.scale[1], c).sum(axis=(2, 4))
+        (n, h, w, c), (down, across) = saved, self.scale
+        self.expect_gradient(dy, (n, h * down, w * across, c))
+        return dy.reshape(n, h, down, w, across, c).sum(axis=(2, 4))

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl.checks import checked, whole
-from minidl.errors import InputError
+from minidl.errors import InputError, NonFiniteError
 from minidl.nn.parameters import Parameter, Shape
+
+PATIENCE = 20
+"""Steps in a row that may overflow at a scale of 1, the least, before training ends."""
 
 
 @checked
@@ -21,7 +24,8 @@ class MixedPrecision:
     the loss is multiplied by a `scale` before the backward pass and the gradient is
     divided by it after. A gradient that overflowed is not used: the step is skipped and does
     not count, neither in Adam's bias correction nor in a schedule, and the scale is divided
-    by `factor`. After `every` steps without one it is multiplied by it.
+    by `factor`. After `every` steps without one it is multiplied by it. The scale is never
+    below 1: if 20 steps in a row overflow there, training ends with a `NonFiniteError`.
 
     Sums of many numbers, such as the statistics of normalisation and the gradients of
     biases, are float32. What leaves float16's range (65504) in a forward pass ends the run.
@@ -60,6 +64,7 @@ class MixedPrecision:
 class LossScale(Parameter):
     """The scale by now, how many steps in a row it has done well, and how many were skipped.
 
+    The second number is below 0 while steps overflow at a scale of 1: it counts these.
     It lies beside the weights, so whoever is sent, saves or restores these has it too.
     """
 
@@ -87,11 +92,26 @@ class LossScale(Parameter):
         self.value[2] = steps
 
     def follow(self, *, overflow: bool) -> None:
-        """Take in whether a step's gradient overflowed."""
+        """Take in whether a step's gradient overflowed.
+
+        Raises
+        ------
+        NonFiniteError
+            If it did at a scale of 1 for the `PATIENCE`-th time in a row.
+        """
         scale, well, skipped = map(float, self.value)
         if overflow:
-            self.value[...] = max(1.0, scale / self.settings.factor), 0, skipped + 1
-        elif well + 1 == self.settings.every:
+            stuck = min(well, 0) - 1 if scale == 1 else 0
+            if stuck <= -PATIENCE:
+                raise NonFiniteError(
+                    f"the gradient has overflowed float16 in {PATIENCE} steps in a row with a "
+                    "loss scale of 1, so these steps made no update. Make the inputs smaller or "
+                    "normalise them, lower the learning rate, or train without precision."
+                )
+            self.value[...] = max(1.0, scale / self.settings.factor), stuck, skipped + 1
+            return
+        well = max(well, 0)
+        if well + 1 == self.settings.every:
             self.value[:2] = min(2.0**64, scale * self.settings.factor), 0
         else:
             self.value[1] = well + 1

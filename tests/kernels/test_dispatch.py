@@ -71,15 +71,24 @@ def test_numba_waits_until_it_is_needed():
 
 
 def test_set_threads_holds_both_pools():
-    """In a process of its own, for what other tests have done to the pools is not its matter."""
+    """In a process of its own, for what other tests have done to the pools is not its matter.
+
+    A fork of it has no threads; a kernel that asked for them there would end it.
+    """
     code = (
-        "import numpy, numba, threadpoolctl, minidl.kernels as k\n"
+        "import os, numpy, numba, threadpoolctl, minidl.kernels as k\n"
         "k.set_threads(1)\n"
         "assert numba.get_num_threads() == 1\n"
         "pools = threadpoolctl.threadpool_info()\n"
         "assert all(p['num_threads'] == 1 for p in pools if p['user_api'] == 'blas')\n"
         "k.set_threads(10**6)\n"
         "assert numba.get_num_threads() == numba.config.NUMBA_NUM_THREADS\n"
+        "x = numpy.ones((300, 400), 'f4')\n"
+        "pid = os.fork()\n"
+        "if not pid:\n"
+        "    k.of(x).relu(x)\n"
+        "    os._exit(0)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

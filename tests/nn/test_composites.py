@@ -88,7 +88,7 @@ def test_concat_is_its_branches_side_by_side(n, widths, seed):
 def test_concat_refuses_what_cannot_be_joined():
     with pytest.raises(InputError, match="at least one layer"):
         nn.Concat()
-    with pytest.raises(InputError, match="must be a [Ll]ayer, not 3"):
+    with pytest.raises(InputError, match="argument 1 must be a layer, not 3"):
         nn.Concat(nn.ReLU(), 3)
     with pytest.raises(ShapeError, match="equal but for the last axis"):
         nn.Concat(nn.Conv2d(2, 1), nn.Conv2d(2, 3)).build((5, 5, 1))

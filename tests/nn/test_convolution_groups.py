@@ -82,7 +82,10 @@ def test_a_sequence_costs_a_window_at_each_step():
         (lambda: nn.Conv1d(4, (3, 3)), "Conv1d: kernel_size must be a whole number"),
         (lambda: nn.Conv1d(4, 3, 0), "Conv1d: stride must be a whole number of at least 1"),
         (lambda: nn.Conv1d(4, 3, padding=-1), "Conv1d: padding must be a whole number"),
-        (lambda: nn.Conv1d(4, 3, padding="valid"), "Conv1d: padding must be"),
+        (
+            lambda: nn.Conv1d(4, 3, padding="valid"),
+            "Conv1d: padding must be a whole number or 'same', not 'valid'",
+        ),
         (lambda: nn.Conv1d(4, 3, dilation=0.5), "Conv1d: dilation must be a whole number"),
         (lambda: nn.Conv1d(0, 3), "Conv1d: out_channels must be a whole number"),
     ],

@@ -120,6 +120,10 @@ OTHER_LOSSES = [
     (nn.Hinge(), [-inf, -inf, 0], 0, inf, [-1 / 3, 0, 1 / 3]),
     (nn.Hinge(), [-inf, -inf, -inf], 0, 0, [0, 0, 0]),
     (nn.Hinge(), [inf, 0, 1e38], 0, 0, [0, 0, 0]),
+    (nn.Hinge(), [-1e38, 1e38, 1e38], 0, 4e38 / 3, [-2 / 3, 1 / 3, 1 / 3]),
+    (nn.CrossEntropy(0.3), [1e38, -1e38, -1e38], 0, 4e37, [0.2, -0.1, -0.1]),
+    (nn.CrossEntropy(0.3, None, [2] * 3), [1e38, -1e38, -1e38], 0, 8e37, [0.4, -0.2, -0.2]),
+    (nn.L1(), [2e38, 2e38], [0, 0], 2e38, [0.5, 0.5]),
     (nn.L1(), [-inf], [0], inf, [-1]),
     (nn.Huber(0.5), [-inf], [0], inf, [-0.5]),
     (nn.Huber(0.5), [1e38], [0], 0.5e38, [0.5]),
@@ -190,7 +194,7 @@ def test_the_slope_of_elu_does_not_vanish_before_the_exponential_does():
     np.testing.assert_allclose(of_activation(nn.ELU(), x)[1], np.exp(x), rtol=1e-5)
 
 
-SIZES = [inf, 1e37, 1e30, 1e4, 100, 2.5, 1e-8, 1e-40, 0]
+SIZES = [inf, 1e38, 1e37, 1e30, 1e4, 100, 2.5, 1e-8, 1e-40, 0]
 LOSSES = [
     # a loss, its targets for three outputs, its name in torch.nn.functional, settings there
     (nn.CrossEntropy(), "labels", "cross_entropy", {}),

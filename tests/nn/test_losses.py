@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minidl import kernels, nn
@@ -59,6 +59,21 @@ def test_one_number_a_sample_that_depends_on_that_sample_alone(loss, n, middle, 
         np.testing.assert_allclose(
             loss.backward(np.full(1, 0.5, dtype), kept)[0], gradient[i], rtol=1e-4, atol=1e-6
         )
+
+
+@pytest.mark.parametrize("loss", ALL)
+@settings(max_examples=20)
+@given(dtype=dtypes, seed=st.integers(0, 99), size=st.sampled_from([1e2, 1e4]))
+def test_huge_logits_are_safe(loss, dtype, seed, size):
+    generator = np.random.default_rng(seed)
+    outputs = (size * generator.choice([-1, 0, 1], (6, 4))).astype(dtype)
+    _, targets = example(loss, (6, 4), generator)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        losses, saved = loss.forward(outputs, targets)
+        gradient = loss.backward(np.ones(6, dtype), saved)
+    assert np.isfinite(losses).all()
+    assert (losses >= 0).all()
+    assert np.isfinite(gradient).all()
 
 
 @given(

@@ -76,7 +76,9 @@ def test_for_odd_windows_and_no_stride_it_is_half_the_window(shape, size, seed):
 @pytest.mark.parametrize("make", [nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d])
 @pytest.mark.parametrize("padding", ["valid", "SAME", ""])
 def test_other_words_are_refused(make, padding):
-    with pytest.raises(InputError, match="padding must be a whole number or .* or 'same', not '"):
+    with pytest.raises(
+        InputError, match=r"padding must be a whole number or \(a whole .*\) or 'same', not '"
+    ):
         make(2, 2, padding=padding)
 
 

@@ -58,8 +58,8 @@ def test_equal_numbers_become_the_shift(name, n, value, dtype, seed):
     x = np.full((n, 3, 4), value, dtype)
     layer = built(LAYERS[name](), x, seed)
     y, saved = layer.forward(x, TRAINING)
-    slack = 1.0 if dtype == np.float32 else 1e-7  # rounding of the mean, times gamma / sqrt(eps)
-    np.testing.assert_allclose(y, np.broadcast_to(layer.beta.value, y.shape), atol=slack)
+    slack = 0.2 if dtype == np.float32 else 1e-7  # rounding of the mean, over sqrt(eps)
+    assert (abs(y - layer.beta.value) <= slack * np.maximum(1, abs(layer.gamma.value))).all()
     assert np.isfinite(layer.backward(np.ones_like(y), saved)).all()
 
 

@@ -95,10 +95,35 @@ def test_nothing_stays_on_the_wrong_side(name: str) -> None:
     assert_equal_runs(name, 1e-9, dtype="float64")
 
 
+class Watched(nn.Layer):
+    """Passes on what comes, and notes of which type it is."""
+
+    def __init__(self, types: set[np.dtype]) -> None:
+        self.types = types
+
+    def forward(self, x: Any, mode: nn.Mode) -> tuple[Any, Any]:
+        if mode.training:
+            self.types.add(x.dtype)
+        return x, None
+
+    def backward(self, dy: Any, saved: Any) -> Any:
+        self.types.add(dy.dtype)
+        return dy
+
+
 @pytest.mark.usefixtures("pretended_gpu")
 @pytest.mark.parametrize("name", ["dense", "images", "tokens"])
-def test_mixed_precision_stays_on_the_right_side(name: str) -> None:
+def test_mixed_precision_stays_on_the_right_side(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And in float16 from layer to layer, or a GPU would compute most of it in float32."""
+    make, *rest = CASES[name]
+    first, *others = make().layers  # tokens, of the first, are whole numbers
+    types: set[np.dtype] = set()
+    watched = [each for layer in others for each in (Watched(types), layer)]
+    monkeypatch.setitem(CASES, name, (lambda: nn.Sequential(first, *watched), *rest))
     assert_equal_runs(name, 2e-2, precision=MixedPrecision(2.0**10))
+    assert types == {np.dtype(np.float16)}
 
 
 @pytest.mark.gpu

@@ -14,6 +14,7 @@ from rows import STRATEGIES, OneLayer, Row
 from trained import Layout, around, case_of, check_equal, layouts
 
 from minidl import kernels, nn
+from minidl.errors import ShapeError
 
 each_row = pytest.mark.parametrize("row", LAYERS, ids=lambda row: row.title)
 seeds = st.integers(0, 999)
@@ -105,6 +106,39 @@ def test_frozen(row: Row, data, seed):
     assert layer.learns == bool(parameters) and not layer.frozen
     found = np.concatenate([p.grad.reshape(-1) for p in parameters] or [grads])
     np.testing.assert_array_equal(np.sort(found), np.sort(grads))
+
+
+OTHER_SHAPES = {
+    "a row less": lambda dy: dy[1:],
+    "a row more": lambda dy: np.concatenate((dy[:1], dy)),
+    "one row, to be spread": lambda dy: dy[:1],
+    "a column less": lambda dy: dy[..., 1:],
+    "a column more": lambda dy: np.concatenate((dy[..., :1], dy), axis=-1),
+    "one column, to be spread": lambda dy: dy[..., :1],
+    "the second axis longer": lambda dy: np.concatenate((dy[:, :1], dy), axis=1),
+    "the second axis shorter": lambda dy: dy[:, 1:],
+    "an axis more": lambda dy: dy[..., np.newaxis],
+    "an axis less": lambda dy: dy.reshape(-1),
+}
+
+
+@each_row
+@settings(max_examples=3)
+@given(data=st.data())
+def test_a_gradient_of_another_shape_is_refused(row: Row, data):
+    """It was cut, spread or given back as it came, and the numbers were wrong."""
+    one = data.draw(row.drawn)
+    layer = copy.deepcopy(one.layer)
+    layer.initialise(one.x.shape[1:], dtype=np.float64)
+    if data.draw(st.booleans()):
+        layer.freeze()
+    mode = nn.Mode(training=True, seed=3, step=5, batch_size=len(one.x))
+    with kernels.using("reference"):
+        y, saved = layer.forward(one.x, mode)
+        for other in (change(np.ones_like(y)) for change in OTHER_SHAPES.values()):
+            if other.shape != y.shape:
+                with pytest.raises(ShapeError):
+                    layer.backward(other, saved)
 
 
 @each_row

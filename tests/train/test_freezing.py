@@ -96,6 +96,36 @@ def test_a_frozen_body_is_a_function_of_the_inputs_under_every_strategy(
     assert {len(slot) for slot in whole._existing().slots.values()} <= {6 * 5 + 5 + 5 * 3 + 3}
 
 
+def composites(beside: type[nn.Layer]) -> list[nn.Layer]:
+    """Of what learns and of what is frozen beside or before it, which ends with such a layer."""
+
+    def front() -> nn.Layer:
+        return nn.Sequential(nn.Linear(3), beside()).freeze()
+
+    def late() -> nn.Layer:
+        return nn.Sequential(front(), nn.Linear(3))
+
+    return [
+        nn.Residual(late(), front()),
+        nn.Concat(front(), nn.Linear(3), late()),
+        nn.AuxiliaryHeads(front(), nn.Linear(3), nn.Linear(3), heads=[late(), nn.Linear(3)]),
+        nn.AuxiliaryHeads(front(), front(), heads=[late()]),
+    ]
+
+
+def test_composites_pass_no_gradient_to_where_nothing_learns() -> None:
+    for model, plain in zip(composites(Deaf), composites(nn.Sequential), strict=True):
+        grads = []
+        for each, gradient in ((model, model.accumulate), (plain, plain.backward)):
+            buffer = each.initialise((3,), dtype=np.float64)
+            x = np.random.default_rng(0).normal(size=(4, 3))
+            y, saved = each.forward(x, nn.Mode(training=True))
+            gradient(np.random.default_rng(1).normal(size=y.shape), saved)
+            grads.append(buffer.grads)
+        assert grads[0].any()
+        np.testing.assert_array_equal(*grads)
+
+
 @given(
     frozen=st.sets(st.integers(0, 7), min_size=1),
     name=st.sampled_from(sorted(SYNCHRONOUS | OTHERS)),

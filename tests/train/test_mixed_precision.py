@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minidl import data, kernels, nn, optim, rng, strategy
 from minidl.errors import InputError, NonFiniteError
 from minidl.optim import MixedPrecision
+from minidl.optim.mixed_precision import PATIENCE
 from minidl.runtime import Processes, Virtual
 from minidl.tasks import Adversarial
 from minidl.train import Callback, Run, Trainer
@@ -243,6 +244,21 @@ def test_what_is_restored_was_not_trained_in_the_steps_skipped_since() -> None:
         ends.append(made._existing().buffer.parameters["loss_scale"].value)
     assert ends[0][0] > ends[1][0]  # the scale is that of the first epoch
     assert ends[0][2] == ends[1][2] > 1
+
+
+@pytest.mark.parametrize("name", ["serial", "ring"])
+def test_what_overflows_at_a_scale_of_1_ends_after_a_while(name: str) -> None:
+    """Such a fit had gone on for ever without an update and without a word."""
+    steep = nn.Linear(1, weight_init=nn.init.constant(6e4))
+    model = nn.Sequential(nn.Linear(2, bias=False, weight_init=nn.init.zeros), steep)
+    trainer = mixed(model, MixedPrecision(4.0), optim.SGD(0.1), Mean())
+    inputs = data.Dataset(np.full((2, 2), -4.0), np.zeros((2, 1)))
+    fits = {"batch_size": 2, "strategy": STRATEGIES[name]}
+    trainer.fit(inputs, epochs=2 + PATIENCE - 1, **fits)  # the scale falls to 2 and 1 first
+    assert loss_scale(trainer) == (1, 1 - PATIENCE)
+    with pytest.raises(NonFiniteError, match=f"{PATIENCE} steps in a row with a loss scale of 1"):
+        trainer.fit(inputs, epochs=1, **fits)
+    assert not trainer.weights()["0.weight"].any()
 
 
 NORMS: dict[str, Any] = {

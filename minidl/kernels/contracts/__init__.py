@@ -1,7 +1,7 @@
 """What every kernel takes, checked before it runs: types, shapes, and ranges of indices.
 
 Compiled code reads and writes wherever it is told to, so nothing reaches it unchecked. The
-contracts have the names and parameters of the kernels. Each returns its arguments as the kernel
+contracts have the names of the kernels and take the same arguments. Each returns them as the kernel
 may have them, or raises; `under_contract` puts it before the kernel. `reference`, `cpu` and `gpu`
 share them, so that all three accept and refuse the same.
 

@@ -42,7 +42,7 @@ def _convolved(
     stride: Pair,
     padding: Pair,
     dilation: Pair,
-    groups: int,
+    groups: int = 1,
 ) -> tuple[int, ...]:
     """The shape of the result of a convolution."""
     if len(w_shape) != 4 or len(x_shape) != 4:
@@ -59,57 +59,37 @@ def _convolved(
     return x_shape[0], rows, columns, filters
 
 
-def conv2d(
-    x: Array,
-    w: Array,
-    b: Array | None,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int = 1,
-) -> tuple[Any, ...]:
+def conv2d(x: Array, w: Array, b: Array | None, *window: Any) -> tuple[Any, ...]:
     if b is None:
         x, w = floats(x, w)
     else:
         x, w, b = floats(x, w, b)
-    shape = _convolved("conv2d", x.shape, w.shape, stride, padding, dilation, groups)
+    shape = _convolved("conv2d", x.shape, w.shape, *window)
     if b is not None and b.shape != shape[3:]:
         raise misfit("conv2d", f"a bias of shape {shape[3:]}", b)
-    return x, w, b, stride, padding, dilation, groups
+    return x, w, b, *window
 
 
 def conv2d_input_gradient(
-    dy: Array,
-    w: Array,
-    x_shape: tuple[int, ...],
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int = 1,
+    dy: Array, w: Array, x_shape: tuple[int, ...], *window: Any
 ) -> tuple[Any, ...]:
     dy, w = floats(dy, w)
     name = "conv2d_input_gradient"
-    shape = _convolved(name, x_shape, w.shape, stride, padding, dilation, groups)
+    shape = _convolved(name, x_shape, w.shape, *window)
     if dy.shape != shape:
         raise misfit(name, f"a dy of shape {shape}", dy)
-    return dy, w, x_shape, stride, padding, dilation, groups
+    return dy, w, x_shape, *window
 
 
 def conv2d_weight_gradient(
-    dy: Array,
-    x: Array,
-    w_shape: tuple[int, ...],
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int = 1,
+    dy: Array, x: Array, w_shape: tuple[int, ...], *window: Any
 ) -> tuple[Any, ...]:
     dy, x = floats(dy, x)
     name = "conv2d_weight_gradient"
-    shape = _convolved(name, x.shape, w_shape, stride, padding, dilation, groups)
+    shape = _convolved(name, x.shape, w_shape, *window)
     if dy.shape != shape:
         raise misfit(name, f"a dy of shape {shape}", dy)
-    return dy, x, w_shape, stride, padding, dilation, groups
+    return dy, x, w_shape, *window
 
 
 def _pooled(

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import InputError, ShapeError
-from minidl.kernels import Array
+from minidl.kernels import Array, array_module
 
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+HALF, SINGLE, DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
 
 
 def floats(*arrays: Array) -> tuple[Array, ...]:
     """Arrays in the widest of their types, float32 or float64.
+
+    On a GPU, which has arithmetic for it, float16 alone stays float16.
 
     Raises
     ------
@@ -40,6 +42,8 @@ def _widened(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
                 f"kernels compute with float32 and float64, not with {x.dtype}: "
                 "convert the array with astype"
             )
+    if all(x.dtype == HALF for x in arrays) and array_module(arrays[0]) is not np:
+        return arrays
     wide = DOUBLE if any(x.dtype.itemsize == 8 for x in arrays) else SINGLE
     return tuple(x.astype(wide, copy=False) for x in arrays)
 

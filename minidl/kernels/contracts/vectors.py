@@ -67,17 +67,9 @@ def _with_momentum(
     return *_in_place(kernel, w, g, *slots[:-1]), w[:0].reshape(-1)
 
 
-def sgd_step(
-    w: Array,
-    g: Array,
-    velocity: Array,
-    lr: float,
-    momentum: float,
-    nesterov: bool,
-    weight_decay: float,
-) -> tuple[Any, ...]:
-    vectors = _with_momentum("sgd_step", momentum, w, g, velocity)
-    return *vectors, lr, momentum, nesterov, weight_decay
+def sgd_step(w: Array, g: Array, velocity: Array, *settings: Any) -> tuple[Any, ...]:
+    _, momentum, *_ = settings
+    return *_with_momentum("sgd_step", momentum, w, g, velocity), *settings
 
 
 def adam_step(w: Array, g: Array, m: Array, v: Array, *settings: Any) -> tuple[Any, ...]:
@@ -92,19 +84,9 @@ def adagrad_step(w: Array, g: Array, v: Array, *settings: Any) -> tuple[Any, ...
     return *_in_place("adagrad_step", w, g, v), *settings
 
 
-def rmsprop_step(
-    w: Array,
-    g: Array,
-    v: Array,
-    velocity: Array,
-    lr: float,
-    alpha: float,
-    momentum: float,
-    eps: float,
-    weight_decay: float,
-) -> tuple[Any, ...]:
-    vectors = _with_momentum("rmsprop_step", momentum, w, g, v, velocity)
-    return *vectors, lr, alpha, momentum, eps, weight_decay
+def rmsprop_step(w: Array, g: Array, v: Array, velocity: Array, *settings: Any) -> tuple[Any, ...]:
+    _, _, momentum, *_ = settings
+    return *_with_momentum("rmsprop_step", momentum, w, g, v, velocity), *settings
 
 
 def lars_step(w: Array, g: Array, velocity: Array, *settings: Any) -> tuple[Any, ...]:

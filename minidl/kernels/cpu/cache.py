@@ -2,7 +2,9 @@
 
 numba has a cache of its own. This one differs where it failed: it needs no folder that can be
 written to when a kernel is defined, it tries several where one is full or read-only, and a file
-carries a checksum, since LLVM ends the process when it is given damaged code.
+carries a checksum, since LLVM ends the process when it is given damaged code. A file also says what
+it was made from, and is read only if that is still the same: the sources of all kernels, since
+kernels inline each other, the versions of numba and what it stands on, and the processor.
 """
 
 from __future__ import annotations
@@ -17,10 +19,13 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
+import numpy as np
 from numba.core import caching
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
@@ -28,6 +33,8 @@ from numba.core.serialize import dumps
 from minidl import files
 
 DIGEST_BYTES = 16
+VERSIONS = (sys.version, numba.__version__, llvmlite.__version__, np.__version__)
+"""Of what compiles the kernels; a file made by other ones is stale."""
 SUFFIX = ".kernel"
 _warned = threading.Event()
 made: list[Any] = []
@@ -109,7 +116,7 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         code = function.__code__
         self._py_func = function
-        self._loader = function.__globals__["__loader__"]
+        self._package = function.__globals__["__package__"]
         self._source = Path(code.co_filename).absolute()
         self._name = f"{self._source.stem}.{function.__qualname__}-{code.co_firstlineno}"
         self._cache_path = str(self._source.parent)
@@ -131,7 +138,7 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
     def _save_overload(self, sig: Any, data: CompileResult) -> None:
         if data.library.has_dynamic_globals:
             return
-        body = dumps((self._identity(sig, data.codegen), data._reduce()))
+        body = self._identity(sig, data.codegen) + dumps(data._reduce())
         name = self._file(sig, data.codegen)
         self.kept, self.failures = keep(self._source.parent, name, _digest(body) + body)
         if self.kept is None and not _warned.is_set():
@@ -143,10 +150,10 @@ class KernelCache(caching.FunctionCache):  # type: ignore[misc]
                 stacklevel=2,
             )
 
-    def _identity(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
-        """What the contents of a file must be for, or they are stale."""
-        contents = _contents(self._py_func.__code__.co_filename, self._loader)
-        return (numba.__version__, contents, *self._index_key(sig, codegen))
+    def _identity(self, sig: Any, codegen: Any) -> bytes:
+        """A digest of what the contents of a file must be made from, or they are stale."""
+        made_from = VERSIONS, _sources(self._package), self._index_key(sig, codegen)
+        return _digest(repr(made_from).encode())
 
     def _file(self, sig: Any, codegen: Any) -> str:
         form = repr((sig, codegen.magic_tuple(), sys.version_info[:2])).encode()
@@ -167,11 +174,12 @@ def unwrapped(data: bytes) -> bytes | None:
     return body if digest == _digest(body) else None
 
 
-def _read(path: Path, identity: tuple[Any, ...]) -> Any:
-    if (kept := body(path)) is None:
+def _read(path: Path, identity: bytes) -> Any:
+    """What a file holds, or None if it is stale; only what is not is unpickled."""
+    kept = body(path)
+    if kept is None or kept[:DIGEST_BYTES] != identity:
         return None
-    found, payload = pickle.loads(kept)
-    return payload if found == identity else None
+    return pickle.loads(kept[DIGEST_BYTES:])
 
 
 def _digest(body: bytes) -> bytes:
@@ -179,6 +187,10 @@ def _digest(body: bytes) -> bytes:
 
 
 @cache
-def _contents(file: str, loader: Any) -> bytes:
-    """A digest of a source file, which may lie in an archive."""
-    return hashlib.sha256(loader.get_data(file)).digest()
+def _sources(package: str) -> str:
+    """A digest of all modules of a package, which may lie in an archive."""
+    digest = hashlib.sha256()
+    for file in sorted(resources.files(package).iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            digest.update(file.name.encode() + b"\0" + _digest(file.read_bytes()))
+    return digest.hexdigest()

@@ -201,22 +201,22 @@ def _sigmoid_gradient(dy: Array, y: Array, dx: Array) -> None:
 def _softmax_cross_entropy(
     logits: Array, labels: Array, smoothing: Any, losses: Array, probabilities: Array
 ) -> None:
-    one, classes = logits.dtype.type(1), logits.dtype.type(logits.shape[1])
+    one, share = logits.dtype.type(1), smoothing / logits.dtype.type(logits.shape[1])
     for row in numba.prange(logits.shape[0]):
         top = logits[row, 0]
         for c in range(logits.shape[1]):
             top = max(top, logits[row, c])
-        total, all_z = logits.dtype.type(0), logits.dtype.type(0)
+        total, spread = logits.dtype.type(0), logits.dtype.type(0)
         for c in range(logits.shape[1]):
             probabilities[row, c] = _exp(logits[row, c] - top)
         for c in range(logits.shape[1]):
             total += probabilities[row, c]
-            all_z += logits[row, c] - top
+            spread += share * (logits[row, c] - top)
         for c in range(logits.shape[1]):
             probabilities[row, c] /= total
         mixed = (one - smoothing) * (logits[row, labels[row]] - top)
         if smoothing > 0:  # else it would be 0 * -inf where a class is masked
-            mixed += smoothing * (all_z / classes)
+            mixed += spread
         losses[row] = np.log(total) - mixed
 
 

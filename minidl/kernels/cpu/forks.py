@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -37,12 +38,14 @@ class _ParallelFor:
         """Be called instead of numba's threading layer, which has been started."""
         if not self._installed:
             layer = import_module(f"numba.np.ufunc.{LAYERS[numba.threading_layer()]}")
-            self._goal.value = layer.parallel_for
+            self._goal.value = self._goal.value or layer.parallel_for
             llvm.add_symbol(LOOP, self._engine.get_function_address("parallel_for"))
             self._installed = True
 
     def _run_serially(self) -> None:
-        if self._installed:  # or no thread was ever started, and this process may start some
+        """In a forked process: run loops serially if anyone started threads before the fork."""
+        with suppress(ValueError):  # raised if not: then this process may start its own
+            numba.threading_layer()
             self._goal.value = self._engine.get_function_address("serial_for")
 
 

@@ -178,6 +178,8 @@ class Recurrent(Layer):
         saved
             What `forward_from` returned.
         """
+        steps, n = saved[0][1][0].x.shape[:2]
+        self.expect_gradient(dy, (n, steps, self.out_features))
         xp, pending = kernels.array_module(dy), _by_cell(self._checked(dstate, dy))
         dy = _turned(dy)
         dfirsts: list[State] = []

@@ -45,6 +45,7 @@ class TakeLast(Layer):
         return y, x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_gradient(dy, (saved[0], saved[2]))
         dx = kernels.array_module(dy).zeros(saved, dy.dtype)
         half = saved[2] // 2 if self.bidirectional else saved[2]
         dx[:, -1, :half] = dy[:, :half]
