@@ -204,15 +204,23 @@ def test_a_loss_that_is_not_finite_is_one_message() -> None:
     assert "Traceback" not in result.stderr
 
 
-def compare(*words: str | Path, status: int = 0) -> dict[str, Any]:
-    result = minidl("compare", "digits", "--epochs", "1", "--json", *words)
-    assert result.exit_code == status, result.output
-    found: dict[str, Any] = json.loads(result.stdout)
-    return found
+def compare(*words: str | Path, status: int) -> tuple[dict[str, Any], str]:
+    """Compare once; what it says as JSON, and what it would have printed on a wide terminal."""
+    found: list[command.Comparison] = []
+    with pytest.MonkeyPatch.context() as patch:
+        run = command.compare
+        patch.setattr(command, "compare", lambda *a, **k: found.append(run(*a, **k)) or found[0])
+        result = minidl("compare", "digits", "--epochs", "1", "--json", *words)
+        assert result.exit_code == status, result.output
+        patch.setattr(command, "compare", lambda *a, **k: found[0])
+        patch.setenv("COLUMNS", "160")
+        shown = minidl("compare", "digits")
+        assert shown.exit_code == status
+    return json.loads(result.stdout), shown.stdout
 
 
-def test_compare_finds_that_all_strategies_agree(tmp_path: Path) -> None:
-    found = compare("--out", tmp_path / "pictures")
+def test_compare_finds_that_all_strategies_agree_a_students_ring_too(tmp_path: Path) -> None:
+    found, table = compare("--out", tmp_path / "pictures", "--plan", SOLUTION / "ring.py", status=0)
     assert (found["dataset"], found["workers"], found["epochs"]) == ("digits", 2, 1)
     assert found["agrees"] is True
     rows = {row["strategy"]: row for row in found["rows"]}
@@ -232,6 +240,9 @@ def test_compare_finds_that_all_strategies_agree(tmp_path: Path) -> None:
     assert rows["ring"]["bytes_measured"][0] > 100_000
     assert [Path(picture).parent for picture in found["pictures"]] == [tmp_path / "pictures"] * 2
     assert all(Path(picture).stat().st_size > 10_000 for picture in found["pictures"])
+    for word in ("serial", "server", "ring", "pipeline", "accuracy", "pictures/curves.png"):
+        assert word in table
+    assert table.count("✓") == 4
 
 
 def forgetful_ring(size: int) -> Collective:
@@ -253,36 +264,16 @@ def forgetful_ring(size: int) -> Collective:
     )
 
 
-def use_a_forgetful_ring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if there were no proof that would have refused it."""
-    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
-    monkeypatch.setattr("minidl.strategy.all_reduce.check_all_reduce", lambda plan: None)
-
-
 def test_compare_exits_with_1_where_a_strategy_departs(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_a_forgetful_ring(monkeypatch)
-    found = compare(status=1)
+    monkeypatch.setattr(command, "ring_all_reduce", forgetful_ring)
+    # As if there were no proof that would have refused it.
+    monkeypatch.setattr("minidl.strategy.all_reduce.check_all_reduce", lambda plan: None)
+    found, table = compare("--workers", "3", status=1)
     assert found["agrees"] is False
     assert [row["strategy"] for row in found["rows"] if not row["agrees"]] == ["ring"]
     assert min(r["difference"] for r in found["rows"] if not r["agrees"]) > 1e-6
-
-
-def test_compare_prints_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    result = minidl("compare", "digits", "--epochs", "1", "--workers", "3", "--out", "here")
-    assert result.exit_code == 0, result.output
-    for word in ("serial", "server", "ring", "pipeline", "accuracy", "here/curves.png"):
-        assert word in result.stdout
-    assert result.stdout.count("✓") == 4
-    use_a_forgetful_ring(monkeypatch)
-    result = minidl("compare", "digits", "--epochs", "1")
-    assert result.exit_code == 1
-    assert "✗" in result.stdout
-
-
-def test_compare_trains_on_a_students_ring() -> None:
-    found = compare("--plan", SOLUTION / "ring.py")
-    assert found["agrees"] is True
+    assert (table.count("✓"), table.count("✗")) == (3, 1)
+    assert [Path(picture).parent for picture in found["pictures"]] == [Path("compared")] * 2
 
 
 @pytest.mark.parametrize(

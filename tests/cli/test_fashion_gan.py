@@ -39,9 +39,7 @@ def few_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("task", "strategy", "out"),
     [
-        ("fashion-gan", "serial", None),
         ("fashion-gan", "ring", "deep/er"),
-        ("fashion-gan", "server", None),
         ("fashion-gan-full", "serial", None),
     ],
 )
