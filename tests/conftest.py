@@ -63,7 +63,7 @@ def segments() -> set[str]:
     own = {os.getpid(), *workers()}
     return {
         path.name
-        for path in Path("/dev/shm").glob("minidl-*")
+        for path in Path("/dev/shm").glob("minidl-[0-9]*-*")
         if (owner := int(path.name.split("-")[1])) in own or not Path(f"/proc/{owner}").exists()
     }
 
