@@ -66,7 +66,7 @@ def test_figures_in_words() -> None:
         assert any(line.startswith(start) for line in lines)
     assert "samples of epoch 1: sure of" in result.stderr
     assert "pictures are in fashion-gan-full-2" in lines
-    assert len([*Path("fashion-gan-full-2").iterdir()]) == 5
+    assert len([*Path("fashion-gan-full-2").iterdir()]) == 4
     assert not [*Path("fashion-gan-full").iterdir()]
 
 
