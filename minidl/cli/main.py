@@ -95,7 +95,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue from this checkpoint.")] = None,
     save: Annotated[Path | None, typer.Option(help="Save a checkpoint here afterwards.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Save the loss curves as a picture.")] = None,
-    timeline: Annotated[Path | None, typer.Option(help="Save who did what when as PNG.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Save who did what when as a picture.")
+    ] = None,
     trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
     out: Annotated[
         Path | None,

@@ -78,6 +78,7 @@ def test_figures_in_words() -> None:
         (["fashion-gan", "--model", "lenet"], "unknown model 'lenet'"),
         (["fashion-gan", "--strategy", "pipeline"], "cannot do Adversarial"),
         (["fashion-gan", "--out", "file"], "file is no folder for pictures"),
+        (["fashion-gan", "--out", "."], ". is not empty: choose another folder for the pictures"),
         (["digits", "--out", "here"], "--out is for tasks that make pictures: fashion-gan"),
         (["fashion-mnist-small", "--model", "dcgan"], "as the network has 1 outputs"),
     ],
