@@ -13,6 +13,8 @@ from typing import Any
 
 LONGEST = 300
 """Characters of the longest representation; the rest is cut off."""
+MOST_ROWS, MOST_COLUMNS = 40, 12
+"""Of the largest table in a notebook; what is in the middle is left out."""
 
 
 LOOKALIKES = str.maketrans(
@@ -115,7 +117,7 @@ def brief(self: Any) -> str:
 
 
 def html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table for notebooks.
+    """A table for notebooks, as `_repr_html_` gives it.
 
     Parameters
     ----------
@@ -126,11 +128,17 @@ def html_table(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
     rows
         The cells' texts; each row has one for each column.
     """
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    head, *body = (
+        "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in _ends(row, MOST_COLUMNS, "…"))
+        for tag, row in (("th", heads), *(("td", row) for row in rows))
     )
+    lines = "".join(f"<tr>{line}</tr>" for line in _ends(body, MOST_ROWS, "<td>…</td>"))
     return (
         f"<table><caption>{escape(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{body}</tbody></table>"
+        f"<tbody>{lines}</tbody></table>"
     )
+
+
+def _ends(items: Sequence[str], most: int, gap: str) -> Sequence[str]:
+    """The first and the last of too many."""
+    return items if len(items) <= most else [*items[: most // 2], gap, *items[-(most // 2) :]]

@@ -68,7 +68,7 @@ def workers() -> dict[int, str]:
 
 def segments() -> set[str]:
     """The names of minidl's shared memory segments, but for those of living strangers' runs."""
-    found = list(Path("/dev/shm").glob("minidl-*"))
+    found = list(Path("/dev/shm").glob("minidl-[0-9]*-*"))
     own = {os.getpid(), *workers()} if found else set()
     return {
         path.name

@@ -8,15 +8,19 @@ import inspect
 import io
 import re
 import sys
+from functools import cache
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 import minidl as dl
 from minidl import analysis, data, models, nn, optim, plans, strategy
+from minidl.course import Report
+from minidl.course.report import Result
 from minidl.errors import InputError
-from minidl.reprs import LONGEST
+from minidl.reprs import LONGEST, MOST_COLUMNS, MOST_ROWS
 
 PACKAGES = (
     "minidl", "minidl.analysis", "minidl.course", "minidl.data", "minidl.data.augment",
@@ -105,6 +109,7 @@ def test_a_stream_of_ascii_takes_every_text(monkeypatch: pytest.MonkeyPatch) -> 
     assert text.endswith(" an image of 3x3 with a ?\n")
 
 
+@cache
 def trained() -> dl.Trainer:
     x = np.random.default_rng(0).normal(size=(40, 5))
     model = nn.Sequential(nn.Linear(4), nn.Residual(nn.Linear(4, bias=False)), nn.Linear(3))
@@ -123,8 +128,6 @@ def test_what_has_been_trained_says_how_much_in_a_line() -> None:
     assert "43 parameters" not in repr(trainer)
     assert f"{5 * 4 + 4 + 4 * 4 + 4 * 3 + 3} parameters" in repr(trainer)
     assert repr(trainer.history).startswith("History(30 epochs, 150 steps")
-    rows = re.findall(r"<tr><td>(\d+)</td>", trainer.history._repr_html_())
-    assert [int(row) for row in rows] == [*range(18, 30)]
 
 
 def test_a_network_has_a_line_a_layer_and_its_parameters() -> None:
@@ -159,3 +162,46 @@ def test_an_argument_of_the_wrong_kind_does_not_fill_the_message() -> None:
     with pytest.raises(InputError) as refused:
         nn.Sequential(train)  # type: ignore[arg-type]
     assert_short(str(refused.value).replace("\n", " "))
+
+
+def in_a_notebook(thing: Any) -> list[list[str]]:
+    """The cells of an object's table, which is well-formed, short and without addresses."""
+    page = ElementTree.fromstring(f"<div>{thing._repr_html_()}</div>")
+    text = "".join(page.itertext())
+    assert "script" not in {part.tag for part in page.iter()}
+    assert not re.search(r"0x[0-9a-f]{6}|array\(", text), text
+    rows = [["".join(cell.itertext()) for cell in row] for row in page.iter("tr")]
+    assert len(rows) <= 2 + MOST_ROWS
+    assert {len(row) for row in rows if row != ["…"]} == {min(len(rows[0]), 1 + MOST_COLUMNS)}
+    return rows
+
+
+def test_notebooks_show_tables() -> None:
+    trainer = trained()
+    attack = "<script>alert(1)</script>"
+    things = {
+        "history": trainer.history,
+        "network": trainer.model,
+        "data": data.Dataset(ARRAY, np.arange(50), attack, classes=("a", attack)),
+        "summary": analysis.summary(models.resnet50(), (224, 224, 3)),
+        "plan": plans.ring_all_reduce(32),
+        "report": Report("hw_ring", (Result(attack, 3, 4, f"wrong: {attack}"),), 0.1),
+    }
+    with_tables = {kind for kind in public_classes() if hasattr(kind, "_repr_html_")}
+    assert all(any(isinstance(x, kind) for x in things.values())
+               for kind in with_tables if not issubclass(kind, nn.Layer | plans.Plan))  # fmt: skip
+    shown = {name: in_a_notebook(thing) for name, thing in things.items()}
+    assert [row[0] for row in shown["history"]] == ["epoch", *map(str, range(18, 30))]
+    assert shown["network"][1:] == [
+        ["0", "Linear(out_features=4)", "24"],
+        ["1.body", "Linear(out_features=4, bias=False)", "16"],
+        ["2", "Linear(out_features=3)", "15"],
+    ]
+    assert shown["data"][1:] == [
+        ["inputs", "50×100", "float64", "0", "1"],
+        ["targets", "50", "int64", "0", "49"],
+    ]
+    assert shown["summary"][1][:5] == ["0", "Conv2d", "112×112×64", "9,408", "118,013,952"]
+    assert shown["plan"][1][:3] == ["0", "0→1 31+←31", "1→2 0+←0"]
+    assert shown["report"] == [["case", "check", "points"], ["1", attack, "3 / 4"]]
+    assert nn.Linear(3)._repr_html_() is None  # one line is enough

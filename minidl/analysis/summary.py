@@ -19,6 +19,7 @@ from minidl.errors import InputError
 from minidl.models import Seq2Seq
 from minidl.models.gan import GAN
 from minidl.nn.parameters import Shape
+from minidl.reprs import html_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,6 +87,16 @@ class Summary:
             f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds, "
             f"batch={self.batch}, dtype={self.dtype})"
         )
+
+    def _repr_html_(self) -> str:
+        """A row for each layer, for notebooks."""
+        rows = [
+            (row.name, row.kind, "×".join(map(str, row.shape)), f"{row.parameters:,}",
+             f"{row.multiply_adds:,}", f"{row.activation_bytes / 1e6:.3f}")
+            for row in self.rows
+        ]  # fmt: skip
+        heads = ("layer", "type", "output", "parameters", "multiply-adds", "output, MB")
+        return html_table(repr(self), heads, rows)
 
     @property
     def parameters(self) -> int:

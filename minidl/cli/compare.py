@@ -261,7 +261,7 @@ def show(comparison: Comparison) -> None:
         f"|Δw| exact: largest difference of a weight from serial after {CHECKED_STEPS} steps",
         f"  in float64; up to {ROUNDING:.0e} is rounding.",
         "|Δw| float32: the same after the whole run in float32; rounding has grown.",
-        "start: compiling or loading kernels, starting workers. train: the rest of the fit.",
+        "start: compiling or loading kernels, starting workers. train: all after that.",
         "MB sent: by each rank in the whole run. Formula for a step, N the model's size:",
         *(f"  {row.strategy}: {row.formula}" for row in comparison.rows if row.formula),
     ]

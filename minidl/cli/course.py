@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minidl.cli.options import Json, explained
+from minidl.cli.options import Commands, Json, explained
 from minidl.errors import InputError
 
 if TYPE_CHECKING:
     from minidl.course import Report
 
-course = typer.Typer(
-    help="Homework: the tasks to begin with. minidl grade checks what was written.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+course = Commands("Homework: the tasks to begin with. minidl grade checks what was written.")
 
 
 @course.callback()

@@ -10,15 +10,10 @@ import typer
 
 import minidl
 from minidl.cli.course import course, grade
-from minidl.cli.options import BatchSize, Epochs, Force, Json, Printable, Seed, Workers, explained
+from minidl.cli.options import BatchSize, Commands, Epochs, Force, Json, Seed, Workers, explained
 from minidl.cli.studies import bench, simulate
 
-app = Printable(
-    help="Train networks on one process or many, compare the ways, and grade homework.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = Commands("Train networks on one process or many, compare the ways, and grade homework.")
 
 
 def _version(wanted: bool) -> None:
@@ -31,9 +26,7 @@ def _version(wanted: bool) -> None:
 def minidl_(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", metavar="", callback=_version, is_eager=True, help="Show the version."
-        ),
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Train networks on one process or many, compare the ways, and grade homework."""
@@ -63,7 +56,9 @@ def train(
     ] = "serial",
     workers: Annotated[
         int | None,
-        typer.Option("--workers", "-w", help="Workers, or pipeline stages.", show_default="2"),
+        typer.Option(
+            "--workers", "-w", help="Workers, or pipeline stages.", show_default="2, serial 1"
+        ),
     ] = None,
     servers: Annotated[
         int, typer.Option(help="Servers that hold a part of the parameters each.")
@@ -100,7 +95,9 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue from this checkpoint.")] = None,
     save: Annotated[Path | None, typer.Option(help="Save a checkpoint here afterwards.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Save the loss curves as a picture.")] = None,
-    timeline: Annotated[Path | None, typer.Option(help="Save who did what when as PNG.")] = None,
+    timeline: Annotated[
+        Path | None, typer.Option(help="Save who did what when as a picture.")
+    ] = None,
     trace: Annotated[Path | None, typer.Option(help="Save a trace that Perfetto opens.")] = None,
     out: Annotated[
         Path | None,
@@ -152,8 +149,10 @@ def compare(
     """Train one network under every strategy and compare the results.
 
     The same CNN is trained from the same seed on one process, around a parameter
-    server, on a ring and as a pipeline. Exit status 1 says that a strategy's weights
-    departed from the serial run's by more than rounding.
+    server, on a ring and as a pipeline.
+
+    Exit status 1 says that a strategy's weights departed from the serial run's by
+    more than rounding.
     """
     from minidl.cli import compare as command
 
@@ -217,7 +216,10 @@ app.command()(grade)
 @app.command()
 def doctor(
     clear: Annotated[
-        bool, typer.Option("--clear", metavar="", help="Remove leftover shared-memory segments.")
+        bool,
+        typer.Option(
+            "--clear", help="Remove what killed runs left: shared memory, socket folders."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from minidl.errors import MinidlError
 from minidl.reprs import plain
@@ -18,16 +19,43 @@ Workers = Annotated[int, typer.Option("--workers", "-w", help="Workers, or pipel
 Epochs = Annotated[int, typer.Option("--epochs", "-e", help="How often to go through the data.")]
 BatchSize = Annotated[int, typer.Option("--batch-size", "-b", help="Samples for each update.")]
 Seed = Annotated[int, typer.Option(help="Decides weights, order of samples and dropout.")]
-Force = Annotated[
-    bool, typer.Option("--force", metavar="", help="Replace files that exist already.")
-]
-Json = Annotated[
-    bool, typer.Option("--json", metavar="", help="Print the result as JSON, and nothing else.")
-]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
 
 
-class Printable(typer.Typer):
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """What `--help` lists, where a flag has no value and thus no type to name."""
+    for each in parameters:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
+
+
+class Commands(typer.Typer):
     """A command line whose output every terminal can take, whatever its encoding."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            help=text,
+            cls=_Group,
+            no_args_is_help=True,
+            rich_markup_mode="rich",
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )
+
+    def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:
+        """Add a command; see Typer."""
+        return super().command(name, **{"cls": _Command, **settings})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that was typed."""

@@ -7,18 +7,10 @@ from typing import Annotated
 
 import typer
 
-from minidl.cli.options import Force, Json, explained
+from minidl.cli.options import Commands, Force, Json, explained
 
-simulate = typer.Typer(
-    help="Formulas of servers and collectives beside what is simulated or counted.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
-bench = typer.Typer(
-    help="Measurements of this machine, with everything that makes them comparable.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-)
+simulate = Commands("Formulas of servers and collectives beside what is simulated or counted.")
+bench = Commands("Measurements of this machine, with everything that makes them comparable.")
 
 
 @simulate.command("server")
@@ -116,7 +108,7 @@ def bench_scaling(
         ),
     ] = None,
     overlap: Annotated[
-        bool, typer.Option("--overlap", metavar="", help="Sum gradients beside the backward pass.")
+        bool, typer.Option("--overlap", help="Sum gradients beside the backward pass.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the first round; the next has the next.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Save a picture.")] = None,

@@ -72,8 +72,15 @@ def _require_places(options: Options) -> None:
     require_place(options.trace, force=options.force)
     for path in (options.plot, options.timeline):
         require_picture(path, force=options.force)
-    if options.out is not None and options.out.exists() and not options.out.is_dir():
-        raise InputError(f"{options.out} is no folder for pictures")
+    if options.out is not None and options.out.exists():
+        if not options.out.is_dir():
+            raise InputError(f"{options.out} is no folder for pictures")
+        # A run that is resumed goes on in the folder where it began.
+        if any(options.out.iterdir()) and not options.force and options.resume is None:
+            raise InputError(
+                f"{options.out} is not empty: choose another folder for the pictures, or replace "
+                "those of the same names with --force"
+            )
 
 
 def _printer(quiet: bool) -> Callable[[str], None]:

@@ -6,12 +6,13 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minidl.course.student import Question
 from minidl.errors import InputError
-from minidl.reprs import brief
+from minidl.reprs import brief, html_table
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -78,6 +79,17 @@ class Report:
     first: int = 1
 
     __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        """The checks and what is wrong, for notebooks."""
+        rows = [
+            (f"{number}", result.name, f"{result.score:g} / {result.max_score:g}")
+            for number, result in enumerate(self.results, self.first)
+        ]
+        caption = f"{self.exercise}: {self.score:g} of {self.max_score:g} points"
+        found = (f"<p>case {escape(names[0])}</p><pre>{escape(message)}</pre>"
+                 for message, names in self._messages().items())  # fmt: skip
+        return html_table(caption, ("case", "check", "points"), rows) + "".join(found)
 
     @property
     def score(self) -> float:

@@ -11,7 +11,7 @@ from minidl.checks import fits, is_number, is_whole
 from minidl.data.augment import Augmentation
 from minidl.data.conversion import as_array
 from minidl.errors import InputError
-from minidl.reprs import brief
+from minidl.reprs import brief, html_table
 
 Indices = np.ndarray | slice
 
@@ -61,6 +61,17 @@ class Dataset:
     augmentations: tuple[Augmentation, ...] = ()
 
     __repr__ = brief
+
+    def _repr_html_(self) -> str:
+        """What its arrays hold, for notebooks."""
+        rows = [
+            (what, "×".join(map(str, array.shape)), f"{array.dtype}", f"{array.min():.6g}",
+             f"{array.max():.6g}")
+            for what, array in (("inputs", self.inputs), ("targets", self.targets))
+        ]  # fmt: skip
+        names = f"; classes: {', '.join(self.classes)}" if self.classes else ""
+        heads = ("", "shape", "dtype", "least", "most")
+        return html_table(f"{self.name}, {len(self)} samples{names}", heads, rows)
 
     def __post_init__(self) -> None:
         inputs = as_array(f"{self.name}: inputs", self.inputs)

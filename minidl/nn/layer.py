@@ -18,7 +18,7 @@ import numpy as np
 from minidl.checks import fits, is_whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
-from minidl.reprs import brief, call
+from minidl.reprs import brief, call, html_table
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,22 @@ class Layer:
         inner = (f"{name}: {child!r}".replace("\n", "\n  ") for name, child in children)
         lines = "".join(f"\n  {line}" for line in inner)
         return f"{type(self).__name__}({lines}\n)" + (f", {count:,} parameters" if count else "")
+
+    def _repr_html_(self) -> str | None:
+        """For notebooks, a row for each of the layers that this one is made of, if there are any.
+
+        Those that have no parameters of their own and are made of others are left out.
+        """
+        sizes: Counter[str] = Counter()
+        for name, parameter in self.parameters().items():
+            sizes[name.rpartition(".")[0]] += parameter.size * parameter.has_gradient
+        rows = [
+            (path, call(layer), f"{sizes[path]:,}" if sizes[path] else "")
+            for path, layer in self.walk(self.path)
+            if sizes[path] or not list(layer.children())
+        ]
+        caption = f"{type(self).__name__}, {sizes.total():,} parameters"
+        return html_table(caption, ("", "layer", "parameters"), rows) if len(rows) > 1 else None
 
     @property
     def takes_integers(self) -> bool:

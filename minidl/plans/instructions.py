@@ -12,14 +12,14 @@ Nothing here does anything. Plans are run by `minidl.runtime`, priced by
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeGuard
 
 from minidl.checks import whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
-from minidl.reprs import printable
+from minidl.reprs import html_table, printable
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,30 @@ class Plan:
     def label(self, item: Hashable) -> str:
         """How an item is written in a grid."""
         return str(item)
+
+    def cells(self) -> list[list[str]]:
+        """The plan as text, as `grid` writes it: a row for each step, in it a cell for each rank.
+
+        A cell is ``-`` where a rank has nothing to do, and empty where its program has ended.
+        """
+        steps = range(max(map(len, self.programs), default=0))
+        return [
+            [
+                " ".join(map(self._written, program[step])) or "-" if step < len(program) else ""
+                for program in self.programs
+            ]
+            for step in steps
+        ]
+
+    def _written(self, instruction: Instruction) -> str:
+        if isinstance(instruction, Send | Receive):
+            return str(replace(instruction, item=self.label(instruction.item)))
+        return str(instruction)
+
+    def _repr_html_(self) -> str:
+        """What each rank does in each step, for notebooks."""
+        heads = ("step", *(f"rank {rank}" for rank in range(self.size)))
+        return html_table(repr(self), heads, [(f"{n}", *row) for n, row in enumerate(self.cells())])
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from minidl.checks import checked
-from minidl.plans.instructions import Instruction, Plan, Receive, Send
+from minidl.plans.instructions import Plan
 from minidl.reprs import printable
 
 LEGEND = "(2→1: item 2 goes to rank 1; 2←1: it comes from rank 1; 2+←1: it is added; »here«)"
@@ -36,18 +35,15 @@ def grid(plan: Plan, marks: Collection[tuple[int, int]] = (), width: int | None 
     """
     marked = set(marks)
     rows = [["step", *(f"rank {rank}" for rank in range(plan.size))]]
-    height = max((len(program) for program in plan.programs), default=0)
-    if any(step == height for _, step in marked):
-        height += 1
-    for step in range(height):
-        row = [str(step)]
-        for rank, program in enumerate(plan.programs):
-            if step < len(program):
-                cell = " ".join(_written(plan, i) for i in program[step]) or "-"
-            else:
-                cell = "end" if (rank, step) in marked else ""
-            row.append(f"»{cell}«" if (rank, step) in marked else cell)
-        rows.append(row)
+    cells = plan.cells()
+    if any(step == len(cells) for _, step in marked):
+        cells.append([""] * plan.size)
+    for step, row in enumerate(cells):
+        shown = (
+            f"»{cell or 'end'}«" if (rank, step) in marked else cell
+            for rank, cell in enumerate(row)
+        )
+        rows.append([str(step), *shown])
     return table(rows) if width is None else fitted(rows, {rank for rank, _ in marked}, width)
 
 
@@ -78,12 +74,6 @@ def fitted(rows: list[list[str]], focus: Collection[int], width: int = WIDTH) ->
     left_out = f"({len(widths) - 1 - len(kept)} of {len(widths) - 1} columns left out)"
     places = [0, *(column + 1 for column in sorted(kept))]
     return table([[row[place] for place in places] for row in rows]) + f"\n{left_out}"
-
-
-def _written(plan: Plan, instruction: Instruction) -> str:
-    if isinstance(instruction, Send | Receive):
-        return str(replace(instruction, item=plan.label(instruction.item)))
-    return str(instruction)
 
 
 def table(rows: list[list[str]]) -> str:

@@ -80,8 +80,7 @@ def panel(
                 )
             )
             words = sum_of(held, sources[column])
-            size = 7.5 if len(words) < 5 else 6
-            axes.text(column, rank, words, ha="center", va="center", fontsize=size, color=ink)
+            axes.text(column, rank, words, ha="center", va="center", fontsize=7.5, color=ink)
     columns = len(sources)
     axes.set_xlim(-0.5, columns - 0.3)
     axes.set_ylim(plan.size - 0.45, -0.55)
@@ -110,7 +109,8 @@ def sum_of(held: Counter[int], sources: frozenset[int]) -> str:
     if held == Counter(sources) and len(sources) > 1:
         return "Σ"
     if held.total() <= 3 and max(held) < 5 and len(sources) <= 5:
-        return "+".join(map(str, sorted(held.elements())))
+        words = "+".join(map(str, sorted(held.elements())))
+        return words if len(words) <= 3 else f"{words[:3]}\n{words[3:]}"
     return f"{len(held)}/{len(sources)}" if len(sources) > 1 else str(*held)
 
 

@@ -22,12 +22,12 @@ GAME = (("discriminator loss", "generator loss"), ("D(x)", "D(G(z))"))
 
 
 MEANINGS = {
-    "confidence": "mean highest probability (higher is better)",
-    "sure": "share with a probability above 0.9 (higher is better)",
-    "coverage": "classes that samples fall in (higher is better)",
-    "distance": "Fréchet distance to real samples (lower is better)",
+    "confidence": "mean highest probability\n(higher is better)",
+    "sure": "share with a probability\nabove 0.9 (higher is better)",
+    "coverage": "classes that samples fall in\n(higher is better)",
+    "distance": "Fréchet distance to real samples\n(lower is better)",
 }
-"""What the figures of ``minidl.train.SampleQuality`` are."""
+"""What the figures of ``minidl.train.SampleQuality`` are, in lines as long as a panel is high."""
 
 
 def tile(images: np.ndarray, columns: int | None = None, scale: int = 1) -> np.ndarray:

@@ -17,7 +17,7 @@ COMMANDS = [
     "summary all",
     "simulate server --updates 20",
     "simulate collectives",
-    "grade hw_momentum --directory solutions/hw_momentum",
+    "grade hw_ring --directory solutions/hw_ring",
     "train digits --model mlp --epochs 1",
     pytest.param("simulate formulas", marks=pytest.mark.slow),
     pytest.param("doctor", marks=pytest.mark.slow),

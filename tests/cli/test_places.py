@@ -14,34 +14,34 @@ from minidl.cli import places
 from minidl.cli.main import app
 from minidl.errors import InputError
 
+TRAIN = ["train", "digits", "-m", "mlp", "-e", "1"]
 COMMANDS = {
-    "train --save": ["train", "digits", "-m", "mlp", "-e", "1", "--save"],
-    "train --plot": ["train", "digits", "-m", "mlp", "-e", "1", "--plot"],
-    "train --timeline": ["train", "digits", "-m", "mlp", "-e", "1", "--timeline"],
-    "train --trace": ["train", "digits", "-m", "mlp", "-e", "1", "--trace"],
-    "summary --plot": ["summary", "lenet5", "--plot"],
-    "bench --plot": ["bench", "scaling", "--plot"],
+    "train": (TRAIN, ["--save", "--plot", "--timeline", "--trace"]),
+    "summary": (["summary", "lenet5"], ["--plot"]),
+    "bench": (["bench", "scaling"], ["--plot"]),
 }
 
 
-@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
-def test_a_file_is_not_replaced_unless_forced(words: list[str], tmp_path: Path) -> None:
-    path = tmp_path / "kept.png"
-    path.write_text("old")
-    refused = CliRunner().invoke(app, [*words, str(path)])
-    assert refused.exit_code == 2
-    assert "--force" in refused.stderr and path.read_text() == "old"
-    if not words[0].startswith("bench"):
-        forced = CliRunner().invoke(app, [*words, str(path), "--force"])
-        assert forced.exit_code == 0, forced.stderr
-        assert path.read_bytes() != b"old"
-
-
-def test_a_resumed_run_may_save_where_it_was_loaded_from(tmp_path: Path) -> None:
-    words = ["train", "digits", "-m", "mlp", "-e", "1", "--save", str(tmp_path / "run")]
-    assert CliRunner().invoke(app, words).exit_code == 0
-    again = CliRunner().invoke(app, [*words, "--resume", str(tmp_path / "run")])
-    assert again.exit_code == 0, again.stderr
+@pytest.mark.parametrize(("words", "options"), COMMANDS.values(), ids=COMMANDS)
+def test_a_file_is_not_replaced_unless_forced(
+    words: list[str], options: list[str], tmp_path: Path
+) -> None:
+    paths = {option: tmp_path / f"kept{option}.png" for option in options}
+    for option, path in paths.items():
+        path.write_text("old")
+        refused = CliRunner().invoke(app, [*words, option, str(path)])
+        assert refused.exit_code == 2
+        assert "--force" in refused.stderr and path.read_text() == "old"
+    if words[0] == "bench":
+        return
+    everything = [str(word) for pair in paths.items() for word in pair]
+    forced = CliRunner().invoke(app, [*words, *everything, "--force"])
+    assert forced.exit_code == 0, forced.stderr
+    assert all(path.read_bytes() != b"old" for path in paths.values())
+    if words is TRAIN:  # a run that is resumed may save where it was loaded from
+        where = str(paths["--save"])
+        again = CliRunner().invoke(app, [*words, "--save", where, "--resume", where])
+        assert again.exit_code == 0, again.stderr
 
 
 def test_a_folder_of_ones_own_is_numbered(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -44,13 +44,14 @@ def agree(figure: Beside, updates: int, learners: int = 8) -> bool:
     name=st.sampled_from(["exponential", "constant"]),
 )
 @example(8, 4, 0.0, "exponential")
+@settings(max_examples=12)  # each simulates seven rules
 def test_what_is_simulated_agrees_with_the_formulas(
     learners: int, k: int, shift: float, name: str
 ) -> None:
     law = service_law(name, 2.0, shift)
-    for row in server_rows(law, learners, min(k, learners), 800, seed=1):
+    for row in server_rows(law, learners, min(k, learners), 400, seed=1):
         for figure in (row.seconds, row.staleness, row.cancelled):
-            assert agree(figure, 800, learners), (row.rule, figure)
+            assert agree(figure, 400, learners), (row.rule, figure)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_what_is_simulated_agrees_with_the_formulas(
 def test_the_table_of_eight_learners_and_k_of_four(
     shift: float, published: tuple[float, ...]
 ) -> None:
-    found = simulate("server", "--shift", shift, "--updates", 10_000, "--json")
+    found = simulate("server", "--shift", shift, "--updates", 2000, "--json")
     rows = {row["rule"]: row for row in json.loads(found.stdout)}
     assert tuple(rows) == RULES
     for rule, wanted in zip(RULES[1:5], published, strict=True):
@@ -69,16 +70,15 @@ def test_the_table_of_eight_learners_and_k_of_four(
         if seconds["formula"] is not None and not seconds["at_most"]:
             assert seconds["formula"] == pytest.approx(wanted, abs=5e-5)
     assert rows["4-async"]["seconds"]["at_most"] == bool(shift)
-
-
-def test_work_in_vain_with_exponential_times() -> None:
-    """(P-K)(H_P - H_{P-K})/K and (P-1)(1 - (1-1/P)^K)/K, within one per cent."""
-    rows = {row.rule: row.cancelled for row in server_rows(Exponential(3.0), 8, 4, 8000, 0)}
-    assert rows["4-sync"].formula == pytest.approx(0.6345, abs=5e-5)
-    assert rows["4-batch-sync"].formula == pytest.approx(7 * (1 - (7 / 8) ** 4) / 4)
-    for rule, figure in rows.items():
-        assert figure.measured == pytest.approx(figure.formula, rel=0.01), rule
-        assert (figure.measured > 0) == (rule in ("4-sync", "4-batch-sync"))
+    if shift:
+        return
+    # Work in vain: (P-K)(H_P - H_{P-K})/K and (P-1)(1 - (1-1/P)^K)/K, within one per cent.
+    vain = {rule: row["cancelled"] for rule, row in rows.items()}
+    assert vain["4-sync"]["formula"] == pytest.approx(0.6345, abs=5e-5)
+    assert vain["4-batch-sync"]["formula"] == pytest.approx(7 * (1 - (7 / 8) ** 4) / 4)
+    for rule, figure in vain.items():
+        assert figure["measured"] == pytest.approx(figure["formula"], rel=0.01), rule
+        assert (figure["measured"] > 0) == (rule in ("4-sync", "4-batch-sync"))
 
 
 @given(ranks=st.integers(1, 13), chunks=st.integers(0, 3), latency=st.sampled_from([0.0, 1e-4]))
@@ -105,7 +105,7 @@ def test_laws_by_name() -> None:
     assert service_law("constant", 2.0, 0.5) == Constant(1.0)
 
 
-@pytest.mark.parametrize("words", ["--ranks 12", "--ranks 64 --bytes 100000000000"])
+@pytest.mark.parametrize("words", ["--ranks 12", "--ranks 36 --bytes 100000000000"])
 def test_a_narrow_terminal_shortens_nothing(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     said = simulate("collectives", *words.split()).stdout
@@ -114,7 +114,7 @@ def test_a_narrow_terminal_shortens_nothing(words: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("command", ["server", "collectives"])
 def test_tables_and_json_show_the_same_rows(command: str) -> None:
-    words = (command, "--updates", 300) if command == "server" else (command,)
+    words = (command, "--updates", 100) if command == "server" else (command,)
     shown, plain = simulate(*words), simulate(*words, "--json")
     assert shown.exit_code == plain.exit_code == 0
     for row in json.loads(plain.stdout):

@@ -25,9 +25,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(data, "dates", lambda: made)
 
 
-@pytest.mark.parametrize("words", [(), ("-s", "ring"), ("--optimizer", "rmsprop", "--lr", "0.01")])
-def test_figures_are_in_json(few: None, words: tuple[str, ...]) -> None:
-    result = minidl("-e", "1", "-b", "32", "--json", *words)
+def test_figures_are_in_json(few: None) -> None:
+    ring = ("-s", "ring", "--optimizer", "rmsprop", "--lr", "0.01")
+    result = minidl("-e", "1", "-b", "32", "--json", *ring)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     assert 0 <= found["exact_greedy"] <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -86,3 +87,9 @@ def test_a_wheel_has_them_where_they_are_looked_for() -> None:
     shipped = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert [ROOT / place for place in shipped.values()] == [handout.SHIPPED]
     assert [*shipped] == ["exercises"]
+
+
+def test_the_package_index_is_shown_no_path_of_the_repository() -> None:
+    """Nor a picture, which an index looks for beside its own page."""
+    text = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["readme"]["text"]
+    assert not re.search(r"\]\((?!https:)|(docs|exercises|minidl)/", text)

@@ -15,6 +15,7 @@ from minidl import rng
 from minidl.errors import InputError, ShapeError
 from minidl.report.samples import (
     GAME,
+    MEANINGS,
     draw_game,
     draw_quality,
     save_animation,
@@ -141,5 +142,9 @@ def test_figures_without_epochs_are_refused(tmp_path: Path) -> None:
     for epochs, figures in (([], {"sure": []}), ([1], {}), ([1, 2], {"sure": [1.0]})):
         with pytest.raises(InputError, match="a value for each"):
             draw_quality(epochs, figures, {}, tmp_path / "quality.png")
-    draw_quality([1], {"sure": [0.5]}, {}, tmp_path / "quality.png")
+    figure = draw_quality([1], {name: [0.5] for name in MEANINGS}, {}, tmp_path / "quality.png")
+    figure.draw_without_rendering()
+    for axes in figure.axes:  # no label is cut off
+        label = axes.yaxis.label.get_window_extent()
+        assert figure.bbox.count_contains(label.corners()) == 4, axes.get_ylabel()
     assert (tmp_path / "quality.png").read_bytes().startswith(b"\x89PNG")

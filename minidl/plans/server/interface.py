@@ -11,7 +11,6 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from minidl.checks import fits
 from minidl.errors import PlanError
 from minidl.reprs import brief
 
@@ -178,11 +177,12 @@ def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
         If it is anything else, or the push is one that no rule allows.
     """
     answer = rule.push(state, *push)
-    if not fits(answer, tuple[State, Decision]):
-        raise PlanError(
-            f"{type(rule).__name__}: push must return a State and a Decision, not {answer!r}"
-        )
-    return answer
+    match answer:
+        case [State(), Decision()]:
+            return answer
+    raise PlanError(
+        f"{type(rule).__name__}: push must return a State and a Decision, not {answer!r}"
+    )
 
 
 def require_unused(decision: Decision, unused: Container[Push]) -> None:
