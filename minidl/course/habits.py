@@ -64,7 +64,12 @@ def _rest(use: Use) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists of arrays or NumPy's numbers as an array; Python's numbers have no type to keep."""
+    """What came out as it is now: whoever gave it may still hold it, and write to it.
+
+    Lists of arrays or NumPy's numbers become an array; Python's numbers have no type to keep.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
     if isinstance(value, np.generic):
         return np.asarray(value)
     if isinstance(value, list | tuple) and any(isinstance(v, np.ndarray) for v in value):

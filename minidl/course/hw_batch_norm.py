@@ -224,7 +224,7 @@ def _input(student: Student, M: int, C: int, seed: int, eps: float) -> None:
     inv_std = _right(x, eps)
     ways = dy - dy.mean(axis=0), normal * (dy * normal).mean(axis=0)
     slips = {
-        "dx is not 0 here: only for a batch of one row y is the same whatever x is": np.zeros_like(x),
+        "dx is not 0 here: only with one row is y the same whatever x is": np.zeros_like(x),
         "gamma is missing: dnormal = gamma · dy": inv_std * (ways[0] - ways[1]),
         "in this way sums over the M rows are not divided by M": gamma * inv_std * (
             dy - dy.sum(axis=0) - normal * (dy * normal).sum(axis=0)),
