@@ -23,6 +23,12 @@ Windows = list[tuple[int, int, int, int]]
 def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
     """A probe: size, stride, centre and field of each layer."""
     given = [module.Window(*window) for window in windows]
+    return _views(module.receptive_fields(size, given), len(windows))
+
+
+def habits(module: ModuleType, size: int, windows: Windows) -> None:
+    """A probe: that windows are left as they are, and that the same call gives the same."""
+    given = [module.Window(*window) for window in windows]
     kept = list(given)
     found = _views(module.receptive_fields(size, given), len(windows))
     if given != kept:
@@ -32,7 +38,6 @@ def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
         raise ExerciseError(
             f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
         )
-    return found
 
 
 def last_field(module: ModuleType, size: int, windows: Windows) -> Any:
@@ -205,6 +210,7 @@ def _published(student: Student, model: str, size: int) -> None:
             hint = f"layer {layer} is {windows[layer]}: kernel, stride, padding and dilation"
             before = f"those before are {windows[:layer]}" if layer else "it is the first"
             _same(f"{model}: the {what} of layer {layer}", ours, right, f"{hint}; {before}")
+    student.ask("habits", size, windows, call="receptive_fields")
     field = student.ask("last_field", size, windows, call="last_field")
     _same(f"{model}: the last layer's field, as last_field gives it,", field, found[-1][3],
           "your views are right; does the script below them see something else?")  # fmt: skip
