@@ -54,8 +54,8 @@ def step_back(dh_next: np.ndarray, dc_next: np.ndarray, saved: Any) -> tuple[np.
     Parameters
     ----------
     dh_next, dc_next
-        (N, H), the gradients by h' and by c', not to be changed. The latter is what comes from the step
-        after this one; h' = o tanh(c') depends on c' too, and adds to it.
+        (N, H), the gradients by h' and by c', not to be changed. The latter is what comes
+        from the step after this one; h' = o tanh(c') depends on c' too, and adds to it.
     saved
         What `step` returned.
 

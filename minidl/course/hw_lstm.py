@@ -231,7 +231,11 @@ def _back(student: Student, names: tuple[str, ...], N: int, D: int, H: int, seed
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)), dh_next=dh_next, dc_next=dc_next)
     for name in names:
         place = STEP_TAKES.index(name)
-        expect(f"{inputs}d{name}", found[place], gradient(loss, case[place]), HINTS[name])
+        expected = gradient(loss, case[place])
+        if known and known[0] and not agree(found[place], expected):
+            formula = _formula  # The slip is in the step only; this may be the right way back.
+            expected = gradient(loss, case[place])
+        expect(f"{inputs}d{name}", found[place], expected, HINTS[name])
 
 
 def _states_back(student: Student, **sizes: int) -> None:
@@ -269,7 +273,7 @@ def _own(student: Student, what: slice, dy: np.ndarray, takes: Any) -> Any:
     if _followed(student) is None:
         return None
     chain = student.ask("chained", dy, *takes, call="step, and step_back")[what]
-    return chain if all(np.any(value) for value in chain) else None
+    return chain if np.any(chain[0]) else None
 
 
 def _scan(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
