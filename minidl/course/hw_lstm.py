@@ -69,7 +69,8 @@ def chained(module: ModuleType, dy: Any, *takes: Any) -> list[Any]:
         y.append(h.copy())
         kept.append(saved)
     dh, dc = np.zeros((2, *dy[:, 0].shape), dy.dtype)
-    dxs, sums = [], [0, 0, 0]
+    dxs: list[Any] = []
+    sums: list[Any] = [0, 0, 0]
     for t in reversed(range(len(kept))):
         found = parts(module.step_back(dy[:, t] + dh, dc, kept[t]), "dx, dh, dc, dw, du, db")
         dx, dh, dc = found[:3]

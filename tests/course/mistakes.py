@@ -712,7 +712,8 @@ MISTAKES = {
     "first-column-only": Mistake(  # two losses, 15 and 5
         "hw_gan",
         {
-            "return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z[..., :1] + 0 * z), sigmoid"
+            "return np.logaddexp(0, z), sigmoid": "first = z[..., :1] + 0 * z\n"
+            "    return np.logaddexp(0, first), sigmoid"
         },
         80,
         ("shape = (2, 3)",),

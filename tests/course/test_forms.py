@@ -93,7 +93,8 @@ FORMS = {
         "yield from (dz @ w.T, dz @ u.T, dc_next * f, x.T @ dz, h.T @ dz, dz.sum(axis=0))"}),
     "receptive fields by recursion": ("hw_receptive_field", {
         "    jump, centre, field = 1, 0.0, 1\n    views = []\n    for kernel, stride, padding, "
-        "dilation in windows:\n": "    views = [*windows] and receptive_fields(size, windows[:-1])\n"
+        "dilation in windows:\n": "    views = receptive_fields(size, windows[:-1]) if windows "
+        "else []\n"
         "    size, jump, centre, field = views[-1] if views else (size, 1, 0.0, 1)\n"
         "    for kernel, stride, padding, dilation in windows[-1:]:\n"}),
 }  # fmt: skip
