@@ -113,7 +113,7 @@ class MyTurns(Adversarial):
 
     def phases(self, step: int) -> tuple[Phase, ...]:
         updates = {"discriminator": step, "generator": (step + 1) // self.period - 1}
-        return tuple(Phase(path, updates[path]) for path in schedule(step, self.period))
+        return tuple(Phase(str(path), updates[path]) for path in schedule(step, self.period))
 
 
 CENTRES = 0.6 * np.array([[-1, -1], [-1, 1], [1, -1], [1, 1]])

@@ -198,11 +198,13 @@ def expect(
     elif found.shape != expected.shape:
         wrong = f"{what} should have the shape {expected.shape}, not {found.shape}"
     elif not agree(found, expected, tolerance):
-        wrong = f"{what} is\n{_shown(found)}\nand should be\n{_shown(expected)}"
+        digits = next((n for n in (4, 8) if _shown(found, n) != _shown(expected, n)), 16)
+        wrong = f"{what} is\n{_shown(found, digits)}\nand should be\n{_shown(expected, digits)}"
         known = [words for words, slip in slips.items() if agree(found, slip, tolerance)]
         hint = known[0] if known else hint
-    if wrong:
         raise ExerciseError(f"{wrong}\n\nHint: {hint}" if hint else wrong)
+    if wrong:  # A hint at the numbers has nothing to say of their shape.
+        raise ExerciseError(wrong)
 
 
 def as_array(value: Any) -> np.ndarray | None:
@@ -226,8 +228,8 @@ def agree(found: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     return bool(np.all(apart <= tolerance * np.abs(expected).max(initial=1)))
 
 
-def _shown(array: Any) -> str:
-    text = np.array2string(np.asarray(array), precision=4, suppress_small=True, threshold=40)
+def _shown(array: Any, digits: int) -> str:
+    text = np.array2string(np.asarray(array), precision=digits, suppress_small=True, threshold=40)
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 

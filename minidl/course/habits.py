@@ -64,7 +64,12 @@ def _rest(use: Use) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Lists of arrays or NumPy's numbers as an array; Python's numbers have no type to keep."""
+    """What came out as it is now: whoever gave it may still hold it, and write to it.
+
+    Lists of arrays or NumPy's numbers become an array; Python's numbers have no type to keep.
+    """
+    if isinstance(value, np.ndarray):
+        return value.copy()
     if isinstance(value, np.generic):
         return np.asarray(value)
     if isinstance(value, list | tuple) and any(isinstance(v, np.ndarray) for v in value):
@@ -79,6 +84,7 @@ def check_habits(
     takes: Sequence[str],
     gives: Sequence[str],
     order: str,
+    right: Callable[..., Sequence[Any]],
 ) -> None:
     """Raise an `ExerciseError` unless the habits are good, in float64 and in float32.
 
@@ -96,15 +102,20 @@ def check_habits(
         What the results are called.
     order
         What is called, for messages: ``"forward, then backward"``.
+    right
+        Gives for a case what should come out, where the digits of float64 are looked for.
     """
     for dtype in ("float64", "float32"):
         given = [[_cast(value, dtype) for value in case] for case in cases]
-        came, left = student.ask(probe, *given)
+        came, left = student.ask(probe, *given, call=order)
         _unchanged(given, left, takes)
         alone, again, *mixed = came
-        for number, results in enumerate(alone):
+        for results in alone:
             for name, value in zip(gives, results, strict=False):
                 _typed(name, value, dtype)
+        if dtype == "float64":
+            _exact(gives, alone, [right(*case) for case in cases])
+        for number, results in enumerate(alone):
             _same(
                 gives, again[number], results,
                 "when it is asked for the same once more",
@@ -118,8 +129,8 @@ def check_habits(
                     f"with {len(cases)} of them under way at once ({order}; {way}), of number "
                     f"{number + 1}",
                     "what a later call needs of an earlier one has to travel in what you return "
-                    "(`saved`) or are handed, not in a global or on the function: between the "
-                    "two, others may come",
+                    "or are handed, not in a global or on the function: between the two, others "
+                    "may come. And what you have returned is not yours to write to any more",
                 )  # fmt: skip
 
 
@@ -147,12 +158,33 @@ def _typed(name: str, value: Any, dtype: str) -> None:
             f"Hint: compute in the type of what you are given: np.zeros(shape, x.dtype) instead "
             f"of np.zeros(shape), and no astype to a type of your choice"
         )
-    inner = value[~np.isin(value, (-1, 0, 1))]
-    if dtype == "float64" and inner.size > 1 and np.array_equal(inner, np.float32(inner)):
+
+
+def _exact(gives: Sequence[str], found: Any, right: Any) -> None:
+    """Refuse what is right but for the digits beyond float32's; what is wrong, others say."""
+    apart = [
+        (_apart(one, two), name)
+        for results, expected in zip(found, right, strict=True)
+        for name, one, two in zip(gives, results, expected, strict=False)
+    ]
+    most, name = max(apart)
+    if 1e-10 < most < 1e-5:
         raise ExerciseError(
-            f"{name} is of float64, but has only the seven digits of float32\n\nHint: something "
-            f"on the way is of float32; compute in the type of what you are given"
+            f"{name} is right in its first seven digits only, those of float32, though all "
+            f"arrays that were given are of float64\n\nHint: something on the way is of "
+            f"float32 or rounded; compute in the type of what you are given"
         )
+
+
+def _apart(found: Any, right: Any) -> float:
+    """How far what was found is from what is right, as a part of the largest number of that."""
+    array = as_array(found)
+    if array is None or array.shape != np.shape(right):
+        return 1.0
+    largest = np.abs(right).max(initial=0)
+    with np.errstate(invalid="ignore"):
+        most = np.abs(array - right).max(initial=0)
+    return float(most / largest) if largest > 1e-9 else 0.0
 
 
 def _same(gives: Sequence[str], found: Any, expected: Any, when: str, hint: str) -> None:

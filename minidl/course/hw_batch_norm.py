@@ -11,7 +11,17 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim
-from minidl.course.checks import Check, agree, expect, gradient, judge, listed, numbers, parts
+from minidl.course.checks import (
+    Check,
+    agree,
+    as_array,
+    expect,
+    gradient,
+    judge,
+    listed,
+    numbers,
+    parts,
+)
 from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
@@ -69,12 +79,20 @@ def grade(student: Student) -> tuple[Result, ...]:
 
 
 def _case(M: int, C: int, seed: int, eps: float) -> Case:
-    """A batch x with its gamma, beta, eps and dy; gamma is not 0."""
-    gamma = numbers(seed + 2, C)
+    """A batch x with its gamma, beta, eps and dy.
+
+    In every fifth one all rows of a column are equal, in another fifth a gamma is 0.
+    """
+    x, gamma = numbers(seed, M, C), numbers(seed + 2, C)
     gamma += np.where(gamma < 0, -0.5, 0.5)
-    return numbers(seed, M, C), gamma, numbers(seed + 1, C), eps, numbers(seed + 3, M, C)
+    if seed % 5 == 3:
+        x[:, -1] = x[0, -1]
+    if seed % 5 == 4:
+        gamma[-1] = 0
+    return x, gamma, numbers(seed + 1, C), eps, numbers(seed + 3, M, C)
 
 
+NAN = "nan comes of a division by 0; a gamma may be 0, and a variance, too"
 InvStd = Callable[[np.ndarray, float], np.ndarray]
 """What x - mean is multiplied with, given x and eps."""
 
@@ -94,10 +112,12 @@ SLIPS: dict[str, InvStd] = {
         lambda x, eps: 1 / (x.std(axis=0) + eps),
     "you divide by variance + eps; it should be by its root":
         lambda x, eps: 1 / (x.var(axis=0) + eps),
+    "eps is not added to the variance: sqrt(variance + eps)": _with(0),
     "you use an eps of your own, 1e-3; take the argument `eps`": _with(1e-3),
     "you use an eps of your own, 1e-5; take the argument `eps`": _with(1e-5),
     "you use an eps of your own, 1e-8; take the argument `eps`": _with(1e-8),
-    "eps is missing: sqrt(variance + eps)": _with(0),
+    "eps is added to the variance, even where that is larger: sqrt(variance + eps)":
+        lambda x, eps: 1 / np.sqrt(np.maximum(x.var(axis=0), eps)),
 }  # fmt: skip
 """Slips in the forward pass. Who makes one can have the backward pass right all the same."""
 
@@ -107,26 +127,57 @@ def _normal(x: np.ndarray, inv_std: InvStd, eps: float) -> np.ndarray:
         return np.asarray((x - x.mean(axis=0)) * inv_std(x, eps))
 
 
-def _forward(student: Student, M: int, C: int, seed: int, eps: float, mean: float = 0.0) -> None:
+def _forward(student: Student, M: int, C: int, seed: int, eps: float) -> None:
     x, gamma, beta, eps, _ = _case(M, C, seed, eps)
-    x += mean
     hint = "statistics are those of a column, over its M rows"
     if M == 1:
         hint = "a column of one row is its own mean, its variance is 0, and y is beta"
-    if mean:
-        hint = "E[x²] - E[x]² is the difference of two large numbers; square x - mean instead"
-    slips = {what: gamma * _normal(x, slip, eps) + beta for what, slip in SLIPS.items()}
+    normal = _normal(x, _right, eps)
+    slips = {what: gamma * _normal(x, slip, eps) + beta for what, slip in SLIPS.items()} | {
+        "beta is missing: y = gamma · normal + beta": gamma * normal,
+        "gamma is missing: y = gamma · normal + beta": normal + beta,
+        "gamma multiplies and beta is added; you do it the other way round": beta * normal + gamma,
+        "the statistics are those of each column by itself, not of all numbers":
+            gamma * (x - x.mean()) / np.sqrt(x.var() + eps) + beta,
+    }  # fmt: skip
     found = student.ask("forward", x, gamma, beta, eps)
-    if mean and any(agree(found, slip) for slip in slips.values()):
-        return  # What is wrong with it has nothing to do with the mean.
     inputs = listed(x=x, gamma=gamma, beta=beta, eps=eps)
-    expected = gamma * _normal(x, _right, eps) + beta
-    expect(f"{inputs}y", found, expected, hint, slips=slips)
+    expect(f"{inputs}y", found, gamma * normal + beta, hint, slips=slips)
 
 
-def _followed(student: Student, case: Case) -> InvStd:
+def _far(student: Student, M: int, C: int, seed: int, eps: float, mean: float) -> None:
+    """Hold y and dx to those of the same batch without its mean, be they right or not."""
+    case = near, gamma, beta, eps, dy = _case(M, C, seed, eps)
+    x = near + mean
+    near = x - mean  # with the last digits that a large mean costs every one
+    inputs = listed(x=x, gamma=gamma, beta=beta, eps=eps)
+    hint = "E[x²] - E[x]² is the difference of two large numbers; square x - mean instead"
+    y = student.ask("forward", x, gamma, beta, eps)
+    if _moves(alone := student.ask("forward", near, gamma, beta, eps)):
+        expect(f"{inputs}y, which is another one without the mean,", y, alone, hint)
+    else:
+        expect(f"{inputs}y", y, gamma * _normal(x, _right, eps) + beta)
+    alone = student.ask("backward", near, *case[1:])[0]
+    dx = student.ask("backward", x, *case[1:])[0]
+    if _moves(alone):
+        expect(f"{inputs}  dy = {dy.tolist()}\nand dx, which is another one without the mean,",
+               dx, alone, hint)  # fmt: skip
+
+
+def _has_nan(found: Any) -> bool:
+    array = as_array(found)
+    return array is not None and bool(np.isnan(array).any())
+
+
+def _moves(found: Any) -> bool:
+    """Whether it is an array of numbers that are not all the same."""
+    return isinstance(found, np.ndarray) and bool(np.ptp(found) > 0)
+
+
+def _followed(student: Student) -> InvStd:
     """What the student's forward pass does, if it is right or a known slip."""
-    x, gamma, beta, eps, _ = case
+    x, gamma, beta, eps, _ = _case(5, 4, 0, 0.1)
+    x[:, ::2] /= 8  # variances on both sides of eps
     y = student.ask("forward", x, gamma, beta, eps)
     found = (
         inv_std
@@ -141,10 +192,22 @@ def _parameters(student: Student, M: int, C: int, seed: int, eps: float) -> None
     x, _, _, _, dy = case
     _, dgamma, dbeta = student.ask("backward", *case)
     inputs = _given(case)
-    expect(f"{inputs}dbeta", dbeta, dy.sum(axis=0), "beta is added to every row of its column")
-    expected = (dy * _normal(x, _followed(student, case), eps)).sum(axis=0)
+    sums = dy.sum(axis=0)
+    expected = (dy * _normal(x, _followed(student), eps)).sum(axis=0)
+    hint = "beta is added to every row of its column"
+    mean = "all M rows add to it: it is a sum over them, not a mean"
+    order = "you return dgamma and dbeta in the other order"
+    expect(f"{inputs}dbeta", dbeta, sums, hint, slips={mean: sums / M, order: expected})
     hint = "gamma multiplies the normalised x of every row of its column"
-    expect(f"{inputs}dgamma", dgamma, expected, hint)
+    if _has_nan(dgamma):
+        hint = NAN
+    slips = {mean: expected / M, "gamma multiplies (x - mean) / sqrt(variance + eps), not x":
+             (dy * x).sum(axis=0), "by gamma, not by the normalised x: that is divided by the root":
+             (dy * (x - x.mean(axis=0))).sum(axis=0)} | {
+        f"in backward {words}": (dy * _normal(x, slip, eps)).sum(axis=0)
+        for words, slip in SLIPS.items()
+    }  # fmt: skip
+    expect(f"{inputs}dgamma", dgamma, expected, hint, slips=slips)
 
 
 def _input(student: Student, M: int, C: int, seed: int, eps: float) -> None:
@@ -154,24 +217,48 @@ def _input(student: Student, M: int, C: int, seed: int, eps: float) -> None:
     expected = _gradient(case)
     normal = _normal(x, _right, eps)
     hint = "the way through the variance: dx has (but for eps) no part along the normalised x"
-    if M == 1:
-        hint = "y is beta whatever x is, so its gradient by x is 0"
-    elif isinstance(dx, np.ndarray) and np.abs(dx.sum(axis=0)).max() > 1e-6:
+    if _has_nan(dx):
+        hint = NAN
+    elif np.shape(dx) == x.shape and np.abs(np.sum(dx, axis=0)).max() > 1e-6:
         hint = "the way through the mean: every column of dx has to sum to 0"
+    inv_std = _right(x, eps)
+    ways = dy - dy.mean(axis=0), normal * (dy * normal).mean(axis=0)
     slips = {
-        "gamma is missing: dnormal = gamma · dy": expected / gamma,
-        "in this way sums over the M rows are not divided by M": gamma * _right(x, eps) * (
+        "dx is not 0 here: only with one row is y the same whatever x is": np.zeros_like(x),
+        "gamma is missing: dnormal = gamma · dy": inv_std * (ways[0] - ways[1]),
+        "in this way sums over the M rows are not divided by M": gamma * inv_std * (
             dy - dy.sum(axis=0) - normal * (dy * normal).sum(axis=0)),
         "1 / sqrt(variance + eps) is missing: how fast does y change with x?":
-            expected / _right(x, eps),
-    }  # fmt: skip
-    follows = _followed(student, case)
-    if follows is not _right and M > 1:
-        scale = _normal(x, follows, eps)
-        carried = gamma * follows(x, eps) * (dy - dy.mean(0) - scale * (dy * scale).mean(0))
-        if agree(dx, carried) or agree(dx, _gradient(case, follows)):
-            return  # The slip is in the forward pass; this is the way back through it.
+            expected / inv_std,
+        "1 / sqrt(variance + eps) is a factor of all three ways, once": expected * inv_std,
+        "the sign of the way through the variance": gamma * inv_std * (ways[0] + ways[1]),
+    } | {f"in backward {words}": _carried(case, slip) for words, slip in SLIPS.items()}  # fmt: skip
+    follows = _followed(student)
+    if follows is not _right and (
+        agree(dx, _carried(case, follows)) or agree(dx, _gradient(case, follows))
+    ):
+        return  # The slip is in the forward pass; this is the way back through it.
     expect(f"{_given(case)}dx", dx, expected, hint, slips=slips)
+
+
+def _carried(case: Case, inv_std: InvStd) -> np.ndarray:
+    """dx by the formula that is right for the right `inv_std`."""
+    x, gamma, _, eps, dy = case
+    with np.errstate(all="ignore"):
+        normal = _normal(x, inv_std, eps)
+        ways = dy - dy.mean(axis=0) - normal * (dy * normal).mean(axis=0)
+        return np.asarray(gamma * inv_std(x, eps) * ways)
+
+
+def _one_row_back(student: Student, C: int, seed: int, eps: float) -> None:
+    case = _case(1, C, seed, eps)
+    dx, dgamma, dbeta = student.ask("backward", *case)
+    inputs = _given(case)
+    hint = "y is beta whatever x is, so its gradient by x is 0"
+    expect(f"{inputs}dx", dx, 0 * case[0], hint)
+    hint = "a column of one row is its own mean, so the normalised x is 0"
+    expect(f"{inputs}dgamma", dgamma, 0 * case[1], hint)
+    expect(f"{inputs}dbeta", dbeta, case[4][0], "y is beta: what of dy reaches it?")
 
 
 def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float) -> None:
@@ -181,8 +268,13 @@ def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float)
         x, gamma, beta, dy = (generator.normal(size=s) for s in ((rows, C), C, C, (rows, C)))
         return [x, gamma, beta, eps, dy]
 
+    def right(x: Any, gamma: Any, beta: Any, eps: float, dy: Any) -> list[Any]:
+        normal = _normal(x, _right, eps)
+        dx = _carried((x, gamma, beta, eps, dy), _right)
+        return [gamma * normal + beta, dx, (dy * normal).sum(axis=0), dy.sum(axis=0)]
+
     order = "forward of each, then backward of each"
-    check_habits(student, "habits", [case(M), case(other)], TAKES, GIVES, order)
+    check_habits(student, "habits", [case(M), case(other)], TAKES, GIVES, order, right)
 
 
 def _trains(student: Student, seed: int) -> None:
@@ -225,14 +317,15 @@ ROWS = {
     "seed": st.integers(0, 99),
 } | EPS  # fmt: skip
 ONE_ROW = ROWS | {"M": st.just(1)}
-FAR = ROWS | {"mean": st.sampled_from([1e4, 1e6])}
+FAR = ROWS | {"seed": st.integers(0, 19).map(lambda n: 5 * n), "mean": st.sampled_from([1e4, 1e6])}
 CHECKS = (
     Check("y: every column normalised, scaled and shifted", 20, ROWS, _forward),
     Check("y of one row: beta", 10, ONE_ROW, _forward),
-    Check("y where the mean is large", 10, FAR, _forward),
+    Check("y and dx where the mean is large", 10, FAR, _far),
     Check("dgamma and dbeta", 15, ROWS, _parameters),
     Check("dx: the three ways from x to y", 20, ROWS, _input),
-    Check("dx of one row: 0", 5, ONE_ROW, _input),
+    Check("one row on the way back: dx and dgamma are 0", 5,
+          {name: of for name, of in ROWS.items() if name != "M"}, _one_row_back),
     Check("dtypes kept, nothing changed in place, batches kept apart", 15,
           {"M": st.integers(1, 7), "other": st.integers(1, 7), "C": st.integers(1, 4),
            "seed": st.integers(0, 99)} | EPS, _habits),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -30,16 +31,17 @@ def loss(module: ModuleType, name: str, z: Any) -> Any:
 def schedule(module: ModuleType, asked: list[tuple[int, int]]) -> Any:
     """A probe: who is updated, in each step and for each k that is asked."""
     wanted = "should return a list of names"
-    return [entries(module.schedule(step, k), wanted) for step, k in asked]
+    found = [module.schedule(step, k) for step, k in asked]  # each is to stay as it was given
+    return [entries(turn, wanted) for turn in found]
 
 
 def habits(module: ModuleType, *cases: Any) -> list[Any]:
-    """A probe: what `observe` gives of all losses and their derivatives."""
+    """A probe: what `observe` gives of some losses and their derivatives."""
 
-    def losses(z: Any) -> Use:
-        found = [value for name in FORMULAS for value in loss(module, name, z)]
+    def losses(name: str, z: Any) -> Use:
+        found = loss(module, name, z)
         yield
-        return found
+        return list(found)
 
     return observe(losses, *cases)
 
@@ -75,32 +77,46 @@ def _value(name: str, z: np.ndarray) -> np.ndarray:
     }[name]  # fmt: skip
 
 
+def _slope(name: str, z: np.ndarray) -> np.ndarray:
+    """The derivative of a loss by z."""
+    with np.errstate(over="ignore"):
+        d = 1 / (1 + np.exp(-z))
+    return {"real": d - 1, "fake": d, "minimax": -d, "non_saturating": d - 1}[name]
+
+
 FORMULAS = {
     "real": "-log D, where D = 1 / (1 + exp(-z))",
     "fake": "-log(1 - D)",
-    "minimax": "log(1 - D), and so falls as D takes samples for data",
-    "non_saturating": "-log D, and so falls as D takes samples for data",
+    "minimax": "log(1 - D)",
+    "non_saturating": "-log D",
 }
+FALLS = "; it falls as D takes samples for data"
 
 
-def _losses(student: Student, name: str, size: int, seed: int) -> None:
-    z = numbers(seed, size, 1, scale=3)
+def _falls(name: str) -> str:
+    return FALLS if name in ("minimax", "non_saturating") else ""
+
+
+def _losses(student: Student, name: str, shape: tuple[int, ...], seed: int) -> None:
+    z = numbers(seed, *shape, scale=3)
     losses, _ = student.ask("loss", name, z, call=name)
     hint = f"the loss of each element is {FORMULAS[name]}"
     right = _value(name, z)
     slips = {
-        f"the sign is wrong: the loss of each element is {FORMULAS[name]}": -right,
+        f"the sign is wrong: the loss of each element is {FORMULAS[name]}{_falls(name)}": -right,
+        "this is the derivative; losses come first, then dz": _slope(name, z),
+        "the logarithm is the natural one": right / np.log(2),
         "each element has a loss of its own: their mean is taken later": np.full_like(
-            right, right.mean()),
+            right, right.mean() if right.size else 0),
     } | {
         f"this is what {other} should give; {name} is {FORMULAS[name]}": _value(other, z)
         for other in FORMULAS
     }  # fmt: skip
-    expect(f"{listed(z=z)}the losses of {name}", losses, right, hint, 1e-9, slips)
+    expect(f"{listed(z=z)}the loss of {name}", losses, right, hint, 1e-9, slips)
 
 
-def _derivatives(student: Student, name: str, size: int, seed: int) -> None:
-    z = numbers(seed, size, 1, scale=3)
+def _derivatives(student: Student, name: str, shape: tuple[int, ...], seed: int) -> None:
+    z = numbers(seed, *shape, scale=3)
     _, dz = student.ask("loss", name, z, call=name)
     expected = (_value(name, z + STEP) - _value(name, z - STEP)) / (2 * STEP)
     hint = f"each loss is {FORMULAS[name]}; the derivative of D by z is D (1 - D)"
@@ -109,23 +125,50 @@ def _derivatives(student: Student, name: str, size: int, seed: int) -> None:
         "this is the derivative by D; that of D by z, D (1 - D), is to be multiplied with it":
             expected / (d * (1 - d)),
         f"the sign is wrong: does the loss, {FORMULAS[name]}, grow or fall with z?": -expected,
-        "it is the derivative of each loss, not of their mean": expected / size,
+        "it is the derivative of each loss, not of their mean": expected / max(z.size, 1),
+        "it is the derivative of each loss, not of their mean over the rows":
+            expected / max(len(z), 1),
+        "this is the loss; losses come first, then dz": _value(name, z),
+    } | {
+        f"this is the derivative of {other}'s loss; the loss of {name} is {FORMULAS[name]}":
+            _slope(other, z)
+        for other in FORMULAS if _value(name, z[:1]).sum() != _value(other, z[:1]).sum()
     }  # fmt: skip
     expect(f"{listed(z=z)}dz of {name}", dz, expected, hint, slips=slips)
 
 
-def _far_out(student: Student, name: str, far: float) -> None:
-    losses, dz = student.ask("loss", name, np.array([far]), call=name)
+Formula = Callable[[str, np.ndarray], np.ndarray]
+
+
+def _taken(name: str, z: np.ndarray, found: Any, formula: Formula) -> tuple[str, int] | None:
+    """Whose formula, and with which sign, gives what was found; if it is known."""
+    for other in (name, *FORMULAS):
+        for sign in (1, -1):
+            if agree(found, sign * formula(other, z)):
+                return other, sign
+    return None
+
+
+def _far_out(student: Student, name: str, far: float, shape: tuple[int, ...]) -> None:
+    """Hold what is far out to the formula that near 0 is taken, be it right or not."""
+    near, z = np.array([[-1.5], [0.5], [1.0]]), np.full(shape, far)
+    found = student.ask("loss", name, z, call=name)
+    ordinary = student.ask("loss", name, near, call=name)
     hint = "exp of a large number is infinite, and so is its log; np.logaddexp goes round that"
-    # As far out as this, D and 1 - D are 0 and 1.
-    sure = float(far > 0)
-    low, high = max(0.0, -far), max(0.0, far)
-    expected = {
-        "real": (low, sure - 1), "fake": (high, sure),
-        "minimax": (-high, -sure), "non_saturating": (low, sure - 1),
-    }[name]  # fmt: skip
-    expect(f"{name} of {far:g}", losses, np.array([expected[0]]), hint)
-    expect(f"dz of {name} of {far:g}", dz, np.array([expected[1]]), hint)
+    for what, at_z, at_near, formula in zip(
+        (f"the loss of {name}", f"dz of {name}"), found, ordinary, (_limit, _slope), strict=True
+    ):
+        by = _value if formula is _limit else _slope
+        taken = _taken(name, near, at_near, by)
+        other, sign = taken or (name, 1)
+        words = hint if taken else "for ordinary z it is wrong, too: make that right first"
+        expect(f"{listed(z=z)}{what}", at_z, sign * formula(other, z), words)
+
+
+def _limit(name: str, z: np.ndarray) -> np.ndarray:
+    """A loss where D, as far out as this, is 0 or 1."""
+    low, high = np.maximum(0, -z), np.maximum(0, z)
+    return {"real": low, "fake": high, "minimax": -high, "non_saturating": low}[name]
 
 
 def _turns(student: Student, k: int, rounds: int) -> None:
@@ -148,16 +191,25 @@ def _turns(student: Student, k: int, rounds: int) -> None:
             )
         if found != right:
             raise ExerciseError(
-                f"schedule({step}, {k}) is {found!r} and should be {right!r}\n\nHint: in {k} steps "
-                f"the discriminator moves {k} times, and after its last move the generator once"
+                f"schedule({step}, {k}) is {found!r} and should be {right!r}\n\nHint: k is "
+                f"{k}: the discriminator moves in every step, and the generator once in k steps, "
+                f"after the discriminator's k-th move and in the same step"
             )
 
 
-def _habits(student: Student, size: int, seed: int) -> None:
+def _habits(student: Student, first: str, second: str, size: int, more: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    cases = [[generator.normal(size=(rows, 2))] for rows in (size, size + 1)]
-    gives = [f"{what} of {name}" for name in FORMULAS for what in ("losses", "dz")]
-    check_habits(student, "habits", cases, ["z"], gives, "all losses of each")
+    cases = [
+        [name, generator.normal(size=(rows, 2))]
+        for name, rows in ((first, size), (second, size + more))
+    ]
+    gives = ("the loss", "dz")
+
+    def right(name: str, z: Any) -> list[Any]:
+        return [_value(name, z), _slope(name, z)]
+
+    order = f"{first}, then {second}"
+    check_habits(student, "habits", cases, ("name", "z"), gives, order, right)
 
 
 def _trains(student: Student, k: int) -> None:
@@ -172,7 +224,9 @@ def _trains(student: Student, k: int) -> None:
             )
 
 
-SIZES = {"size": st.sampled_from([1, 2, 3, 4, 5, 50]), "seed": st.integers(0, 99)}
+SIZES = {
+    "shape": st.sampled_from([(1, 1), (2, 1), (3, 1), (50, 1), (2, 3)]), "seed": st.integers(0, 99),
+}  # fmt: skip
 DISCRIMINATOR = {"name": st.sampled_from(["real", "fake"])} | SIZES
 EVERYONE = st.sampled_from(["real", "fake", "minimax", "non_saturating"])
 CHECKS = (
@@ -183,12 +237,14 @@ CHECKS = (
     Check("non_saturating: its loss", 5, {"name": st.just("non_saturating")} | SIZES, _losses),
     Check("non_saturating: its derivative", 10, {"name": st.just("non_saturating")} | SIZES,
           _derivatives),
-    Check("losses and derivatives far out", 10,
-          {"name": EVERYONE, "far": st.sampled_from([-50.0, 50.0, -1e4, 1e4])}, _far_out),
+    Check("losses and derivatives far out, in any shape", 10,
+          {"name": EVERYONE, "far": st.sampled_from([-50.0, 50.0, -1e4, 1e4]),
+           "shape": st.sampled_from([(1, 1), (2,), (2, 1, 2), (0, 1)])}, _far_out),
     Check("schedule: Algorithm 1", 15, {"k": st.integers(1, 12), "rounds": st.integers(1, 3)},
           _turns),
     Check("dtypes kept, nothing changed in place, nothing remembered", 10,
-          {"size": st.integers(1, 5), "seed": st.integers(0, 99)}, _habits),
+          {"first": EVERYONE, "second": EVERYONE, "size": st.integers(1, 5),
+           "more": st.integers(0, 1), "seed": st.integers(0, 99)}, _habits),
     Check("at work in a game", 5, {"k": st.integers(1, 3)}, _trains),
 )  # fmt: skip
 """100 points."""

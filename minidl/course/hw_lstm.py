@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import permutations
 from types import ModuleType
 from typing import Any
@@ -46,17 +47,36 @@ def scan_back(module: ModuleType, dy: Any, *takes: Any) -> Any:
 def habits(module: ModuleType, *cases: Any) -> list[Any]:
     """A probe: what `observe` gives of a step and of a scan, both forward and backward."""
 
-    def passes(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, dh: Any, dc: Any) -> Use:
+    def passes(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, dh: Any, dc: Any, dy: Any) -> Use:
         takes = x[:, 0], h, c, w, u, b
         h_next, c_next, kept = parts(module.step(*takes), "h_next, c_next, saved")
         y, saved = parts(module.scan(x, w, u, b), "y, saved")
         yield
         by_step = parts(module.step_back(dh, dc, kept), "dx, dh, dc, dw, du, db")
-        dy = np.stack(x.shape[1] * [dh], axis=1)
         by_scan = parts(module.scan_back(dy, saved), "dx, dw, du, db")
         return [h_next, c_next, y, *by_step, *by_scan]
 
     return observe(passes, *cases)
+
+
+def chained(module: ModuleType, dy: Any, *takes: Any) -> list[Any]:
+    """A probe: what a scan and its way back should give, if the student's steps are right."""
+    x, w, u, b = takes
+    h, c = np.zeros((2, len(x), len(u)), x.dtype)
+    y, kept = [], []
+    for t in range(x.shape[1]):
+        h, c, saved = parts(module.step(x[:, t], h, c, w, u, b), "h_next, c_next, saved")
+        y.append(h.copy())
+        kept.append(saved)
+    dh, dc = np.zeros((2, *dy[:, 0].shape), dy.dtype)
+    dxs: list[Any] = []
+    sums: list[Any] = [0, 0, 0]
+    for t in reversed(range(len(kept))):
+        found = parts(module.step_back(dy[:, t] + dh, dc, kept[t]), "dx, dh, dc, dw, du, db")
+        dx, dh, dc = found[:3]
+        dxs.insert(0, dx)
+        sums = [one + two for one, two in zip(sums, found[3:], strict=True)]
+    return [np.stack(y, axis=1), np.stack(dxs, axis=1), *sums]
 
 
 def stacked(module: ModuleType, x: Any, weights: Any, dy: Any) -> list[Any]:
@@ -107,42 +127,79 @@ def _ordered(array: np.ndarray, order: Any) -> np.ndarray:
     return np.concatenate([quarters[place] for place in order], axis=-1)
 
 
-def _as_read(case: list[np.ndarray], order: Any) -> list[np.ndarray]:
-    """A step's case as by minidl's definition, for who reads the gates in another order."""
-    return [*case[:3], *(_ordered(array, order) for array in case[3:])]
+Step = Callable[..., tuple[np.ndarray, np.ndarray]]
+"""h' and c' of a step, given x, h, c, w, u and b."""
 
 
-def _order(student: Student) -> Any:
-    """In which order the student's step reads the gates, if it is right but for that."""
+def _in_order(order: Any) -> Step:
+    """The step of who reads the gates in another order."""
+
+    def step(x: Any, h: Any, c: Any, *weights: Any) -> tuple[np.ndarray, np.ndarray]:
+        return _formula(x, h, c, *(_ordered(array, order) for array in weights))
+
+    return step
+
+
+def _sigmoid(z: Any) -> Any:
+    return (1 + np.tanh(z / 2)) / 2
+
+
+def _cell(
+    gate: Callable[[Any], Any] = _sigmoid,
+    let_in: Callable[[Any], Any] = np.tanh,
+    shown: Callable[[Any, Any], Any] = lambda c, c_next: np.tanh(c_next),
+    by_h: float = 1.0,
+    by_b: float = 1.0,
+) -> Step:
+    """A step with a slip: other functions than the right ones, or without h u or b."""
+
+    def step(x: Any, h: Any, c: Any, w: Any, u: Any, b: Any) -> tuple[np.ndarray, np.ndarray]:
+        zi, zf, zg, zo = np.split(x @ w + by_h * h @ u + by_b * b, 4, axis=1)
+        c_next = gate(zf) * c + gate(zi) * let_in(zg)
+        return gate(zo) * shown(c, c_next), c_next
+
+    return step
+
+
+SLIPS: dict[str, Step] = {
+    "h' = o tanh(c'); here the tanh is missing": _cell(shown=lambda c, c_next: c_next),
+    "h' = o tanh(c'), of the new c, not the old one": _cell(shown=lambda c, c_next: np.tanh(c)),
+    "g is tanh(zg), not a sigmoid": _cell(let_in=_sigmoid),
+    "i, f and o are sigmoids, not tanh": _cell(gate=np.tanh),
+    "h u is missing in z = x w + h u + b": _cell(by_h=0.0),
+    "b is missing in z = x w + h u + b": _cell(by_b=0.0),
+} | {
+    "the quarters of z are i, f, g, o in this order; you read them as "
+    + ", ".join(GATES[order.index(place)] for place in range(4)): _in_order(order)
+    for order in ORDERS[1:]
+}
+"""Slips in the step. Who makes one can have all else right with it."""
+
+
+def _followed(student: Student) -> tuple[str, Step] | None:
+    """The slip that the student's step makes, and the step with it; None if it is not known.
+
+    The words are empty if the step is right.
+    """
     case = _case(2, 2, 2, 0)
     found = student.ask("step", *case)
-    orders = (order for order in ORDERS if agree(found, _formula(*_as_read(case, order))))
-    return next(orders, ORDERS[0])
-
-
-def _back_to(gradient: np.ndarray, order: Any) -> np.ndarray:
-    """The gradient by what `_ordered` was given, by that of what it gave."""
-    return _ordered(gradient, np.argsort(order))
+    for words, step in {"": _formula, **SLIPS}.items():
+        if agree(found, step(*case)):
+            return words, step
+    return None
 
 
 def _step(student: Student, N: int, D: int, H: int, seed: int) -> None:
     case = _case(N, D, H, seed)
-    h_next, c_next = student.ask("step", *case)
-    h_right, c_right = _formula(*case)
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "the quarters of z are i, f, g, o in this order; sigmoid for i, f and o, tanh for g"
-    order = _order(student)
-    if order != ORDERS[0]:
-        read = ", ".join(GATES[order.index(place)] for place in range(4))
-        hint = f"the quarters of z are i, f, g, o in this order; you read them as {read}"
-    expect(f"{inputs}c'", c_next, c_right, hint, 1e-9)
-    slips = {
-        "h' = o tanh(c'); here the tanh is missing": h_right / np.tanh(c_next) * c_next,
-        "h' = o tanh(c'), of the new c, not the old one": h_right
-        / np.tanh(c_right)
-        * np.tanh(case[2]),
-    }
-    expect(f"{inputs}h'", h_next, h_right, "h' = o tanh(c')", 1e-9, slips)
+    known = _followed(student)
+    slip = known[0] if known else ""
+    found = student.ask("step", *case)
+    for what, one, two, words in zip(
+        ("c'", "h'"), found[::-1], _formula(*case)[::-1], (hint, "h' = o tanh(c')"), strict=True
+    ):
+        expect(f"{inputs}{what}", one, two, slip or words)
 
 
 def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
@@ -151,8 +208,11 @@ def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)))
     hint = "exp of a large number is infinite, and infinite / infinite is not a number"
     answer = student.ask("step", *case)
-    if any(agree(answer, _formula(*_as_read(case, order))) for order in ORDERS):
-        return  # In which order the gates are read has nothing to do with it.
+    known = _followed(student)
+    if known and agree(answer, known[1](*case)):
+        return  # What is wrong with the step has nothing to do with it.
+    if known is None:
+        hint = "near 0 it is wrong, too: make that right first"
     for what, found, right in zip(("h'", "c'"), answer, _formula(*case), strict=True):
         expect(f"{inputs}{what}", found, right, hint)
 
@@ -160,18 +220,23 @@ def _far_out(student: Student, N: int, H: int, seed: int, far: float) -> None:
 def _back(student: Student, names: tuple[str, ...], N: int, D: int, H: int, seed: int) -> None:
     """Hold some of the gradients to finite differences of the definition."""
     case = _case(N, D, H, seed)
-    order = _order(student)
+    known = _followed(student)
+    formula = known[1] if known else _formula
     dh_next, dc_next = numbers(seed + 20, N, H), numbers(seed + 21, N, H)
 
     def loss() -> float:
-        h_next, c_next = _formula(*_as_read(case, order))
+        h_next, c_next = formula(*case)
         return float((h_next * dh_next).sum() + (c_next * dc_next).sum())
 
     found = student.ask("step_back", dh_next, dc_next, *case)
     inputs = listed(**dict(zip(STEP_TAKES, case, strict=True)), dh_next=dh_next, dc_next=dc_next)
     for name in names:
         place = STEP_TAKES.index(name)
-        expect(f"{inputs}d{name}", found[place], gradient(loss, case[place]), HINTS[name])
+        expected = gradient(loss, case[place])
+        if known and known[0] and not agree(found[place], expected):
+            formula = _formula  # The slip is in the step only; this may be the right way back.
+            expected = gradient(loss, case[place])
+        expect(f"{inputs}d{name}", found[place], expected, HINTS[name])
 
 
 def _states_back(student: Student, **sizes: int) -> None:
@@ -187,43 +252,59 @@ HINTS = {
     "h": "h enters z by u, as x does by w",
     "c": "c reaches the loss through c' = f c + i g only; but c' does so by two ways, directly "
     "(dc_next) and through h' = o tanh(c')",
-    "w": "the rows of x and of dz belong together: a product (D, N) (N, 4 H); if dx is right",
+    "w": "the rows of x and of dz belong together: a product (D, N) (N, 4 H), a sum over the rows",
     "u": "as dw, with h in the place of x",
     "b": "b is added to every row of z",
 }
 
 
 def _layer(
-    N: int, T: int, D: int, H: int, seed: int, order: Any
+    N: int, T: int, D: int, H: int, seed: int
 ) -> tuple[nn.Layer, np.ndarray, list[np.ndarray]]:
-    """`nn.LSTM`, sequences and the weights that it has been given, but for the gates' order."""
+    """`nn.LSTM`, sequences and the weights that it has been given."""
     layer, x, weights = nn.LSTM(H), numbers(seed + 10, N, T, D), _weights(D, H, seed)
     buffer = layer.initialise((T, D), dtype=np.float64)
     for parameter, values in zip(buffer.parameters.values(), weights, strict=True):
-        parameter.value[...] = _ordered(values, order)
+        parameter.value[...] = values
     return layer, x, weights
 
 
+def _own(student: Student, what: slice, dy: np.ndarray, takes: Any) -> Any:
+    """What the student's own steps give one after the other, if they do what is known."""
+    if _followed(student) is None:
+        return None
+    chain = student.ask("chained", dy, *takes, call="step, and step_back")[what]
+    return chain if np.any(chain[0]) else None
+
+
 def _scan(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
-    layer, x, weights = _layer(N, T, D, H, seed, _order(student))
+    layer, x, weights = _layer(N, T, D, H, seed)
     expected, _ = layer.forward(x, nn.EVALUATE)
+    found = student.ask("scan", x, *weights)
+    if not agree(found, expected):
+        own = _own(student, slice(1), np.ones_like(expected), (x, *weights))
+        if own and agree(found, own[0]):
+            return  # The steps are wrong; they are put together as they should be.
     hint = "each step begins with the h' and c' of the one before, the first with zeros"
     inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)))
-    expect(f"{inputs}y", student.ask("scan", x, *weights), expected, hint)
+    expect(f"{inputs}y", found, expected, hint)
 
 
 def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
-    order = _order(student)
-    layer, x, weights = _layer(N, T, D, H, seed, order)
+    layer, x, weights = _layer(N, T, D, H, seed)
     y, saved = layer.forward(x, nn.Mode(training=True, batch_size=N))
     dy = numbers(seed + 20, *y.shape)
     dx = layer.backward(dy, saved)
     grads = (parameter.grad for parameter in layer.parameters().values())
-    expected = [dx, *(_back_to(grad, order) for grad in grads)]
+    expected = [dx, *grads]
     inputs = listed(**dict(zip(SCAN_TAKES, (x, *weights), strict=True)), dy=dy)
     hint = "a step's output reaches the loss by its own y, and by h and by c of the next step"
     shared = "its gradient is the sum of what all steps give"
     gradients = student.ask("scan_back", dy, x, *weights)
+    if not all(map(agree, gradients, expected)):
+        own = _own(student, slice(1, None), dy, (x, *weights))
+        if own and all(map(agree, gradients, own)):
+            return  # The steps are wrong; they are put together as they should be.
     for name, found, right in zip(SCAN_TAKES, gradients, expected, strict=True):
         expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
 
@@ -233,14 +314,33 @@ def _habits(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None
     cases = []
     for rows in (N, N + 1):
         shapes = (rows, T, D), (rows, H), (rows, H), (D, 4 * H), (H, 4 * H), 4 * H
-        cases.append([generator.normal(size=shape) for shape in (*shapes, (rows, H), (rows, H))])
-    takes = (*STEP_TAKES, "dh_next", "dc_next")
+        backward = (rows, H), (rows, H), (rows, T, H)
+        cases.append([generator.normal(size=shape) for shape in (*shapes, *backward)])
+    takes = (*STEP_TAKES, "dh_next", "dc_next", "dy")
     gives = (
         "h'", "c'", "y", *(f"d{name} of step_back" for name in STEP_TAKES),
         *(f"d{name} of scan_back" for name in SCAN_TAKES),
     )  # fmt: skip
     order = "step and scan of each, then step_back and scan_back of each"
-    check_habits(student, "habits", cases, takes, gives, order)
+    check_habits(student, "habits", cases, takes, gives, order, _all_right)
+
+
+def _all_right(
+    x: Any, h: Any, c: Any, w: Any, u: Any, b: Any, dh: Any, dc: Any, dy: Any
+) -> list[Any]:
+    """What should come of the passes of `habits`, by minidl's definition."""
+    z = x[:, 0] @ w + h @ u + b
+    h_next, c_next, gates = reference.lstm_cell(z, c)
+    dz, dc_back = reference.lstm_cell_gradient(dh, dc, gates, c, c_next)
+    by_step = [dz @ w.T, dz @ u.T, dc_back, x[:, 0].T @ dz, h.T @ dz, dz.sum(axis=0)]
+    layer = nn.LSTM(len(u))
+    buffer = layer.initialise(x.shape[1:], dtype=np.float64)
+    for parameter, values in zip(buffer.parameters.values(), (w, u, b), strict=True):
+        parameter.value[...] = values
+    y, saved = layer.forward(x, nn.Mode(training=True, batch_size=len(x)))
+    dx = layer.backward(dy, saved)
+    grads = [parameter.grad for parameter in layer.parameters().values()]
+    return [h_next, c_next, y, *by_step, dx, *grads]
 
 
 def _at_work(student: Student, seed: int) -> None:

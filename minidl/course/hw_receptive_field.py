@@ -23,6 +23,12 @@ Windows = list[tuple[int, int, int, int]]
 def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
     """A probe: size, stride, centre and field of each layer."""
     given = [module.Window(*window) for window in windows]
+    return _views(module.receptive_fields(size, given), len(windows))
+
+
+def habits(module: ModuleType, size: int, windows: Windows) -> None:
+    """A probe: that windows are left as they are, and that the same call gives the same."""
+    given = [module.Window(*window) for window in windows]
     kept = list(given)
     found = _views(module.receptive_fields(size, given), len(windows))
     if given != kept:
@@ -32,7 +38,13 @@ def views(module: ModuleType, size: int, windows: Windows) -> list[Any]:
         raise ExerciseError(
             f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
         )
-    return found
+
+
+def last_field(module: ModuleType, size: int, windows: Windows) -> Any:
+    """A probe: the number that the file's own script prints and trains by."""
+    if not hasattr(module, "last_field"):
+        raise ExerciseError("the function last_field is missing: it stands below your function")
+    return module.last_field(size, [module.Window(*window) for window in windows])
 
 
 def _views(value: Any, layers: int) -> list[list[Any]]:
@@ -74,12 +86,19 @@ def _walk(size: int, windows: Windows, layer: int, slip: str) -> list[float]:
     for k, s, p, d in windows[: layer + 1]:
         span = d * (k - 1) if slip != "dilation" else k - 1
         seen = {"own stride": jump * s, "no stride": 1}.get(slip, jump)
-        rest = size + 2 * p - span - 1
-        size = (-(-rest // s) if slip == "ceiling" else rest // s) + 1
-        centre += ((span / 2 if slip != "half" else k // 2) - (slip != "padding") * p) * seen
-        field += (span if slip != "kernel" else span + 1) * seen
-        jump = jump + s - 1 if slip == "added" else s if slip == "last" else jump * s
-    return [size, jump, centre, field]
+        rest = size + (p if slip == "one end" else 2 * p) - span - 1
+        size = (-(-rest // s) if slip == "ceiling" else rest // s) + (slip != "first")
+        half = {"half": d * (k // 2), "from the edge": (span + 1) / 2, "cut": span // 2}
+        shift = {"padding": 0, "dilated": d * p}.get(slip, p)
+        turned = -1 if slip == "turned" else 1
+        centre += (half.get(slip, span / 2) - shift) * seen * turned
+        if slip == "padding unscaled":
+            centre += shift * (seen - 1)
+        field += (span + (slip == "kernel") - (slip == "less") * p) * seen
+        jump = {"added": jump + s - 1, "last": s, "still": 1}.get(slip, jump * s)
+    if slip == "as in the middle of the field":
+        centre = (field - 1) / 2
+    return [size, jump, int(centre) if slip == "whole" else centre, field]
 
 
 SLIPS = {
@@ -92,26 +111,36 @@ SLIPS = {
     "kernel": "from the first to the last element are k - 1 gaps, not k",
     "added": "strides of layers multiply: 2 pixels apart, and every second of these, are 4",
     "last": "the stride is in pixels of the network's input: those of all layers so far count",
+    "still": "a layer's stride moves its own output, too: it counts from this layer on",
+    "one end": "there is padding at both ends",
+    "first": "the first window counts, too: if it can move by n positions, there are n + 1",
+    "from the edge": "pixel 0 has its middle at 0, so k elements have theirs at (k - 1) / 2",
+    "cut": "half the span may be no whole number; leave it so",
+    "whole": "a centre may lie between two pixels: leave it as a float",
+    "dilated": "padding is counted in positions of the layer's input, whatever the dilation",
+    "turned": "the sign is wrong: padding moves the centre to the left, the span to the right",
+    "padding unscaled": "padding is in positions of the layer's input: how many pixels are they?",
+    "less": "padding is not taken off: the field counts it, as if the input were longer",
+    "as in the middle of the field": "padding moves the centre; the field alone does not tell it",
 }
 """Known slips, by what is told of them."""
 
 
 def _known(size: int, windows: Windows, layer: int, number: int, found: Any, hint: str) -> str:
     """A hint on the slip that gives what was found, if it is known."""
-    for slip, words in SLIPS.items():
-        if _walk(size, windows, layer, slip)[number] == found:
-            return words
-    return hint
+    walks = {words: _walk(size, windows, layer, slip) for slip, words in SLIPS.items()}
+    known = (words for words, walk in walks.items() if walk[number] == found)
+    return next(known, hint)
 
 
 def _sizes(student: Student, windows: Windows, beyond: int) -> None:
     size = _room(windows) + beyond
-    found = student.ask("views", size, windows)
+    found = student.ask("views", size, windows, call="receptive_fields")
     for layer, (view, expected) in enumerate(zip(found, _lengths(size, windows), strict=True)):
         _same(
             f"an input of {size} pixels: the size of layer {layer}'s output", view[0], expected,
             _known(size, windows, layer, 0, view[0],
-                   "how far can the first window move before its last element leaves the padding?"),
+                   "how often does the window fit in, with the padding at both ends?"),
         )  # fmt: skip
 
 
@@ -140,7 +169,7 @@ def _measure(student: Student, windows: Windows, what: str) -> None:
     """Hold one figure of each layer to gradients of neighbours in the middle of its output."""
     # Three fields long, so that what is measured does not end where the input ends.
     size = 3 * _room(windows)
-    found = student.ask("views", size, windows)
+    found = student.ask("views", size, windows, call="receptive_fields")
     for layer, length in enumerate(_lengths(size, windows)):
         place = length // 2
         part = windows[: layer + 1]
@@ -155,7 +184,7 @@ def _measure(student: Student, windows: Windows, what: str) -> None:
         _same(
             f"the {what} of layer {layer}", found[layer][number], measured[what],
             f"with {size} pixels, the gradient of its position {place} reaches pixels {first} to "
-            f"{last}, and that of the next one begins at {first + stride};\n"
+            f"{last}, and that of the next one begins at {first + stride}.\n"
             + _known(size, windows, layer, number, found[layer][number], HINTS[what]),
         )  # fmt: skip
 
@@ -170,17 +199,21 @@ def _published(student: Student, model: str, size: int) -> None:
         windows.append((kernel[0], part.stride[0], int(part.padding[0]), dilation[0]))
     rows = summary(network, (size, size, 3)).rows
     images = [row for row in rows if row.kind in ("Conv2d", "MaxPool2d")]
-    for layer, (row, view) in enumerate(
-        zip(images, student.ask("views", size, windows), strict=True)
-    ):
+    found = student.ask("views", size, windows, call="receptive_fields")
+    for layer, (row, view) in enumerate(zip(images, found, strict=True)):
         assert row.fields is not None
         field = row.fields[0]
         expected = [row.shape[0], field.jump, field.centre, field.size]
         for what, ours, right in zip(
             ("size", "stride", "centre", "field"), view, expected, strict=True
         ):
-            hint = f"its layers are (kernel, stride, padding, dilation)\n{windows}"
-            _same(f"{model}: the {what} of layer {layer}", ours, right, hint)
+            hint = f"layer {layer} is {windows[layer]}: kernel, stride, padding and dilation"
+            before = f"those before are {windows[:layer]}" if layer else "it is the first"
+            _same(f"{model}: the {what} of layer {layer}", ours, right, f"{hint}; {before}")
+    student.ask("habits", size, windows, call="receptive_fields")
+    field = student.ask("last_field", size, windows, call="last_field")
+    _same(f"{model}: the last layer's field, as last_field gives it,", field, found[-1][3],
+          "your views are right; does the script below them see something else?")  # fmt: skip
 
 
 def _same(what: str, found: Any, expected: float, hint: str) -> None:
@@ -208,9 +241,9 @@ def _lengths(size: int, windows: Windows) -> list[int]:
 kernel = st.sampled_from([1, 2, 3, 4, 5, 7, 11])
 window = st.tuples(kernel, st.integers(1, 3), st.integers(0, 3), st.integers(1, 3))
 LAYERS = {"windows": st.lists(window, min_size=1, max_size=4)}
+SOME_OR_NONE = {"windows": st.lists(window, max_size=4), "beyond": st.integers(0, 9)}
 CHECKS = (
-    Check("size: the positions of every output", 20, LAYERS | {"beyond": st.integers(0, 9)},
-          _sizes),
+    Check("size: the positions of every output", 20, SOME_OR_NONE, _sizes),
     Check("stride: as far as the gradients of two neighbours lie apart", 15, LAYERS, _strides),
     Check("field: as wide as the gradient of one position", 25, LAYERS, _fields),
     Check("centre: where that gradient lies", 25, LAYERS, _centres),

@@ -28,7 +28,7 @@ def step(
     Parameters
     ----------
     x
-        (N, D), the input of this step for N sequences.
+        (N, D), the input of this step for N sequences. Nothing that is given is to be changed.
     h, c
         (N, H), output and memory of the step before.
     w, u, b
@@ -66,8 +66,8 @@ def step_back(dh_next: np.ndarray, dc_next: np.ndarray, saved: Any) -> tuple[np.
     Parameters
     ----------
     dh_next, dc_next
-        (N, H), the gradients by h' and by c'. The latter is what comes from the step
-        after this one; h' = o tanh(c') depends on c' too, and adds to it.
+        (N, H), the gradients by h' and by c', not to be changed. The latter is what comes
+        from the step after this one; h' = o tanh(c') depends on c' too, and adds to it.
     saved
         What `step` returned.
 
@@ -128,7 +128,7 @@ def scan_back(dy: np.ndarray, saved: Any) -> tuple[np.ndarray, ...]:
     Parameters
     ----------
     dy
-        (N, T, H), the gradient of the loss by y.
+        (N, T, H), the gradient of the loss by y. Not to be changed.
     saved
         What `scan` returned.
 

@@ -82,7 +82,7 @@ MISTAKES = {
     "gates-in-another-order": Mistake(
         "hw_lstm",
         {"zi, zf, zg, zo = ": "zi, zf, zo, zg = "},
-        30,
+        45,
         ("smallest case found: N = 1, D = 1, H = 1, seed = 0", "i, f, g, o in this order"),
     ),
     "sigmoid-by-exp-over-exp": Mistake(
@@ -94,13 +94,13 @@ MISTAKES = {
     "memory-by-one-way-only": Mistake(
         "hw_lstm",
         {"dc_next + dh_next * o": "dh_next * o"},
-        50,
-        ("given", "  c = [[", "c' does so by two ways", "by h and by c of the next step"),
+        65,
+        ("given", "  c = [[", "c' does so by two ways"),
     ),
     "tanh-without-its-slope": Mistake(
         "hw_lstm",
         {"dg * (1 - g**2)": "dg"},
-        50,
+        65,
         ("N = 1, D = 1, H = 1, seed = 0", "look at dz, gate by gate"),
     ),
     "outputs-of-inner-steps-forgotten": Mistake(
@@ -151,14 +151,17 @@ MISTAKES = {
     "real-and-fake-swapped": Mistake(
         "hw_gan",
         {"logaddexp(0, -z), sigmoid(z) - 1": "logaddexp(0, z), sigmoid(z)"},
-        40,
-        ("smallest case found: name = real, size = 1, seed = 0", "this is what fake should give"),
+        50,
+        (
+            "smallest case found: name = real, shape = (1, 1), seed = 0",
+            "this is what fake should give",
+        ),
     ),
     "derivative-by-d": Mistake(
         "hw_gan",
         {"np.logaddexp(0, -z), sigmoid(z) - 1": "np.logaddexp(0, -z), -1 / sigmoid(z)"},
         60,
-        ("name = real, size = 1, seed = 0", "this is the derivative by D"),
+        ("name = real, shape = (1, 1), seed = 0", "this is the derivative by D"),
     ),
     "log-of-infinity": Mistake(
         "hw_gan",
@@ -169,14 +172,14 @@ MISTAKES = {
     "the-generator-climbs": Mistake(
         "hw_gan",
         {"return -losses, -dz": "return losses, dz"},
-        75,
-        ("the losses of minimax", "falls as D takes samples for data"),
+        85,
+        ("the loss of minimax", "falls as D takes samples for data"),
     ),
     "mean-instead-of-each": Mistake(
         "hw_gan",
         {"return np.logaddexp(0, z), sigmoid": "return np.logaddexp(0, z).mean(), sigmoid"},
         70,
-        ("the losses of fake should have the shape (1, 1), not ()",),
+        ("the loss of fake should have the shape (1, 1), not ()",),
     ),
     "the-generator-moves-first": Mistake(
         "hw_gan",
@@ -188,19 +191,19 @@ MISTAKES = {
         "hw_momentum",
         {"values -= ": "values = values - "},
         20,
-        ("size = 1, steps = 1, seed = 0", "values -= ..., not values = values - ..."),
+        ("size = 1, steps = 2, seed = 0", "values -= ..., not values = values - ..."),
     ),
     "a-new-array-of-velocities": Mistake(
         "hw_momentum",
         {"v *= self.momentum": "v = v * self.momentum"},
-        30,
+        55,
         ("momentum = 0.5, nesterov = False, size = 1, steps = 2", "after step 2 w"),
     ),
     "dampened": Mistake(
         "hw_momentum",
         {"v += grads": "v += (1 - self.momentum) * grads"},
-        30,
-        ("steps = 1, seed = 0", "the gradient is added whole"),
+        55,
+        ("steps = 2, seed = 0", "the gradient is added whole"),
     ),
     "rate-inside-the-velocity": Mistake(
         "hw_momentum",
@@ -218,8 +221,8 @@ MISTAKES = {
             "v *= self.momentum": "old = v.copy(); v *= self.momentum",
             "grads + self.momentum * v": "grads + self.momentum * old",
         },
-        50,
-        ("nesterov = True, size = 1, steps = 1, seed = 0", "after step 1 w"),
+        75,
+        ("nesterov = True, size = 1, steps = 2, seed = 0", "after step 1 w"),
     ),
     "velocity-without-need": Mistake(
         "hw_momentum",
@@ -513,7 +516,7 @@ MISTAKES = {
         "hw_gan",
         {"return (1 + np.tanh(z / 2)) / 2": "return ((1 + np.tanh(z / 2)) / 2).astype('f4')"},
         90,
-        ("dz of real is of float32, though",),
+        ("dz is of float32, though",),
     ),
     "gan-changes-z": Mistake(
         "hw_gan",
@@ -539,18 +542,18 @@ MISTAKES = {
             "@dataclass(frozen=True)": "KEPT = {}\n\n\n@dataclass(frozen=True)",
         },
         85,
-        ("Hint",),
+        ("under way at once",),
     ),
     "weights-in-float32": Mistake(
         "hw_momentum",
         {"values -= self.lr * (grads +": "values -= np.float32(self.lr) * np.float32(grads +"},
-        60,
-        ("Hint",),
+        90,
+        ("right in its first seven digits only",),
     ),
     "upwards": Mistake(
         "hw_momentum",
         {"values -= self.lr * (grads": "values += self.lr * (grads"},
-        30,
+        55,
         ("the weights go against the gradient",),
     ),
     "names-by-the-alphabet": Mistake(
@@ -574,7 +577,7 @@ MISTAKES = {
     "windows-used-up": Mistake(
         "hw_receptive_field",
         {"in windows:": "in [windows.pop(0) for _ in range(len(windows))]:"},
-        0,
+        85,
         ("windows is changed by your function",),
     ),
     "kernel-for-span": Mistake(
@@ -632,5 +635,128 @@ MISTAKES = {
         },
         75,
         ("you read them as i, f, o, g",),
+    ),
+    "gamma-divided-out": Mistake(  # dgamma 15, dx 20 and one row 5: all where gamma is 0
+        "hw_batch_norm",
+        {
+            "(normal, inv_std, gamma)\n": "(gamma * normal + beta, inv_std, gamma, beta)\n",
+            "normal, inv_std, gamma = saved": "y, inv_std, gamma, beta = saved\n"
+            "    normal = (y - beta) / gamma",
+        },
+        60,
+        ("gamma = [0.0]", "nan comes of a division by 0"),
+    ),
+    "one-row-has-no-gradients": Mistake(
+        "hw_batch_norm",
+        {"dbeta, dgamma = dy.sum(axis=0)": "dbeta, dgamma = dy.sum(axis=0) * (len(dy) > 1)"},
+        95,
+        ("dbeta is", "y is beta: what of dy reaches it?"),
+    ),
+    "equal-rows-have-no-root": Mistake(
+        "hw_batch_norm",
+        {
+            "1 / np.sqrt((off * off).mean(axis=0) + eps)": "np.where((off * off).mean(axis=0) > 0, "
+            "1 / np.sqrt((off * off).mean(axis=0) + eps), 0)"
+        },
+        80,
+        ("only with one row is y the same whatever x is",),
+    ),
+    "squares-on-the-way-back": Mistake(
+        "hw_batch_norm",
+        {
+            "(normal, inv_std, gamma)\n": "(x, eps, gamma)\n",
+            "normal, inv_std, gamma = saved": "x, eps, gamma = saved\n    inv_std = 1 / np.sqrt("
+            "np.abs((x * x).mean(axis=0) - x.mean(axis=0) ** 2) + eps)\n"
+            "    normal = (x - x.mean(axis=0)) * inv_std",
+        },
+        90,
+        ("dx, which is another one without the mean,", "1.3955"),
+    ),
+    "float32-on-the-way": Mistake(
+        "hw_batch_norm",
+        {"normal = off * inv_std": "normal = np.float32(off) * np.float32(inv_std)"},
+        85,
+        ("right in its first seven digits only",),
+    ),
+    "lstm-changes-dy": Mistake(
+        "hw_lstm",
+        {"step_back(dy[:, t] + dh,": "step_back(np.add(dy[:, t], dh, out=dy[:, t]),"},
+        90,
+        ("dy, which is not to be changed, was",),
+    ),
+    "no-bias": Mistake(  # the step 20, db 10, two layers 5; the rest follows from the step
+        "hw_lstm",
+        {"h @ u + b": "h @ u"},
+        65,
+        ("b is missing in z",),
+    ),
+    "z-turned-and-turned-back": Mistake(
+        "hw_gan",
+        {
+            "return np.logaddexp(0, -z), sigmoid(z) - 1": "z *= -1\n"
+            "    return np.logaddexp(0, z), -sigmoid(z)"
+        },
+        90,
+        ("z, which is not to be changed, was",),
+    ),
+    "one-buffer-for-all": Mistake(
+        "hw_gan",
+        {
+            "return (1 + np.tanh(z / 2)) / 2": "d = KEPT.setdefault((z.shape, z.dtype), "
+            "np.empty_like(z))\n    d[...] = (1 + np.tanh(z / 2)) / 2\n    return d",
+            "Found = tuple": "KEPT = {}\nFound = tuple",
+        },
+        90,
+        ("what you have returned is not yours to write to any more",),
+    ),
+    "first-column-only": Mistake(  # two losses, 15 and 5
+        "hw_gan",
+        {
+            "return np.logaddexp(0, z), sigmoid": "first = z[..., :1] + 0 * z\n"
+            "    return np.logaddexp(0, first), sigmoid"
+        },
+        80,
+        ("shape = (2, 3)",),
+    ),
+    "tables-only": Mistake(
+        "hw_gan",
+        {
+            "return np.logaddexp(0, z), sigmoid": "rows = len(z), -1\n"
+            "    return np.logaddexp(0, z.reshape(rows)), sigmoid"
+        },
+        90,
+        ("shape = (2,)", "should have the shape (2,), not (2, 1)"),
+    ),
+    "one-name-without-a-comma": Mistake(  # slots 10, at work 5
+        "hw_momentum",
+        {'("velocity",) if self.momentum else ()': '("velocity") if self.momentum else ()'},
+        85,
+        ("slots should be a tuple of names",),
+    ),
+    "nesterov-without-momentum": Mistake(
+        "hw_momentum",
+        {
+            "            values -= self.lr * grads\n": "            values -= "
+            "self.lr * grads * (1 + self.nesterov)\n"
+        },
+        90,
+        ("with `nesterov` and without",),
+    ),
+    "velocity-by-its-place": Mistake(
+        "hw_momentum",
+        {
+            'v = slots["velocity"]': "key = (id(values.base), values.ctypes.data, len(values))\n"
+            "        if step == 0 or key not in KEPT:\n"
+            "            KEPT[key] = np.zeros_like(values)\n        v = KEPT[key]",
+            "@dataclass(frozen=True)": "KEPT = {}\n\n\n@dataclass(frozen=True)",
+        },
+        90,
+        ("and updated in parts", "no memory outside of slots"),
+    ),
+    "no-layers": Mistake(
+        "hw_receptive_field",
+        {"return views": "return views or [View(size, 1, 0.0, 1)]"},
+        80,
+        ("windows = []", "should return a list of 0 Views, not of 1"),
     ),
 }

@@ -77,6 +77,26 @@ FORMS = {
         "    return programs\n": "    return (iter(program) for program in programs)\n"}),
     "ring, tuples": ("hw_ring", {
         "    return programs\n": "    return tuple(map(tuple, programs))\n"}),
+    "gan, turns as an array": ("hw_gan", {
+        'return ["discriminator", "generator"] if (step + 1) % k == 0 else ["discriminator"]':
+        'return np.array(["discriminator", "generator"][: 1 + (step % k == k - 1)])'}),
+    "batch norm by a matrix of slopes": ("hw_batch_norm", {
+        "dx = gamma * inv_std * (dy - dy.mean(axis=0) - normal * (dy * normal).mean(axis=0))":
+        "dx, M = np.empty_like(dy), len(dy)\n    for c, n in enumerate(normal.T):\n"
+        "        slopes = np.eye(M, dtype=n.dtype) - (1 + np.outer(n, n)) / M\n"
+        "        dx[:, c] = gamma[c] * inv_std[c] * slopes @ dy[:, c]"}),
+    "momentum, a velocity that points down": ("hw_momentum", {
+        "v += grads": "v -= grads", "values -= self.lr * (grads + self.momentum * v if":
+        "values += self.lr * (self.momentum * v - grads if"}),
+    "lstm, gradients from a generator": ("hw_lstm", {
+        "return dz @ w.T, dz @ u.T, dc_next * f, x.T @ dz, h.T @ dz, dz.sum(axis=0)":
+        "yield from (dz @ w.T, dz @ u.T, dc_next * f, x.T @ dz, h.T @ dz, dz.sum(axis=0))"}),
+    "receptive fields by recursion": ("hw_receptive_field", {
+        "    jump, centre, field = 1, 0.0, 1\n    views = []\n    for kernel, stride, padding, "
+        "dilation in windows:\n": "    views = receptive_fields(size, windows[:-1]) if windows "
+        "else []\n"
+        "    size, jump, centre, field = views[-1] if views else (size, 1, 0.0, 1)\n"
+        "    for kernel, stride, padding, dilation in windows[-1:]:\n"}),
 }  # fmt: skip
 
 
