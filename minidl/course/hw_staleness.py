@@ -153,11 +153,14 @@ def _each_fresh(student: Student, late: list[int]) -> None:
 def _mean_fresh(student: Student, late: int, fresh: int) -> None:
     staleness = [1] * late + [0] * fresh
     (found,) = _ask(student, MEAN, [staleness])
+    smaller = np.full(len(staleness), 1 / (1 + late / len(staleness)))
     expect(
-        f"what weights returns for {staleness}", found, np.ones(len(staleness)),
+        f"what weights returns for {staleness}",
+        found,
+        np.ones(len(staleness)),
         "where the mean is below 1, gradients are left as they are: not enlarged, not made smaller",
-        slips={"max(1, mean), not 1 + mean": np.full(late + fresh, 1 / (1 + late / (late + fresh)))},
-    )  # fmt: skip
+        slips={"max(1, mean), not 1 + mean": smaller},
+    )
 
 
 def _rescued(student: Student, rule: str, missed: int, beyond: float) -> None:
@@ -180,10 +183,10 @@ def _rescued(student: Student, rule: str, missed: int, beyond: float) -> None:
         )
 
 
-def _trains(student: Student, rule: str) -> None:
-    found = student.ask("trained", rule, 0.2, call=f"a run with {rule}")
+def _trains(student: Student, rule: str, lr: float) -> None:
+    found = student.ask("trained", rule, lr, call=f"a run with {rule}")
     by = "gradient" if rule == EACH else "mean"
-    if not agree(found, _train(optim.StalenessAware(optim.SGD(0.2), by))):
+    if not agree(found, _train(optim.StalenessAware(optim.SGD(lr), by))):
         raise ExerciseError(
             f"with 4 learners that make an update of each 2 gradients, a run with {rule} goes "
             f"another way than with minidl's own\n\nHint: if the checks of `weights` are passed, "
@@ -212,7 +215,7 @@ CHECKS = (
           {"late": st.integers(0, 3), "fresh": st.integers(1, 5)}, _mean_fresh),
     Check("by mean: a run beyond the edge of stability comes to rest", 10, BEYOND,
           _for(MEAN, _rescued)),
-    Check("by gradient: at work in a run", 5, {}, _for(EACH, _trains)),
-    Check("by mean: at work in a run", 5, {}, _for(MEAN, _trains)),
+    Check("by gradient: at work in a run", 5, {"lr": st.just(0.2)}, _for(EACH, _trains)),
+    Check("by mean: at work in a run", 5, {"lr": st.just(0.2)}, _for(MEAN, _trains)),
 )  # fmt: skip
 """100 points."""
