@@ -340,7 +340,11 @@ MISTAKES = {
         "hw_staleness",
         {"1 / max(1, missed)": "max(1, missed) ** -0.5"},
         60,
-        ("staleness = [2]", "missed = 3, beyond = 1.9", "Do your weights fall as fast?"),
+        (
+            "the whole of τ divides, not its root",
+            "missed = 3, beyond = 1.9",
+            "Do your weights fall as fast?",
+        ),
     ),
     "mean-of-the-inverses": Mistake(
         "hw_staleness",
@@ -373,7 +377,7 @@ MISTAKES = {
         "hw_overlap",
         {"if held >= least": "if not found or held + size > least"},
         80,
-        ("bucket 0 is not the last one and holds only", "even if the next one is large"),
+        ("bucket 0 holds 1 and is full without d",),
     ),
     "full-but-open": Mistake(
         "hw_overlap",
@@ -450,7 +454,7 @@ MISTAKES = {
     "never-launched": Mistake(
         "hw_overlap",
         {"return range(first, self.next)": "return ()"},
-        50,
+        55,
         ("held = [1]", "bucket 0 has never been launched", "each has its turn"),
     ),
     "eps-of-its-own": Mistake(
@@ -639,7 +643,7 @@ MISTAKES = {
             "set(names) for": "set(''.join(names)) for",
             "names.discard(name)": "names.difference_update(name)",
         },
-        70,
+        80,
         ("is launched, but", "is not complete"),
     ),
     "a-fraction-cut-off": Mistake(
@@ -662,7 +666,7 @@ MISTAKES = {
         "hw_overlap",
         {"for names in buckets]": "for names in buckets if names]"},
         90,
-        ("a bucket without parameters waits only",),
+        ("a bucket without parameters is filled from the beginning",),
     ),
     "the-buckets-used-up": Mistake(
         "hw_overlap",
@@ -693,7 +697,7 @@ MISTAKES = {
         "hw_server",
         {"range(state.learners)": "range(min(8, state.learners))"},
         85,
-        ("spare = 9", "who was stopped"),
+        ("spare = 8", "all who are at work at that moment"),
     ),
     "one-update-too-many": Mistake(
         "hw_server",
