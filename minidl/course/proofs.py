@@ -135,8 +135,6 @@ def well_formed(plan: Collective, *shape: int) -> None:
     for rank, program in enumerate(plan.programs):
         if plan.size > 1 and not any(program):
             raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
-    if plan.size == 1 and any(plan.programs[0]):
-        raise wrong(plan, "one rank alone has nothing to do, but has a step", [(0, 0)])
     try:
         check_form(plan)
     except PlanError as error:
@@ -158,6 +156,8 @@ def _explained(plan: Collective, error: PlanError) -> PlanError:
         )
     if plan == mended and not _to_themselves(plan):
         return SlipError(str(error))
+    if plan.size == 1 and plan == mended:
+        return wrong(plan, "one rank alone has nothing to do, but has a step", [(0, 0)])
     for rank, program in enumerate(plan.programs):
         if rank and program == plan.programs[0]:
             return wrong(
