@@ -27,7 +27,7 @@ from minidl.train import Trainer
 FILE, NAMES = "overlap.py", ("buckets", "Launches")
 CUT, LAUNCHES = NAMES
 NAMED = ("d", "b", "db", "f", "a", "e", "c", "h")
-"""Names of parameters: in no order of the alphabet, and some begin like others."""
+"""Names of parameters, in no order of the alphabet; some begin like others."""
 Cut = list[list[str]]
 unseen = itertools.count(1)
 """Makes names that the student's process has not met."""
