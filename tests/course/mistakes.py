@@ -353,7 +353,7 @@ MISTAKES = {
             "1 / max(1, missed) for missed in staleness)"
         },
         70,
-        ("staleness = [1, 2]", "one over the mean of what was missed"),
+        ("staleness = [0, 2]", "one over the mean of what was missed"),
     ),
     "by-none": Mistake(
         "hw_staleness",
