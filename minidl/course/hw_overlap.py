@@ -5,8 +5,9 @@ Buckets are held to the laws that make them, launches to those of one and of two
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from math import inf
 from operator import index
 from types import ModuleType
@@ -25,36 +26,57 @@ from minidl.train import Trainer
 
 FILE, NAMES = "overlap.py", ("buckets", "Launches")
 CUT, LAUNCHES = NAMES
-LETTERS = "dbface"
-"""Names of parameters; in the order of definition they are in no order of the alphabet."""
+NAMED = ("d", "b", "db", "f", "a", "e", "c", "h")
+"""Names of parameters, in no order of the alphabet; some begin like others."""
 Cut = list[list[str]]
+unseen = itertools.count(1)
+"""Makes names that the student's process has not met."""
 
 
-def cut(
-    module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float
-) -> list[list[str]]:
+def cut(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float) -> Cut:
     """A probe: the buckets for parameters of these names and sizes."""
-    given = dict(zip(names, sizes, strict=True))
+    return _cut(module, dict(zip(names, sizes, strict=True)), least)
+
+
+def _cut(module: ModuleType, given: dict[str, int], least: float) -> Cut:
     wanted = "should return a list of lists of names"
-    found, again = (
-        [_names(bucket, wanted) for bucket in entries(module.buckets(given, least), wanted)]
-        for _ in range(2)
-    )
-    if list(given.items()) != [*zip(names, sizes, strict=True)]:
-        raise ExerciseError("sizes is changed by your function; it is the caller's: leave it as is")
+    names = [*given]
+    found = [_names(bucket, wanted) for bucket in entries(module.buckets(given, least), wanted)]
     for name in (name for bucket in found for name in bucket):
-        if name not in given:
-            raise ExerciseError(f"{wanted}; {name!r} is none of {[*names]}")
-    if found != again:
-        raise ExerciseError(
-            f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
-        )
+        if name not in names:
+            raise ExerciseError(
+                f"{wanted}; {name!r} is none of {names}. Is it kept from an earlier call?"
+            )
     return found
 
 
 def _names(bucket: Any, wanted: str) -> list[Any]:
     """The names of a bucket, in any order, so that a set of them will do."""
-    return sorted(bucket) if isinstance(bucket, set | frozenset) else entries(bucket, wanted)
+    return sorted(bucket) if isinstance(bucket, Set) else entries(bucket, wanted)
+
+
+def habits(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float) -> None:
+    """A probe: raises if a call changes what it is given, or knows of other calls."""
+    sized = dict(zip(names, sizes, strict=True))
+    given = dict(sized)
+    found = _cut(module, given, least)
+    if [*given.items()] != [*sized.items()]:
+        raise ExerciseError("sizes is changed by your function; it is the caller's: leave it as is")
+    new = {name: f"{name}_{next(unseen)}" for name in names}
+    alike = _cut(module, {new[name]: size for name, size in sized.items()}, least)
+    again = _cut(module, given, least)
+    for other, which in (
+        (again, "when it is asked again"),
+        (alike, "for parameters of the same sizes whose names are new"),
+    ):
+        if [{new.get(name, name) for name in bucket} for bucket in found] != [
+            {new.get(name, name) for name in bucket} for bucket in other
+        ]:
+            raise ExerciseError(
+                f"for sizes = {sized} and least = {least} gives {found}, and {which} {other}: keep "
+                f"nothing from call to call, in a global, on the function or in an argument's "
+                f"default"
+            )
 
 
 def trained(module: ModuleType, x: Any, labels: Any, least: int) -> list[Any]:
@@ -78,12 +100,18 @@ def launches(
     module: ModuleType, buckets: Sequence[Sequence[str]], orders: Sequence[Sequence[str]]
 ) -> list[Any]:
     """A probe: what ranks launch, call by call, each of which completes gradients in its order."""
-    ranks = [module.Launches([tuple(names) for names in buckets]) for _ in orders]
+    given = [[*names] for names in buckets]
+    ranks = [module.Launches(given) for _ in orders]
     told: list[list[Any]] = [[] for _ in orders]
     for names in zip(*orders, strict=True):
         for rank, name, found in zip(ranks, names, told, strict=True):
             numbers = entries(rank.filled(name), "filled should return a list of numbers")
             found.append([index(number) for number in numbers])
+    if len(ranks) > 1 and given != buckets:
+        raise ExerciseError(
+            "buckets is changed by your class; each rank and each backward pass is given the same "
+            "ones: work on copies, e.g. set(names)"
+        )
     return told
 
 
@@ -106,7 +134,7 @@ NONE_AT_ALL = ("there should be one at least", "the last bucket may hold less th
 def _of_cut(law: CutLaw) -> Callable[..., None]:
     def prove(student: Student, sizes: list[int], names: list[str], least: float) -> None:
         named = dict(zip(names, sizes, strict=False))
-        found = student.ask("cut", [*named], [*named.values()], least, call=CUT)
+        found = student.ask("cut", [*named], sizes, least, call=CUT)
         wrong = law(found, named, least) if found or not any(sizes) else NONE_AT_ALL
         if wrong:
             raise _wrong(f"sizes = {named}, least = {least}, the buckets are {found}", *wrong)
@@ -149,7 +177,10 @@ def _just_full(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, st
     for number, names in enumerate(found):
         held = sum(sizes[name] for name in names)
         if held < least and number + 1 < len(found):
-            hint = "a bucket takes parameters until it is full, even if the next one is large"
+            hint = (
+                "a bucket takes parameters until it holds `least` numbers, even if the next one "
+                "is large. `least` may be a fraction, or infinite: don't round it"
+            )
             return f"bucket {number} is not the last one and holds only {held}", hint
         first = min(names, key=[*sizes].index, default="")
         if len(names) > 1 and held - sizes[first] >= least:
@@ -158,9 +189,13 @@ def _just_full(found: Cut, sizes: dict[str, int], least: float) -> tuple[str, st
     return None
 
 
+def _independent(student: Student, sizes: list[int], names: list[str], least: float) -> None:
+    student.ask("habits", names[: len(sizes)], sizes, least, call=CUT)
+
+
 def _buckets(held: Sequence[int]) -> Cut:
     """So many parameters in each, from the last one on."""
-    names = [*LETTERS]
+    names = [*NAMED[: sum(held)]]
     return [[names.pop() for _ in range(many)] for many in held]
 
 
@@ -188,7 +223,10 @@ def _complete(student: Student, held: list[int], order: list[str]) -> None:
             missing = sorted({*buckets[number]} - {*names[: call + 1]})
             if missing:
                 what = f"bucket {number} is launched, but {missing[0]} is not complete"
-                hint = "what is sent now lacks what is still to be added. Each pass begins anew"
+                hint = (
+                    "what is sent now lacks what is still to be added: wait for the last gradient "
+                    "of a bucket, whichever that is. Each pass begins anew"
+                )
                 raise _wrong(when, what, hint)
             if number in launched:
                 hint = "name a bucket when it is to be launched now, not again"
@@ -211,7 +249,15 @@ def _soon(student: Student, held: list[int], order: list[str]) -> None:
                 break
             if number not in launched:
                 what = f"bucket {number} is not launched, though it and all before it are filled"
-                hint = "one call may launch several: some have waited for others"
+                hint = (
+                    "a bucket waits for its own gradients and for the buckets before it, for "
+                    "nothing else; and one call may launch several"
+                )
+                if not all(_buckets(held)):
+                    hint = (
+                        "a bucket without parameters is filled from the beginning, waits only for "
+                        "the buckets before it, and has its number; and one call may launch several"
+                    )
                 raise _wrong(_when(given, names, call), what, hint)
 
 
@@ -224,11 +270,14 @@ def _one_order(student: Student, held: list[int], one: list[str], other: list[st
         for rank, (names, numbers) in enumerate(zip(orders, found, strict=True))
     ]
     what = "\n".join(lines)
-    if found[0] != found[1]:
+    # What is launched too late, or once more, or not at all is for the other checks to say.
+    first, second = ([*dict.fromkeys(numbers)] for numbers in found)
+    if any(ours != theirs for ours, theirs in zip(first, second, strict=False)):
         hint = "a bucket waits for those before it; and each rank has its own object"
         raise _wrong(given, what, hint)
-    if orders[0] and {*found[0]} != {*range(len(held))}:
-        raise _wrong(given, what, COUNTED)
+    for numbers in (first, second):
+        if orders[0] and numbers != [*range(max(1, len(numbers)))]:
+            raise _wrong(given, what, COUNTED)
 
 
 def _trains(student: Student, least: int) -> None:
@@ -243,25 +292,33 @@ def _trains(student: Student, least: int) -> None:
         )
 
 
-COUNTED = "buckets are numbered from 0, in the order of the list, and each has its turn"
+COUNTED = (
+    "buckets are numbered from 0, in the order of the list, and each has its turn; each rank has "
+    "an object of its own"
+)
 SIZES = {
-    "sizes": st.lists(st.integers(0, 6), max_size=len(LETTERS)),
-    "names": st.permutations(LETTERS),
-    "least": st.integers(1, 12) | st.sampled_from([0.5, inf]),
+    "sizes": st.lists(st.integers(0, 6), max_size=6)
+    | st.lists(st.sampled_from([0, 1, 20, 300]), min_size=7, max_size=8),
+    "names": st.permutations(NAMED),
+    "least": st.integers(1, 12) | st.just(1000),
 }
-HELD = {"held": st.lists(st.integers(0, 2), max_size=3)}
-ORDER = st.permutations(LETTERS[::-1])
+ANY_LEAST = {"least": SIZES["least"] | st.sampled_from([0.5, 2.5, inf])}
+HELD = {"held": st.lists(st.integers(1, 2), max_size=4)}
+HELD_OR_EMPTY = {"held": st.lists(st.integers(0, 2), max_size=4)}
+ORDER = st.permutations(NAMED[::-1])
 AT_WORK = {"least": st.sampled_from([1, 20, 10_000])}
 CHECKS = (
     Check("each parameter is in exactly one bucket, neighbours together", 10, SIZES,
           _of_cut(_exactly_once)),
     Check("the last parameters come first", 10, SIZES, _of_cut(_last_first)),
-    Check("a bucket holds `least`, and no parameter more than needed", 25, SIZES,
+    Check("a bucket holds `least`, and no parameter more than needed", 20, SIZES | ANY_LEAST,
           _of_cut(_just_full)),
+    Check("`sizes` is left as it is, and no call knows of another", 10, SIZES, _independent),
     Check("each bucket is launched once, and only when it is complete", 20,
           HELD | {"order": ORDER}, _complete),
-    Check("each bucket is launched as soon as it may be", 10, HELD | {"order": ORDER}, _soon),
-    Check("all ranks launch in the same order", 20, HELD | {"one": ORDER, "other": ORDER},
+    Check("each bucket is launched as soon as it may be", 10, HELD_OR_EMPTY | {"order": ORDER},
+          _soon),
+    Check("all ranks launch in the same order", 15, HELD | {"one": ORDER, "other": ORDER},
           _one_order),
     Check("at work on two ranks", 5, AT_WORK, _trains),
 )  # fmt: skip

@@ -7,142 +7,82 @@ the first failing one says what to repair next.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 
-from minidl.course.programs import RING, ask_plan, check_at_work, programs, renumbered
+from minidl.course import proofs
+from minidl.course.programs import RING, check_at_work, programs
+from minidl.course.proofs import Check, SlipError, well_formed
 from minidl.course.report import Result
 from minidl.course.student import Student
-from minidl.errors import DeadlockError, ExerciseError, PlanError
-from minidl.plans import Collective, Receive, check_all_reduce, formulas
+from minidl.errors import DeadlockError, PlanError
+from minidl.plans import Collective, Instruction, Receive, Send, check_all_reduce, formulas
 from minidl.plans.check import check_form, deliver, follow, show
 from minidl.plans.rendezvous import Message, execute, wrong
 
-__all__ = ["FILE", "NAMES", "grade", "programs"]
+__all__ = ["CHECKS", "FILE", "NAMES", "grade", "programs"]
 
 FILE, NAMES = "ring.py", (RING,)
-SIZES = (*range(1, 10), 16)
+SIZES = [(size,) for size in (*range(1, 10), 16)]
 """The world sizes tried, smallest first."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """One property of a ring.
-
-    Parameters
-    ----------
-    name
-        What it demands.
-    points
-        What it is worth; spread evenly over the world sizes.
-    prove
-        Raises `PlanError` if a plan does not have the property.
-    """
-
-    name: str
-    points: int
-    prove: Callable[[Collective], None]
 
 
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge what a student's code gives for `SIZES`."""
-    plans: dict[int, Collective | ExerciseError] = {}
-    for size in SIZES:
-        try:
-            plans[size] = ask_plan(student, size)
-        except ExerciseError as error:
-            plans[size] = error
-    reached: dict[int, str | None] = dict.fromkeys(SIZES)
-    asked = dict(zip(SIZES, student.asked, strict=True))
-    results = []
-    for check in CHECKS:
-        wrongs: dict[int, str] = {}
-        for size, plan in plans.items():
-            if isinstance(plan, ExerciseError):
-                wrongs[size] = str(plan)
-            elif reached[size] is not None:
-                wrongs[size] = f"not tried: first make this right: {reached[size]}"
-            else:
-                try:
-                    check.prove(plan)
-                except PlanError as error:
-                    wrongs[size] = str(error)
-        for size, plan in plans.items():
-            if size in wrongs and not (check.prove is _only_neighbours and _backwards(plan)):
-                reached[size] = reached[size] or check.name
-        question = asked[min(wrongs, default=SIZES[-1])]
-        results.append(replace(_result(check, wrongs, plans), questions=(question,)))
-    return tuple(results)
+    return proofs.judge(student, CHECKS, lambda shape: f"smallest failing world size: {shape[0]}")
 
 
-def _result(
-    check: Check, wrongs: dict[int, str], plans: dict[int, Collective | ExerciseError]
-) -> Result:
-    """Points for the sizes that are right, and the smallest that is wrong, explained."""
-    right = len(SIZES) - len(wrongs)
-    if not wrongs:
-        return Result(check.name, check.points, check.points)
-    smallest = min(wrongs)
-    message = wrongs[smallest]
-    if isinstance(plans[smallest], Collective):
-        message = f"smallest failing world size: {smallest}\n{message}"
-    # For one rank an empty program is right, and by itself that earns nothing.
-    score = math.floor(10 * check.points * right / len(SIZES)) / 10 if right > 1 else 0.0
-    return Result(check.name, score, check.points, message)
+def _way(plan: Collective, rank: int, each: Instruction) -> int:
+    """1 for an instruction that goes on along the ring, -1 for one that goes back, 0 for others."""
+    if not isinstance(each, Send | Receive):
+        return 0
+    away = (each.peer - rank if isinstance(each, Send) else rank - each.peer) % plan.size
+    return 1 if away == 1 else -1 if away == plan.size - 1 else 0
 
 
-def _well_formed(plan: Collective) -> None:
-    if plan.chunks != plan.size:
-        raise PlanError(f"the vector is to be cut into {plan.size} chunks, not {plan.chunks}")
-    check_form(plan)
+def _turned(plan: Collective) -> str:
+    """Which half of a ring turns the wrong way round; empty if it is no ring, whatever the way."""
+    ways: tuple[set[int], set[int]] = (set(), set())
     for rank, program in enumerate(plan.programs):
-        if plan.size > 1 and not any(program):
-            raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
+        for step, instructions in enumerate(program):
+            half = ways[step >= plan.size - 1]
+            half.update(_way(plan, rank, each) for each in instructions)
+    if not all(half in ({1}, {-1}) for half in ways):
+        return ""
+    if ways[0] == ways[1]:
+        return "your ring turns"
+    return f"the {'second' if ways[0] == {1} else 'first'} phase turns"
 
 
-def _backwards(plan: Collective | ExerciseError) -> bool:
-    """Whether this is a ring, but for the way it turns."""
-    if isinstance(plan, ExerciseError):
-        return False
-    try:
-        _forwards(renumbered(plan, lambda rank: -rank % plan.size))
-    except PlanError:
-        return False
-    return True
-
-
-def _only_neighbours(plan: Collective) -> None:
+def _only_neighbours(plan: Collective, size: int) -> None:
     try:
         _forwards(plan)
     except PlanError as error:
-        if not _backwards(plan):
-            raise
-        raise PlanError(
-            f"{error}\n\nHint: your ring turns the other way round: every rank sends to the one "
-            f"before it.\nIt is to send to the one after it. All else is judged as if that were "
-            f"right."
-        ) from None
+        if turned := _turned(plan):
+            raise SlipError(
+                f"{error}\n\nHint: {turned} the other way round: every rank sends to the one "
+                f"before it.\nIt is to send to the one after it. All else is judged as if that "
+                f"were right."
+            ) from None
+        raise
 
 
 def _forwards(plan: Collective) -> None:
     for rank, program in enumerate(plan.programs):
         for step, instructions in enumerate(program):
-            for instruction in instructions:
-                receives = isinstance(instruction, Receive)
+            for each in instructions:
+                receives = isinstance(each, Receive)
                 neighbour = (rank + (-1 if receives else 1)) % plan.size
-                if getattr(instruction, "peer", neighbour) != neighbour:
+                if isinstance(each, Send | Receive) and each.peer != neighbour:
                     verb = "receives only from" if receives else "sends only to"
                     raise wrong(
                         plan,
                         f"in a ring of {plan.size}, rank {rank} {verb} rank {neighbour}; in step "
-                        f"{step} it has {instruction}",
+                        f"{step} it has {each}",
                         [(rank, step)],
                     )
 
 
-def _ends(plan: Collective) -> None:
+def _ends(plan: Collective, size: int) -> None:
     try:
         execute(plan)
     except DeadlockError as error:
@@ -163,7 +103,8 @@ def _messages(plan: Collective) -> list[Message]:
     return [event for event in execute(plan) if isinstance(event, Message)]
 
 
-def _reduce_scatter(plan: Collective) -> None:
+def _reduce_scatter(plan: Collective, size: int) -> None:
+    check_form(plan)
     holdings = follow(plan, [])
     whole = Counter(range(plan.size))
     complete = {chunk for chunk in range(plan.chunks) if holdings[0][chunk] == whole}
@@ -184,32 +125,36 @@ def _reduce_scatter(plan: Collective) -> None:
             )
 
 
-def _all_gather(plan: Collective) -> None:
+def _all_gather(plan: Collective, size: int) -> None:
     try:
         check_all_reduce(plan)
     except PlanError as error:
         longest = max(map(len, plan.programs))
         hint = (
-            "in the second phase ranks pass on whole sums, which replace what is held \n"
+            "in the second phase ranks pass on whole sums, which replace what is held\n"
             "(reduce=False) and must be whole before they are sent. Which chunk is whole on rank r "
             "after the\nfirst phase?"
         )
-        if longest < formulas.ring_steps(plan.size):
+        if longest != (best := formulas.ring_steps(plan.size)):
             hint = (
-                f"the longest program has {longest} step{'s' * (longest != 1)}, but "
-                f"{plan.size - 1} to sum and {plan.size - 1} more to hand round the\nwhole sums "
-                f"make {formulas.ring_steps(plan.size)}. Is the second phase, the all-gather, "
-                f"missing?"
+                f"the longest program has {longest} step{'s' * (longest != 1)}, but {size - 1} to "
+                f"sum and {size - 1} more to hand round the\nwhole sums make {best}. "
             )
+            if longest > best:
+                hint += "What do the others do to sums that are whole?"
+            elif longest < size:
+                hint += "Is the second phase, the all-gather, missing?"
+            else:
+                hint += "Which step is missing?"
         raise PlanError(f"{error}\n\nHint: {hint}") from None
 
 
-def _at_work(plan: Collective) -> None:
-    if 1 < plan.size <= 4:
+def _at_work(plan: Collective, size: int) -> None:
+    if 1 < size <= 4:
         check_at_work(plan)
 
 
-def _cheap(plan: Collective) -> None:
+def _cheap(plan: Collective, size: int) -> None:
     costs = check_all_reduce(plan)
     best = formulas.ring_steps(plan.size)
     if costs.steps > best:
@@ -220,13 +165,13 @@ def _cheap(plan: Collective) -> None:
 
 
 CHECKS = (
-    Check("every rank has a program of Sends and Receives that make sense", 10, _well_formed),
+    Check("every rank has a program of Sends and Receives that make sense", 10, well_formed, SIZES),
     Check("every rank sends only to the next and receives only from the one before", 10,
-          _only_neighbours),
-    Check("every message has its partner, and nobody waits forever", 20, _ends),
-    Check("first phase: every chunk is summed up on some rank", 20, _reduce_scatter),
-    Check("second phase: every rank ends with every sum", 20, _all_gather),
-    Check("no step and no message more than needed", 15, _cheap),
-    Check("at work: workers train what one process trains", 5, _at_work),
+          _only_neighbours, SIZES),
+    Check("every message has its partner, and nobody waits forever", 20, _ends, SIZES),
+    Check("first phase: every chunk is summed up on some rank", 20, _reduce_scatter, SIZES),
+    Check("second phase: every rank ends with every sum", 20, _all_gather, SIZES),
+    Check("no step and no message more than needed", 15, _cheap, SIZES),
+    Check("at work: workers train what one process trains", 5, _at_work, SIZES),
 )  # fmt: skip
 """In the order in which they build on each other; 100 points."""

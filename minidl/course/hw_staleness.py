@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +39,7 @@ def _weights(rule: Any, staleness: Sequence[int]) -> np.ndarray:
             (0.7, list, [0.5 + n for n in range(len(staleness))]),
         )
     )
-    if one != two:
+    if not np.array_equal(one, two, equal_nan=True):
         raise ExerciseError(
             f"for a staleness of {list(staleness)} weights is {one}, and {two} with another "
             f"learning rate and other distances: it depends on the staleness alone, not on these, "
@@ -76,47 +77,91 @@ def _ask(student: Student, name: str, updates: Sequence[Sequence[int]]) -> Any:
     return student.ask("weights", name, updates, call=f"{name}.weights")
 
 
+def _compared(
+    student: Student, name: str, staleness: list[int], wanted: Any, hint: str, slips: dict[str, Any]
+) -> None:
+    (found,) = _ask(student, name, [staleness])
+    if not agree(found, wanted, 1e-9) and agree(found, wanted, 1e-3):
+        raise ExerciseError(
+            f"what weights returns is\n  {found.tolist()}\nand should be\n  {wanted.tolist()}\n\n"
+            f"Hint: only the first digits are right: round nothing, and compute in Python's floats "
+            f"or float64"
+        )
+    expect("what weights returns", found, wanted, hint, 1e-9, slips)
+
+
 def _each(student: Student, staleness: list[int]) -> None:
-    (found,) = _ask(student, EACH, [staleness])
-    hint = "each gradient by itself: what it has missed divides it, unless that is less than 1"
+    hint = "each gradient by itself: what it has missed divides it, in the order in which they are"
     tau = np.array(staleness, float)
     slips = {
         "a gradient that has missed 1 is divided by 1, not by 2: max(1, τ), not 1 + τ":
             1 / (1 + tau),
-        "the whole of τ divides, not its root": np.maximum(1, tau) ** -0.5,
-        "τ itself divides, not its square": np.maximum(1, tau) ** -2,
-        "each gradient by itself; this is one number for all": np.full_like(
-            tau, 1 / max(1, tau.mean())),
-        "what was missed divides; this multiplies with it": np.maximum(1, tau),
+        "the whole of τ divides, not its root": tau**-0.5,
+        "τ itself divides, not its square": tau**-2,
+        "each gradient by itself; this is one number for all": np.full_like(tau, 1 / tau.mean()),
+        "what was missed divides; this multiplies with it": tau,
+        "the fraction counts: 1 / τ, not 1 // τ": 1 // tau,
+        "the weights need not add up to anything: they are not to be normed": _normed(1 / tau),
+        "their mean is taken by the server, not by you": 1 / tau / len(tau),
     }  # fmt: skip
-    expect("what weights returns", found, 1 / np.maximum(1, tau), hint, 1e-9, slips)
+    _compared(student, EACH, staleness, 1 / tau, hint, slips)
+
+
+def _normed(weights: Any) -> Any:
+    return weights / weights.sum()
 
 
 def _mean(student: Student, staleness: list[int]) -> None:
-    (found,) = _ask(student, MEAN, [staleness])
-    wanted = np.full(len(staleness), 1 / max(1, sum(staleness) / len(staleness)))
     hint = "as many numbers as gradients, all the same: one over the mean of what was missed"
     tau = np.array(staleness, float)
+    mean = tau.mean()
+    if mean < 1:  # has a check of its own
+        return
     slips = {
         "one over the mean of what was missed, not the mean of one over it":
             np.full_like(tau, (1 / np.maximum(1, tau)).mean()),
         "first the mean of all τ, as they are; only then max(1, ...)":
             np.full_like(tau, 1 / np.maximum(1, tau).mean()),
+        "max(1, mean), not 1 + mean": np.full_like(tau, 1 / (1 + mean)),
+        "the mean itself divides, not its root": np.full_like(tau, mean**-0.5),
         "the mean, not the sum: divide by how many gradients there are":
-            np.full_like(tau, 1 / max(1, tau.sum())),
+            np.full_like(tau, 1 / tau.sum()),
+        "the mean over all gradients, those that missed nothing too":
+            np.full_like(tau, 1 / tau[tau > 0].mean()),
+        "the mean over all gradients, not over different numbers":
+            np.full_like(tau, 1 / np.unique(tau).mean()),
         "the mean, not the median": np.full_like(tau, 1 / max(1, float(np.median(tau)))),
-        "the mean, not the largest": np.full_like(tau, 1 / max(1, tau.max())),
-        "the mean as it is, not rounded": np.full_like(tau, 1 / max(1, int(tau.mean()))),
+        "the mean, not the largest": np.full_like(tau, 1 / tau.max()),
+        "the mean as it is, not rounded": np.full_like(tau, 1 / int(mean)),
+        "the mean as it is, not rounded to a whole number": np.full_like(tau, 1 / round(mean)),
         "all gradients of an update get the same number; this is by gradient":
             1 / np.maximum(1, tau),
     }  # fmt: skip
-    expect("what weights returns", found, wanted, hint, 1e-9, slips)
+    _compared(student, MEAN, staleness, np.full_like(tau, 1 / mean), hint, slips)
 
 
-def _fresh(student: Student, rule: str, gradients: int) -> None:
-    (found,) = _ask(student, rule, [[0] * gradients])
-    hint = "without stale gradients this is plain gradient descent"
-    expect("what weights returns", found, np.ones(gradients), hint)
+def _each_fresh(student: Student, late: list[int]) -> None:
+    staleness = [*late, 0]
+    (found,) = _ask(student, EACH, [staleness])
+    expect("the number of weights", len(found), len(staleness))
+    fresh = np.array(staleness) == 0
+    expect(
+        f"what weights returns for those of {staleness} that have missed nothing", found[fresh],
+        np.ones(fresh.sum()), "a gradient that is not late is left as it is",
+    )  # fmt: skip
+
+
+def _mean_fresh(student: Student, late: int, fresh: int) -> None:
+    staleness = [1] * late + [0] * fresh
+    (found,) = _ask(student, MEAN, [staleness])
+    smaller = np.full(len(staleness), 1 / (1 + late / len(staleness)))
+    expect(
+        f"what weights returns for {staleness}",
+        found,
+        np.ones(len(staleness)),
+        "where the mean is below 1, gradients are left as they are: not enlarged, not made smaller",
+        slips={"max(1, mean), not 1 + mean": smaller},
+    )
 
 
 def _rescued(student: Student, rule: str, missed: int, beyond: float) -> None:
@@ -139,27 +184,47 @@ def _rescued(student: Student, rule: str, missed: int, beyond: float) -> None:
         )
 
 
-def _trains(student: Student, rule: str) -> None:
-    found = student.ask("trained", rule, 0.2, call=f"a run with {rule}")
+def _trains(student: Student, rule: str, lr: float) -> None:
+    found = student.ask("trained", rule, lr, call=f"a run with {rule}")
     by = "gradient" if rule == EACH else "mean"
-    if not agree(found, _train(optim.StalenessAware(optim.SGD(0.2), by))):
+    if not agree(found, _train(optim.StalenessAware(optim.SGD(lr), by))):
         raise ExerciseError(
             f"with 4 learners that make an update of each 2 gradients, a run with {rule} goes "
-            f"another way than with minidl's own\n\nHint: if all checks before are passed, what "
-            f"differs here? Every update has 2 gradients, of different staleness"
+            f"another way than with minidl's own\n\nHint: if the checks of `weights` are passed, "
+            f"something else of the class differs from `optim.SGD`"
         )
 
 
-STALENESS = {"staleness": st.lists(st.integers(0, 40), min_size=1, max_size=6)}
-RULE = {"rule": st.sampled_from(NAMES)}
+def _for(name: str, prove: Callable[..., None]) -> Callable[..., None]:
+    return lambda student, **case: prove(student, name, **case)
+
+
+MISSED = (*range(1, 41), 100, 1000, 70_000)
+LATE = st.integers(0, len(MISSED) - 1).map(MISSED.__getitem__)
+
+
+def _repeated(missed: st.SearchStrategy[int]) -> st.SearchStrategy[list[int]]:
+    """A few gradients, or many that repeat themselves."""
+    few = st.lists(missed, min_size=1, max_size=6)
+    return st.builds(operator.mul, few, st.sampled_from([1, 20]))
+
+
+MIXED = {"late": st.lists(st.integers(0, 40), max_size=5)}
+BEYOND = {"missed": st.integers(3, 12), "beyond": st.sampled_from([1.25, 1.5, 1.9])}
 CHECKS = (
-    Check("by gradient: each is multiplied by 1/max(1, τ)", 30, STALENESS, _each),
-    Check("by mean: all are multiplied by 1/max(1, mean of τ)", 35, STALENESS, _mean),
-    Check("fresh gradients are left as they are", 10, RULE | {"gradients": st.integers(1, 5)},
-          _fresh),
-    Check("a run beyond the edge of stability comes to rest", 20,
-          RULE | {"missed": st.integers(3, 12), "beyond": st.sampled_from([1.25, 1.5, 1.9])},
-          _rescued),
-    Check("at work in a run", 5, RULE, _trains),
+    Check("by gradient: each that has missed τ updates is multiplied by 1/τ", 25,
+          {"staleness": _repeated(LATE)}, _each),
+    Check("by gradient: those that have missed none are left as they are", 10,
+          MIXED, _each_fresh),
+    Check("by gradient: a run beyond the edge of stability comes to rest", 10, BEYOND,
+          _for(EACH, _rescued)),
+    Check("by mean: all are multiplied by one over the mean τ", 25,
+          {"staleness": _repeated(LATE | st.just(0))}, _mean),
+    Check("by mean: where it is below 1, all are left as they are", 10,
+          {"late": st.integers(0, 3), "fresh": st.integers(1, 5)}, _mean_fresh),
+    Check("by mean: a run beyond the edge of stability comes to rest", 10, BEYOND,
+          _for(MEAN, _rescued)),
+    Check("by gradient: at work in a run", 5, {"lr": st.just(0.2)}, _for(EACH, _trains)),
+    Check("by mean: at work in a run", 5, {"lr": st.just(0.2)}, _for(MEAN, _trains)),
 )  # fmt: skip
 """100 points."""

@@ -1,53 +1,67 @@
-"""The checks of exercise hw_torus: each proves a plan, for drawn numbers of rows and columns."""
+"""The checks of exercise hw_torus: each proves plans, shape by shape, and they build on each other.
+
+What one row or one column gives has a check of its own, since a ring is enough there.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
-from hypothesis import strategies as st
-
-from minidl.course.checks import Check, judge
-from minidl.course.programs import TORUS, ask_plan, check_at_work, programs, renumbered
+from minidl.course import proofs
+from minidl.course.programs import TORUS, check_at_work, programs
+from minidl.course.proofs import Check, SlipError, well_formed
 from minidl.course.report import Result
 from minidl.course.student import Student
-from minidl.errors import DeadlockError, ExerciseError, PlanError
-from minidl.plans import Collective, Receive, check_all_reduce, costs
-from minidl.plans.check import CollectiveCosts, check_form, execute
-from minidl.plans.rendezvous import wrong
+from minidl.errors import DeadlockError, PlanError
+from minidl.plans import Collective, Receive, Send, check_all_reduce, costs
+from minidl.plans.check import check_form, deliver, follow, show
+from minidl.plans.rendezvous import Message, execute, wrong
 
 __all__ = ["CHECKS", "FILE", "NAMES", "grade", "programs"]
 
 FILE, NAMES = "torus.py", (TORUS,)
-Proof = Callable[[Collective, int, int], None]
+LINES = [(1, 1), (1, 2), (2, 1), (1, 3), (3, 1), (1, 5), (6, 1)]
+"""Rows and columns that make a ring."""
+TORI = [
+    (2, 2), (2, 3), (3, 2), (2, 4), (4, 2), (3, 3), (2, 5), (3, 4), (4, 3), (4, 4), (3, 5), (2, 8),
+]  # fmt: skip
+FEW = [(2, 2), (2, 3), (3, 2)]
+"""Those tried at work."""
 
 
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge a student's torus."""
-    return judge(student, CHECKS)
+    return proofs.judge(
+        student,
+        CHECKS,
+        lambda shape: f"smallest case found: rows = {shape[0]}, columns = {shape[1]}",
+    )
 
 
-def _proved(proof: Proof) -> Callable[..., None]:
-    """A check by something that raises `PlanError` if a plan that is well-formed is wrong."""
+def renumbered(plan: Collective, number: Callable[[int], int]) -> Collective:
+    """The same plan among ranks that are numbered another way.
 
-    def prove(student: Student, rows: int, columns: int) -> None:
-        try:
-            plan = ask_plan(student, rows, columns)
-            _well_formed(plan)
-            proof(plan, rows, columns)
-        except PlanError as error:
-            raise ExerciseError(str(error)) from None
-
-    return prove
-
-
-def _well_formed(plan: Collective, *shape: int) -> None:
-    if plan.chunks != plan.size:
-        raise PlanError(f"the vector is to be cut into {plan.size} chunks, not {plan.chunks}")
-    check_form(plan)
+    Parameters
+    ----------
+    plan
+        For P ranks.
+    number
+        The new number of each rank; no two have the same.
+    """
+    programs: list[Any] = [()] * plan.size
     for rank, program in enumerate(plan.programs):
-        if plan.size > 1 and not any(program):
-            raise wrong(plan, f"rank {rank} does nothing at all", [(rank, 0)])
+        programs[number(rank)] = tuple(
+            tuple(
+                replace(each, peer=number(each.peer)) if isinstance(each, Send | Receive) else each
+                for each in step
+            )
+            for step in program
+        )
+    return Collective(plan.name, tuple(programs), chunks=plan.chunks)
 
 
 def _turned(plan: Collective, rows: int, columns: int) -> bool:
@@ -70,24 +84,12 @@ def _only_neighbours(plan: Collective, rows: int, columns: int) -> None:
     try:
         _forwards(plan, rows, columns)
     except PlanError as error:
-        if not _turned(plan, rows, columns):
-            raise
-        raise PlanError(
-            f"{error}\n\nHint: rows or columns turn the other way round. Every rank sends to the "
-            f"one after it.\nAll else is judged as if that were right."
-        ) from None
-
-
-def _on_a_torus(plan: Collective, rows: int, columns: int) -> None:
-    """What counts only along rows and columns, be they turning this way or that."""
-    try:
-        _forwards(plan, rows, columns)
-    except PlanError:
-        if not _turned(plan, rows, columns):
-            raise PlanError(
-                "not tried: first make this right: ranks send only to the next in their row or "
-                "column"
+        if _turned(plan, rows, columns):
+            raise SlipError(
+                f"{error}\n\nHint: rows or columns turn the other way round. Every rank sends to "
+                f"the one after it.\nAll else is judged as if that were right."
             ) from None
+        raise
 
 
 def _forwards(plan: Collective, rows: int, columns: int) -> None:
@@ -112,7 +114,6 @@ def _forwards(plan: Collective, rows: int, columns: int) -> None:
 
 
 def _ends(plan: Collective, rows: int, columns: int) -> None:
-    _on_a_torus(plan, rows, columns)
     try:
         execute(plan)
     except DeadlockError as error:
@@ -127,36 +128,70 @@ def _ends(plan: Collective, rows: int, columns: int) -> None:
         ) from None
 
 
+def _row_sums(plan: Collective, rows: int, columns: int) -> None:
+    check_form(plan)
+    rings = [{*range(row * columns, (row + 1) * columns)} for row in range(rows)]
+    todo, held = _unsummed(plan, rings)
+    if not todo:
+        return
+    ring, chunk = min(todo)
+    said = wrong(
+        plan,
+        f"no rank of row {ring} ever holds the sum over this row of chunk {chunk}. At the end:\n"
+        f"{held}\n\nHint: in the first phase every row sums up the whole vector, each rank a part "
+        f"of {rows} chunks\n(reduce=True), before the columns begin.\n",
+    )
+    if not _unsummed(plan, [{*range(column, plan.size, columns)} for column in range(columns)])[0]:
+        raise SlipError(
+            f"{said}\n\nHere the columns go first. All else is judged as if they should."
+        )
+    raise said
+
+
+def _unsummed(plan: Collective, rings: list[set[int]]) -> tuple[set[tuple[int, int]], str]:
+    """The chunks whose sums over each of these rings no rank of it ever holds, and the end."""
+    holdings = follow(plan, [])
+    todo = {(ring, chunk) for ring in range(len(rings)) for chunk in range(plan.chunks)}
+    for event in execute(plan):
+        if isinstance(event, Message):
+            deliver(plan, holdings, event)
+            chunk = event.receive.item
+            assert isinstance(chunk, int)
+            for ring, ranks in enumerate(rings):
+                if event.receiver in ranks and holdings[event.receiver][chunk] == Counter(ranks):
+                    todo.discard((ring, chunk))
+    return todo, show(plan, holdings)
+
+
 def _sums(plan: Collective, rows: int, columns: int) -> None:
-    _ends(plan, rows, columns)
     try:
         check_all_reduce(plan)
     except PlanError as error:
         raise PlanError(
             f"{error}\n\nHint: look at one phase after the other. Do all ranks of a column hold "
             f"the same part after the\nfirst? Is it whole after the second, before it is handed "
-            f"round?"
+            f"round, and does it then replace\nwhat is held (reduce=False)?"
         ) from None
 
 
-def _cost(plan: Collective) -> CollectiveCosts:
-    try:
-        return check_all_reduce(plan)
-    except PlanError:
-        raise PlanError("what it costs counts only once every rank ends with the sum") from None
+def _line(plan: Collective, rows: int, columns: int) -> None:
+    """A torus of one row or one column is a ring."""
+    for proof in (_only_neighbours, _ends, _sums):
+        try:
+            proof(plan, rows, columns)
+        except SlipError:  # has a check of its own
+            continue
 
 
 def _steps(plan: Collective, rows: int, columns: int) -> None:
-    _on_a_torus(plan, rows, columns)
-    found, best = _cost(plan).steps, costs.torus(rows, columns).steps
+    found, best = check_all_reduce(plan).steps, costs.torus(rows, columns).steps
     if found > best:
         raise wrong(plan, f"takes {found} steps; 2(X - 1) + 2(Y - 1) = {best} are enough")
 
 
 def _bytes(plan: Collective, rows: int, columns: int) -> None:
-    _on_a_torus(plan, rows, columns)
     shares = costs.torus(rows, columns).shares
-    for rank, sent in enumerate(_cost(plan).chunks_sent):
+    for rank, sent in enumerate(check_all_reduce(plan).chunks_sent):
         if Fraction(sent, plan.chunks) > shares[rank]:
             raise wrong(
                 plan,
@@ -167,32 +202,20 @@ def _bytes(plan: Collective, rows: int, columns: int) -> None:
 
 
 def _at_work(plan: Collective, rows: int, columns: int) -> None:
-    _on_a_torus(plan, rows, columns)
-    _cost(plan)
     check_at_work(plan)
 
 
-def _line(plan: Collective, rows: int, columns: int) -> None:
-    """A torus of one row or one column is a ring."""
-    _sums(plan, rows, columns)
-
-
-SIDE = st.integers(1, 4)
-SHAPE = {"rows": SIDE, "columns": st.integers(1, 5)}
-LINE = {"rows": st.just(1), "columns": st.integers(2, 7)}
 CHECKS = (
-    Check("every rank has a program of Sends and Receives that make sense", 5, SHAPE,
-          _proved(_well_formed)),
-    Check("ranks send only to the next in their row or column", 10, SHAPE,
-          _proved(_only_neighbours)),
-    Check("every message has its partner, and nobody waits forever", 15, SHAPE, _proved(_ends)),
-    Check("one row alone ends with each rank's contribution exactly once", 10, LINE,
-          _proved(_line)),
-    Check("every rank ends with each rank's contribution exactly once", 30, SHAPE,
-          _proved(_sums)),
-    Check("2(X - 1) + 2(Y - 1) steps", 10, SHAPE, _proved(_steps)),
-    Check("no rank sends more than 2(P - 1)/P of the vector", 15, SHAPE, _proved(_bytes)),
-    Check("at work: workers train what one process trains", 5,
-          {"rows": st.integers(1, 2), "columns": st.integers(2, 3)}, _proved(_at_work)),
+    Check("every rank has a program of Sends and Receives that make sense", 5, well_formed,
+          LINES + TORI),
+    Check("one row or column alone ends with each rank's contribution exactly once", 10, _line,
+          LINES),
+    Check("ranks send only to the next in their row or column", 10, _only_neighbours, TORI),
+    Check("every message has its partner, and nobody waits forever", 15, _ends, TORI),
+    Check("first phase: every row sums up the whole vector", 10, _row_sums, TORI),
+    Check("every rank ends with each rank's contribution exactly once", 20, _sums, TORI),
+    Check("2(X - 1) + 2(Y - 1) steps", 10, _steps, TORI, builds=False),
+    Check("no rank sends more than 2(P - 1)/P of the vector", 15, _bytes, TORI, builds=False),
+    Check("at work: workers train what one process trains", 5, _at_work, FEW),
 )  # fmt: skip
 """100 points."""

@@ -6,11 +6,9 @@ Asked by itself, as `load_plan_maker` does, this module takes any file with such
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import operator
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -120,44 +118,26 @@ def ask_plan(student: Student, *shape: int) -> Collective:
     return Collective(call, plan, chunks=chunks)
 
 
-def renumbered(plan: Collective, number: Callable[[int], int]) -> Collective:
-    """The same plan among ranks that are numbered another way.
-
-    Parameters
-    ----------
-    plan
-        For P ranks.
-    number
-        The new number of each rank; no two have the same.
-    """
-    programs: list[Any] = [()] * plan.size
-    for rank, program in enumerate(plan.programs):
-        programs[number(rank)] = tuple(
-            tuple(
-                replace(each, peer=number(each.peer)) if isinstance(each, Send | Receive) else each
-                for each in step
-            )
-            for step in program
-        )
-    return Collective(plan.name, tuple(programs), chunks=plan.chunks)
-
-
 def check_at_work(plan: Collective) -> None:
     """Raise `PlanError` unless a network trained with a plan is the one that one process trains."""
-    generator = np.random.default_rng(0)
-    points = data.Dataset(generator.normal(size=(24, 3)), generator.integers(0, 2, 24))
-
-    def weights(how: strategy.Strategy) -> Any:
-        model = nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(2))
-        trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
-        trainer.fit(points, epochs=1, batch_size=12, progress=False, strategy=how)
-        return trainer.weights()
-
-    with kernels.using("reference"):
-        alone = weights(strategy.Serial())
-        together = weights(strategy.AllReduce(plan.size, plan=lambda size: plan, runtime=Virtual()))
+    alone, together = _weights(), _weights(plan)
     if not all(np.allclose(together[name], alone[name]) for name in alone):
         raise PlanError(f"{plan.name}: {plan.size} workers train another network than one process")
+
+
+@functools.cache
+def _weights(plan: Collective | None = None) -> dict[str, np.ndarray]:
+    """What is trained on one process or, with a plan, on as many as it has ranks."""
+    generator = np.random.default_rng(0)
+    points = data.Dataset(generator.normal(size=(24, 3)), generator.integers(0, 2, 24))
+    model = nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(2))
+    trainer = Trainer(model, nn.CrossEntropy(), optim.SGD(0.1), seed=0, dtype="float64")
+    how: strategy.Strategy = strategy.Serial()
+    if plan is not None:
+        how = strategy.AllReduce(plan.size, plan=lambda size: plan, runtime=Virtual())
+    with kernels.using("reference"):
+        trainer.fit(points, epochs=1, batch_size=12, progress=False, strategy=how)
+    return trainer.weights()
 
 
 def _name(shape: tuple[int, ...]) -> str:
@@ -191,15 +171,18 @@ def _instruction(kind: str, peer: int, chunk: int, reduce: bool = False) -> Inst
     return Send(peer, chunk) if kind == "send" else Receive(peer, chunk, reduce)
 
 
-def _items(value: Any, where: str, wanted: str) -> list[Any]:
+def _items(value: Any, where: str, wanted: str) -> Iterator[Any]:
+    """The entries, each before the next is asked for: that of a generator may depend on it."""
     if value is None:
         raise ExerciseError(f"{where} should be {wanted}, but is None: is a return missing?")
     if isinstance(value, str | dict) or not isinstance(value, Iterable):
         raise ExerciseError(f"{where} should be {wanted}, not {value!r}")
-    items = list(itertools.islice(value, MOST_STEPS + 1))
-    if len(items) > MOST_STEPS:
-        raise ExerciseError(f"{where} should be {wanted}, but has more than {MOST_STEPS} entries")
-    return items
+    for number, item in enumerate(value):
+        if number == MOST_STEPS:
+            raise ExerciseError(
+                f"{where} should be {wanted}, but has more than {MOST_STEPS} entries"
+            )
+        yield item
 
 
 def _whole(value: Any, name: str, where: str) -> int:

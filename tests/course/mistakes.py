@@ -233,13 +233,13 @@ MISTAKES = {
     "parts-off-by-one": Mistake(
         "hw_torus",
         {"first = place - 1 if reduce else place": "first = place"},
-        30,
+        40,
         ("smallest case found: rows = 1, columns = 2", "Is it whole after the second"),
     ),
     "finished-parts-not-gathered": Mistake(
         "hw_torus",
         {"            + around(own_row, column, parts, reduce=False)\n": ""},
-        30,
+        45.7,
         ("rows = 1, columns = 2", "in the end rank 0 holds of chunk 1 no contribution of rank 1"),
     ),
     "send-then-receive": Mistake(
@@ -261,7 +261,7 @@ MISTAKES = {
     "rows-as-long-as-columns": Mistake(
         "hw_torus",
         {"divmod(rank, columns)": "divmod(rank, rows)"},
-        0,
+        20.9,
         ("rows = 1, columns = 2", "but the ranks are 0 to 1"),
     ),
     "columns-sum-the-whole-vector": Mistake(
@@ -281,19 +281,19 @@ MISTAKES = {
         "hw_server",
         {"if version < state.version": "if version < 0"},
         90,
-        ("smallest case found: k = 1, learners = 2", "drop is ()", "not the newest any more"),
+        ("smallest case found: k = 1, spare = 1", "drop is ()", "not the newest any more"),
     ),
     "stopped-though-done": Mistake(
         "hw_server",
         {"cancel=others": "cancel=everyone"},
         70,
-        ("k = 1, learners = 1, order = [0]", "cancel is (0,)", "all who are at work"),
+        ("k = 1, spare = 0, order = [0]", "cancel is (0,)", "all who are at work"),
     ),
     "waits-for-the-batch": Mistake(
         "hw_server",
         {"plans.Decision(state.version, release=(learner,))": "plans.Decision(state.version)"},
         70,
-        ("k = 2, learners = 1, order = [0]", "learner 0 pushes its gradient 0", "release is ()"),
+        ("k = 2, spare = 0, order = [0]", "learner 0 pushes its gradient 0", "release is ()"),
     ),
     "everyone-goes-on": Mistake(
         "hw_server",
@@ -308,14 +308,14 @@ MISTAKES = {
             "            return state, plans.Decision(state.version)\n"
             "        waiting = (*state.waiting, plans.Push("
         },
-        55,
+        67,
         ("k = 1, spare = 1", "waiting 0 times", "each gradient that is pushed ends in one place"),
     ),
     "applied-and-kept": Mistake(
         "hw_server",
         {"plans.State(state.learners, new)": "plans.State(state.learners, new, waiting)"},
-        0,
-        ("k = 1, learners = 1, order = [0, 0]", "waiting 2 times", "nothing is kept of them"),
+        49,
+        ("k = 1, spare = 0, order = [0, 0]", "waiting 2 times", "nothing is kept of them"),
     ),
     "a-rule-with-a-memory": Mistake(
         "hw_server",
@@ -330,20 +330,24 @@ MISTAKES = {
     "one-more-than-missed": Mistake(
         "hw_staleness",
         {"1 / max(1, missed)": "1 / (1 + missed)"},
-        65,
+        70,
         ("smallest case found: staleness = [1]", "divided by 1, not by 2"),
     ),
     "fresh-gradients-lost": Mistake(
         "hw_staleness",
         {"1 / max(1, missed)": "1 / missed if missed else 0.0"},
-        55,
-        ("staleness = [0]", "rule = ByGradient, gradients = 1", "this is plain gradient descent"),
+        85,
+        ("late = []", "a gradient that is not late is left as it is"),
     ),
     "by-the-root": Mistake(
         "hw_staleness",
         {"1 / max(1, missed)": "max(1, missed) ** -0.5"},
-        45,
-        ("staleness = [2]", "missed = 3, beyond = 1.9", "Do your weights fall as fast?"),
+        60,
+        (
+            "the whole of τ divides, not its root",
+            "missed = 3, beyond = 1.9",
+            "Do your weights fall as fast?",
+        ),
     ),
     "mean-of-the-inverses": Mistake(
         "hw_staleness",
@@ -351,37 +355,37 @@ MISTAKES = {
             "sum(staleness) / len(staleness)": "len(staleness) / sum("
             "1 / max(1, missed) for missed in staleness)"
         },
-        60,
+        70,
         ("staleness = [0, 2]", "one over the mean of what was missed"),
     ),
     "by-none": Mistake(
         "hw_staleness",
         {"1 / max(1.0, mean)": "1 / mean"},
-        30,
-        ("staleness = [0]", "ZeroDivisionError", "staleness.py, line"),
+        75,
+        ("late = 0, fresh = 1", "ZeroDivisionError"),
     ),
     "one-number-for-all": Mistake(
         "hw_staleness",
         {"(1 / max(1.0, mean),) * len(staleness)": "1 / max(1.0, mean)"},
-        30,
+        50,
         ("should return a tuple of numbers, not 1.0",),
     ),
     "the-first-layers-first": Mistake(
         "hw_overlap",
         {"reversed(sizes.items())": "sizes.items()"},
-        65,
+        70,
         ("sizes = [1, 0]", "b is in a later bucket than d", "the last parameters first"),
     ),
     "only-what-fits": Mistake(
         "hw_overlap",
         {"if held >= least": "if not found or held + size > least"},
-        75,
-        ("bucket 0 is not the last one and holds only", "even if the next one is large"),
+        80,
+        ("bucket 0 holds 1 and is full without d",),
     ),
     "full-but-open": Mistake(
         "hw_overlap",
         {"if held >= least": "if not found or held > least"},
-        75,
+        80,
         ("sizes = [0, 1]", "bucket 0 holds 1 and is full without d", "be it exactly"),
     ),
     "the-next-bucket-begun-too-early": Mistake(
@@ -408,14 +412,14 @@ MISTAKES = {
     "no-buckets": Mistake(
         "hw_overlap",
         {"return found": "return []"},
-        50,
+        55,
         ("sizes = {'d': 1}, least = 1", "the buckets are []", "there should be one at least"),
     ),
     "launched-with-the-first-gradient": Mistake(
         "hw_overlap",
         EARLY,
         75,
-        ("held = [2]", "bucket 0 is launched, but c is not complete", "still to be added"),
+        ("held = [2]", "bucket 0 is launched, but d is not complete", "still to be added"),
     ),
     "remembered-from-pass-to-pass": Mistake(
         "hw_overlap",
@@ -425,7 +429,7 @@ MISTAKES = {
             "not self.missing[self.next]": "self.missing[self.next] <= self.done",
         },
         75,
-        ("held = [2]", "but c is not complete", "Each pass begins anew"),
+        ("Each pass begins anew"),
     ),
     "each-when-it-is-filled": Mistake(
         "hw_overlap",
@@ -435,25 +439,25 @@ MISTAKES = {
             "        for n in ready:\n            self.missing[n] = {'launched'}\n"
             "        return ready"
         },
-        75,
-        ("held = [1, 1]", "rank 1 launches [1, 0]", "in the order e, c", "waits for those before"),
+        80,
+        ("held = [1, 1]", "rank 1 launches [1, 0]", "in the order d, b", "waits for those before"),
     ),
     "one-at-a-time": Mistake(
         "hw_overlap",
         {"while self.next": "if self.next"},
-        50,
+        70,
         ("bucket 1 is not launched, though", "one call may launch several"),
     ),
     "said-again": Mistake(
         "hw_overlap",
         {"range(first, self.next)": "range(self.next)"},
-        55,
+        75,
         ("held = [1, 1]", "bucket 0 is launched once more", "not again"),
     ),
     "never-launched": Mistake(
         "hw_overlap",
         {"return range(first, self.next)": "return ()"},
-        50,
+        55,
         ("held = [1]", "bucket 0 has never been launched", "each has its turn"),
     ),
     "eps-of-its-own": Mistake(
@@ -559,13 +563,13 @@ MISTAKES = {
     "names-by-the-alphabet": Mistake(
         "hw_overlap",
         {"reversed(sizes.items())": "sorted(sizes.items(), reverse=True)"},
-        50,
+        55,
         ("names have no order of their own",),
     ),
     "sizes-used-up": Mistake(
         "hw_overlap",
         {"in reversed(sizes.items()):": "in [sizes.popitem() for _ in range(len(sizes))]:"},
-        55,
+        90,
         ("leave it as is",),
     ),
     "half-an-even-kernel": Mistake(
@@ -595,7 +599,7 @@ MISTAKES = {
     "by-the-rate": Mistake(
         "hw_staleness",
         {"tuple(1 / max(1, missed) for": "tuple(1 / max(1, missed * self.lr * 10) for"},
-        45,
+        50,
         ("depends on the staleness alone",),
     ),
     "by-the-sum": Mistake(
@@ -623,7 +627,7 @@ MISTAKES = {
             "in parts[column]]": "in parts[-column % columns]]",
             "around(own_row, column, parts": "around(own_row, -column % columns, parts",
         },
-        90,
+        92.5,
         ("turn the other way round",),
     ),
     "gates-in-another-order-both-ways": Mistake(
@@ -758,5 +762,136 @@ MISTAKES = {
         {"return views": "return views or [View(size, 1, 0.0, 1)]"},
         80,
         ("windows = []", "should return a list of 0 Views, not of 1"),
+    ),
+    "names-run-together": Mistake(
+        "hw_overlap",
+        {
+            "set(names) for": "set(''.join(names)) for",
+            "names.discard(name)": "names.difference_update(name)",
+        },
+        80,
+        ("is launched, but", "is not complete"),
+    ),
+    "a-fraction-cut-off": Mistake(
+        "hw_overlap",
+        {"held = least\n": "least = max(1, least // 1)\n    held = least\n"},
+        80,
+        ("`least` may be a fraction",),
+    ),
+    "buckets-kept-by-their-names": Mistake(
+        "hw_overlap",
+        {
+            "    found: list[list[str]] = []": "    if (*sizes,) in KEPT:\n"
+            "        return KEPT[*sizes,]\n    found = KEPT[*sizes,] = []",
+            "class Launches": "KEPT = {}\n\n\nclass Launches",
+        },
+        70,
+        ("whose names are new", "keep nothing from call to call"),
+    ),
+    "an-empty-bucket-forgotten": Mistake(
+        "hw_overlap",
+        {"for names in buckets]": "for names in buckets if names]"},
+        90,
+        ("a bucket without parameters is filled from the beginning",),
+    ),
+    "the-buckets-used-up": Mistake(
+        "hw_overlap",
+        {
+            "[set(names) for names in buckets]": "buckets",
+            "names.discard(name)": "names[:] = [each for each in names if each != name]",
+        },
+        80,
+        ("buckets is changed by your class",),
+    ),
+    "number-forgotten": Mistake(
+        "hw_server",
+        {"push = plans.Push(learner, version, number)": "push = plans.Push(learner, version)"},
+        77,
+        ("a learner may have pushed several",),
+    ),
+    "no-more-than-learners": Mistake(
+        "hw_server",
+        {
+            "< self.k:\n            kept = plans.State(state.learners, state.version, waiting)": ""
+            "< min(self.k, state.learners):\n"
+            "            kept = plans.State(state.learners, state.version, waiting)"
+        },
+        88,
+        ("K is 2: only with as many gradients there is an update",),
+    ),
+    "eight-learners": Mistake(
+        "hw_server",
+        {"range(state.learners)": "range(min(8, state.learners))"},
+        85,
+        ("spare = 8", "all who are at work at that moment"),
+    ),
+    "one-update-too-many": Mistake(
+        "hw_server",
+        {"        return self.k\n": "        return 1\n"},
+        95,
+        ("is the method `gradients` as it was?",),
+    ),
+    "only-small-staleness": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed) for": "1 / max(1, min(missed, 64)) for"},
+        75,
+        ("staleness = [100]",),
+    ),
+    "rounded": Mistake(
+        "hw_staleness",
+        {"1 / max(1, missed) for": "round(1 / max(1, missed), 4) for"},
+        70,
+        ("only the first digits are right",),
+    ),
+    "another-rule-of-descent": Mistake(
+        "hw_staleness",
+        {
+            "class ByMean(optim.SGD):\n": "class ByMean(optim.SGD):\n"
+            "    def step(self, values, grads, slots, step):\n        values -= grads\n\n"
+        },
+        95,
+        ("something else of the class differs",),
+    ),
+    "columns-first": Mistake(
+        "hw_torus",
+        {
+            "part * rows, (part + 1) * rows)": "part * columns, (part + 1) * columns)",
+            "for part in range(columns)": "for part in range(rows)",
+            "in parts[column]": "in parts[row]",
+            "around(own_row, column, parts": "around(own_column, row, parts",
+            "around(own_column, row, chunks": "around(own_row, column, chunks",
+        },
+        90,
+        ("Here the columns go first",),
+    ),
+    "modulo-forgotten": Mistake(
+        "hw_ring",
+        {"(rank + 1) % size, (rank - 1) % size": "rank + 1, rank - 1"},
+        90,
+        ("receives from rank -1 in step 0", "are to be taken modulo 2"),
+    ),
+    "one-phase-turned-round": Mistake(
+        "hw_ring",
+        {
+            "Receive(before, (rank - s) % size)": "Receive(after, (rank + 2 + s) % size)",
+            "Send(after, (rank + 1 - s) % size)": "Send(before, (rank + 1 + s) % size)",
+        },
+        92,
+        ("smallest failing world size: 3", "the second phase turns the other way round"),
+    ),
+    "one-list-for-all": Mistake(
+        "hw_ring",
+        {"    return programs\n": "    return [programs[0]] * size\n"},
+        0,
+        ("ranks 0 and 1 have the same program", "is one and the same list"),
+    ),
+    "the-same-chunk-everywhere": Mistake(
+        "hw_ring",
+        {
+            "(rank - s - 1) % size, reduce": "s, reduce",
+            "Send(after, (rank - s) % size), add": "Send(after, s), add",
+        },
+        30,
+        ("both sends chunk 0 and receives into it",),
     ),
 }

@@ -75,6 +75,16 @@ FORMS = {
         "(1 / max(1.0, mean),) * len(staleness)": "[1 / max(1.0, mean)] * len(staleness)"}),
     "torus, generators": ("hw_torus", {
         "    return programs\n": "    return (iter(program) for program in programs)\n"}),
+    "overlap, keys of a dict": ("hw_overlap", {
+        "return found": "return [dict.fromkeys(names).keys() for names in found]"}),
+    "server, arrays, generators, another order": ("hw_server", {
+        "cancel=others, release=everyone": "cancel=np.array(others, int), "
+        "release=(each for each in everyone)",
+        "apply=tuple(sorted(waiting))": "apply=waiting[::-1]"}),
+    "ring, generators that are read as they come": ("hw_ring", {
+        "        programs.append(program)\n    return programs\n":
+        "        yield (program[step] for step in range(2 * (size - 1)))\n",
+        "    programs = []\n": ""}),
     "ring, tuples": ("hw_ring", {
         "    return programs\n": "    return tuple(map(tuple, programs))\n"}),
     "gan, turns as an array": ("hw_gan", {

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,9 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mistakes import EARLY, MISTAKES, Mistake
 from rich.console import Console
+from test_forms import Here
 
 from minidl import data, models, nn, optim, plans, strategy
 from minidl.course import EXERCISES, Report, grade, load_plan_maker
+from minidl.course.student import Student
 from minidl.errors import ExerciseError
 from minidl.plans import check_all_reduce
 from minidl.runtime import Processes, Virtual
@@ -101,9 +103,11 @@ def test_a_mistake_is_told(mistake: Mistake, tmp_path: Path) -> None:
     for right, wrong in mistake.changes.items():
         assert right in source
         source = source.replace(right, wrong)
-    report = graded(mistake.exercise, source, tmp_path)
-    shown = text(report)
-    assert report.score == mistake.score, shown
+    (tmp_path / solution(mistake.exercise).name).write_text(source)
+    student = Here(mistake.exercise, tmp_path / solution(mistake.exercise).name)
+    results = student.probes.grade(cast(Student, student))
+    shown = "\n".join(result.message for result in results)
+    assert sum(result.score for result in results) == pytest.approx(mistake.score), shown
     for words in mistake.words:
         assert words in shown
 
