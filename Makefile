@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 PYTEST_ARGS ?=
-# How many tests run at a time; most wait for worker processes of their own now and then.
+# How many tests run at a time; many wait for worker processes of their own now and then.
 TEST_PROCESSES ?= 2
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 CANDIDATES := python3 python3.13 python3.12 python3.11
@@ -42,7 +42,7 @@ lint: .venv/.dev
 	$(PYTHON) -m mypy
 
 docs: .venv/.docs
-	$(PYTHON) -m sphinx --quiet -W --keep-going -b html docs docs/_build/html
+	$(PYTHON) -m sphinx --quiet -W --keep-going --jobs 2 -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html is ready"
 
 bench: .venv/.core

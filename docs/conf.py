@@ -77,12 +77,15 @@ copybutton_prompt_is_regexp = True
 
 def setup(app: Sphinx) -> None:
     """Say on the terminal which page is read: each runs its code, and all take minutes."""
-    began, pages = time.perf_counter(), iter(range(1, 1000))
+    began = time.perf_counter()
 
     def say(app: Sphinx, docname: str, source: list[str]) -> None:
-        seconds = time.perf_counter() - began
-        number = f"{next(pages)}/{len(app.env.found_docs)}"
-        print(f"{seconds:5.0f} s  page {number:>7}  {docname}", file=sys.stderr, flush=True)
+        seconds, pages = time.perf_counter() - began, sorted(app.env.found_docs)
+        number = f"{pages.index(docname) + 1} of {len(pages)}"
+        print(f"{seconds:5.0f} s  page {number:>8}  {docname}", file=sys.stderr, flush=True)
+
+    # It only copies files at the end, but does not say that pages may be read in parallel.
+    app.extensions["sphinx-mathjax-offline"].parallel_read_safe = True
 
     app.connect("source-read", say)
     app.connect("doctree-resolved", require_alternative_texts)

@@ -181,7 +181,7 @@ def _checked(
                     raise InputError(
                         f"{name}: {argument} must be {described(hint)}, not {short(one)}"
                     )
-                if least > -inf:
+                if least > -inf and not fits(0.5, hint):
                     for number in one if isinstance(one, Sequence) else (one,):
                         if is_whole(number):
                             whole(f"{function.__name__}: {argument}", int(number), int(least))

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 from minidl.checks import checked, whole
-from minidl.errors import InputError
 
 
 @checked
@@ -21,16 +20,14 @@ def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
     work
         What each place weighs, at least 0.
     parts
-        From 1 to the number of places; no run is empty.
+        From 1 to the number of places, and no run is empty; 1 if there is no place.
 
     Raises
     ------
     InputError
         If `parts` is out of range.
     """
-    if not len(work):
-        raise InputError("balance: work must have at least one place, not none")
-    whole("balance: parts of work", parts, most=len(work))
+    whole("balance: parts of work", parts, most=max(1, len(work)))
     count = len(work)
     sums = [0, *accumulate(work)]
     best = [[float("inf")] * (count + 1) for _ in range(parts + 1)]

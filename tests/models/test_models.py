@@ -58,8 +58,9 @@ def test_unknown_names_and_settings_are_refused():
         models.make("lenet")
     with pytest.raises(InputError, match="mlp has no setting width; its settings are hidden"):
         models.make("mlp", width=3)
-    with pytest.raises(InputError, match="rate must be"):
+    with pytest.raises(InputError, match="dropout must be at least 0.0 and less than 1, not 1"):
         models.make("digits_cnn", dropout=1.0)
+    models.make("digits_cnn", dropout=0)  # a whole number for a fraction is no count
     with pytest.raises(ShapeError, match="at most 32×32"):
         models.lenet5().initialise((33, 33, 1))
 
