@@ -106,7 +106,7 @@ def check(ways: tuple[str, ...], name: str, arguments: tuple[Any, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "ways", [HERE, pytest.param(("gpu",), marks=pytest.mark.gpu)], ids="-".join
+    "ways", [pytest.param(HERE, id="here"), pytest.param(("gpu",), id="gpu", marks=pytest.mark.gpu)]
 )
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
