@@ -119,13 +119,17 @@ def outcome(kernels: ModuleType, name: str, given: list[Any]) -> tuple[Any, Any]
     return result, arguments
 
 
+def told(what: str, definition: Any, found: Any) -> str:
+    return f"{what}: the definition gives {definition!r}, the CPU's kernels {found!r}"
+
+
 def compare(name: str, given: list[Any], mistake: str) -> bool:
     """Whether the call was refused; both ways must agree on that, and on what was computed."""
     wanted, definition_arguments = outcome(reference, name, given)
     found, arguments = outcome(cpu, name, given)
-    told = f"{name}, {mistake}: the definition gives {wanted!r}, the CPU's kernel {found!r}"
     if isinstance(wanted, InputError) or isinstance(found, InputError):
-        assert type(wanted) is type(found) and str(wanted) == str(found), told
+        alike = type(wanted) is type(found) and str(wanted) == str(found)
+        assert alike, told(f"{name}, {mistake}", wanted, found)
         return True
     numbers = [isinstance(x, np.ndarray) and x.dtype.kind in "fiu" for x in definition_arguments]
     sizes = [abs(x) if n else x for x, n in zip(definition_arguments, numbers, strict=True)]
@@ -162,24 +166,23 @@ def both(what: str, call: Callable[[], Any]) -> bool:
             except Exception as error:  # whatever the definition raises
                 found[name] = error
     fast, definition = found["cpu"], found["reference"]
-    told = f"{what}: the definition gives {definition!r}, the CPU's kernels {fast!r}"
     if isinstance(definition, Exception) or isinstance(fast, Exception):
-        assert type(definition) is type(fast), told
+        assert type(definition) is type(fast), told(what, definition, fast)
         return True
     # What cancels is as far off as what it was made of: the largest number in the call.
     numbers = [x for x in definition if getattr(x, "dtype", np.dtype("O")).kind in "fiu"]
     scale = max((abs(x[np.isfinite(x)]).max(initial=1.0) for x in numbers), default=1.0)
     for one, other in zip(fast, definition, strict=True):
         if isinstance(other, np.ndarray | np.generic):
-            assert one.dtype == other.dtype, told
+            assert one.dtype == other.dtype, told(what, other, one)
             if other.dtype.kind == "O":  # Python's numbers
                 one, other = one.astype(np.float64), other.astype(np.float64)
             if other.dtype.kind not in "fiubc":  # what no kernel has seen
-                assert np.array_equal(one, other), told
+                assert np.array_equal(one, other), told(what, other, one)
                 continue
             # Of float64 that was made from float32, only the latter's digits are equal.
             tolerance = (1e-2 if other.dtype.itemsize < 4 else 1e-4) * scale
-            np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=told)
+            np.testing.assert_allclose(one, other, rtol=0, atol=tolerance, err_msg=what)
     return False
 
 
@@ -246,8 +249,8 @@ def main(calls: int, chosen: int) -> None:
         one = data.draw(row.drawn)
         where = data.draw(st.sampled_from(ARGUMENTS[call]))
         mistake = data.draw(st.sampled_from([*MISTAKES]))
-        told = f"{row.title}, {where} with {mistake}"
-        refused = both(told, lambda: call(one, MISTAKES[mistake], where))
+        what = f"{row.title}, {where} with {mistake}"
+        refused = both(what, lambda: call(one, MISTAKES[mistake], where))
         counts["refused" if refused else "computed"] += 1
 
     @seed(chosen)

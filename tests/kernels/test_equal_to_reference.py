@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 import importlib.util
 import inspect
 import sys
@@ -22,6 +24,11 @@ CLOSE = 200
 """How many roundings of the largest number that a result is made of two kernels may differ."""
 
 
+HERE = ("cpu", "cpu shared", "gpu on numpy")
+"""Ways that need no GPU; "cpu shared" shares even the smallest work among threads."""
+
+
+@functools.cache
 def _gpu_on_numpy() -> ModuleType:
     """The module `gpu` with NumPy in CuPy's place: what it computes, though not where."""
     found = importlib.util.find_spec("minidl.kernels.gpu")
@@ -41,17 +48,14 @@ def _kernels(name: str) -> ModuleType:
     return importlib.import_module(f"minidl.kernels.{name}")
 
 
-@pytest.fixture(
-    scope="module",
-    params=["cpu", "cpu shared", "gpu on numpy", pytest.param("gpu", marks=pytest.mark.gpu)],
-)
-def fast(request: pytest.FixtureRequest) -> Iterator[ModuleType]:
-    """The kernels under test; "cpu shared" shares even the smallest work among threads."""
+@contextlib.contextmanager
+def _on(way: str) -> Iterator[ModuleType]:
+    """The kernels under test."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.param == "cpu shared":
+        if way == "cpu shared":
             patch.setattr("minidl.kernels.cpu.calls.ENOUGH", 0)
             patch.setattr("minidl.kernels.cpu.products.SERIAL", 0)
-        yield _kernels(request.param.removesuffix(" shared"))
+        yield _kernels(way.removesuffix(" shared"))
 
 
 def _move(x: Any, module: ModuleType) -> Any:
@@ -77,26 +81,37 @@ def assert_close(given: Any, wanted: Any, parts: Any) -> None:
         assert given == wanted
 
 
-def check(fast: ModuleType, name: str, arguments: tuple[Any, ...]) -> None:
-    home = sys.modules["cupy"] if fast.__name__.endswith(".gpu") else None
-    moved = [_move(x, home) if home else copy.deepcopy(x) for x in arguments]
-    for x, original in zip(moved, arguments, strict=True):
-        if isinstance(x, np.ndarray):
-            x.flags.writeable = original.flags.writeable
+def check(ways: tuple[str, ...], name: str, arguments: tuple[Any, ...]) -> None:
     kept = copy.deepcopy(arguments)
     definition = getattr(reference, name)
     wanted = definition(*kept)
     # Of numbers without signs nothing cancels: their sums are what rounding is relative to.
     sizes = [abs(x) if isinstance(x, np.ndarray) else x for x in arguments]
-    assert_close(getattr(fast, name)(*moved), wanted, definition(*sizes))
-    for x, original in zip(moved, kept, strict=True):
-        assert_close(x, original, original)
+    scale = definition(*sizes)
+    for way in ways:
+        home = importlib.import_module("cupy") if way == "gpu" else None
+        moved = [_move(x, home) if home else copy.deepcopy(x) for x in arguments]
+        for x, original in zip(moved, arguments, strict=True):
+            if isinstance(x, np.ndarray):
+                x.flags.writeable = original.flags.writeable
+        try:
+            with _on(way) as fast:
+                found = getattr(fast, name)(*moved)
+            assert_close(found, wanted, scale)
+            for x, original in zip(moved, kept, strict=True):
+                assert_close(x, original, original)
+        except Exception as error:
+            error.add_note(f"{name} on {way}")
+            raise
 
 
+@pytest.mark.parametrize(
+    "ways", [pytest.param(HERE, id="here"), pytest.param(("gpu",), id="gpu", marks=pytest.mark.gpu)]
+)
 @pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
-def test_equals_the_definition(fast: ModuleType, name: str, data: st.DataObject):
-    check(fast, name, data.draw(CASES[name]))
+def test_equals_the_definition(ways: tuple[str, ...], name: str, data: st.DataObject):
+    check(ways, name, data.draw(CASES[name]))
 
 
 @given(data=st.data(), room=st.integers(0, 40))
@@ -104,7 +119,7 @@ def test_an_embedding_gradient_in_parts_is_that_of_the_whole(data: st.DataObject
     with pytest.MonkeyPatch.context() as patch:
         on_numpy = _gpu_on_numpy()
         patch.setattr(on_numpy, "ONE_HOT", room)
-        check(on_numpy, "embedding_gradient", data.draw(CASES["embedding_gradient"]))
+        check(("gpu on numpy",), "embedding_gradient", data.draw(CASES["embedding_gradient"]))
 
 
 @given(data=st.data(), n=st.integers(1, 2), width=st.integers(3, 14), c=st.integers(2, 3))
@@ -116,9 +131,9 @@ def test_blocks_of_a_depthwise_line_leave_no_seam(data: st.DataObject, n: int, w
     dy = reference.conv2d(x, w, None, *steps)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("minidl.kernels.cpu.depthwise.BLOCK", 8)
-        check(_kernels("cpu"), "conv2d", (x, w, None, *steps))
-        check(_kernels("cpu"), "conv2d_input_gradient", (dy, w, shape, *steps))
-        check(_kernels("cpu"), "conv2d_weight_gradient", (dy, x, w_shape, *steps))
+        check(("cpu",), "conv2d", (x, w, None, *steps))
+        check(("cpu",), "conv2d_input_gradient", (dy, w, shape, *steps))
+        check(("cpu",), "conv2d_weight_gradient", (dy, x, w_shape, *steps))
 
 
 def test_all_modules_offer_the_same_functions():

@@ -19,7 +19,7 @@ HEAP_CHECKER = "libc_malloc_debug.so.0"
 """Of the GNU C library since 2.34: it looks at the heap's own records at every call."""
 
 
-@pytest.mark.parametrize("calls", [25, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [12, pytest.param(150, marks=pytest.mark.slow)])
 def test_wrong_calls_are_refused_or_computed_as_defined(calls: int) -> None:
     seed = 0 if os.environ.get("CI") else int.from_bytes(os.urandom(3))
     environment = os.environ | {"MALLOC_CHECK_": "3", "MALLOC_PERTURB_": "165"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from finite_differences import assert_close, numerical_gradient, randomise
+from finite_differences import assert_gradient, randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from minidl import kernels, nn
 from minidl.errors import InputError, ShapeError, UnknownNameError
 from minidl.models import Seq2Seq, seq2seq
 
+fifteen_on_each = settings(max_examples=15)  # kernels
 TRAINING = nn.Mode(training=True, seed=3, step=5, batch_size=3)
 
 
@@ -84,9 +85,10 @@ def test_gradients(task):
 
     for name, parameter in buffer.parameters.items():
         added = parameter.grad - before[buffer.index[name]].reshape(parameter.shape)
-        assert_close(added, numerical_gradient(value, parameter.value), name)
+        assert_gradient(value, parameter.value, added, name, task.generator)
 
 
+@fifteen_on_each
 @given(task=tasks(), before=st.integers(0, 2), behind=st.integers(0, 2))
 def test_padding_of_the_source_changes_nothing(task, before, behind):
     task.settings.pop("dropout", None)  # its masks are as long as the sequence
@@ -97,6 +99,7 @@ def test_padding_of_the_source_changes_nothing(task, before, behind):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+@fifteen_on_each
 @given(task=tasks(), behind=st.integers(1, 3))
 def test_padding_of_the_target_changes_nothing(task, behind):
     """Neither the loss nor a gradient, whatever the decoder is given there."""
@@ -109,6 +112,7 @@ def test_padding_of_the_target_changes_nothing(task, behind):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
+@fifteen_on_each
 @given(task=tasks(), data=st.data())
 def test_logits_depend_on_what_was_given_up_to_their_step_only(task, data):
     step = data.draw(st.integers(0, task.given.shape[1] - 1))
@@ -121,6 +125,7 @@ def test_logits_depend_on_what_was_given_up_to_their_step_only(task, data):
         assert abs(changed[:, step] - logits[:, step]).max() > 0
 
 
+@fifteen_on_each
 @given(task=tasks())
 def test_a_decoder_that_is_given_one_token_at_a_time_says_the_same(task):
     network, _ = task.network()
@@ -133,6 +138,7 @@ def test_a_decoder_that_is_given_one_token_at_a_time_says_the_same(task):
         np.testing.assert_allclose(one[:, 0], whole[:, step], rtol=1e-12)
 
 
+@fifteen_on_each
 @given(task=tasks())
 def test_reversal_is_reading_the_reversed_source(task):
     task.settings["reverse"] = False

@@ -16,21 +16,30 @@ from minidl import nn
 STEP = 1e-6
 
 
-def numerical_gradient(f: Callable[[], float], x: np.ndarray) -> np.ndarray:
-    """The gradient of ``f()`` by every element of `x`, which is nudged in place and put back."""
-    dx = np.zeros(x.shape)
-    for place in np.ndindex(x.shape):
-        kept = x[place]
-        x[place] = kept + STEP
-        above = f()
-        x[place] = kept - STEP
-        below = f()
-        x[place] = kept
-        dx[place] = (above - below) / (2 * STEP)
-    return dx
+def assert_gradient(
+    f: Callable[[], float],
+    x: np.ndarray,
+    given: np.ndarray,
+    what: str,
+    generator: np.random.Generator,
+) -> None:
+    """Hold the gradient of ``f()`` by `x`, which is moved in place and put back.
+
+    The random direction moves every element, by half a `STEP` to one and a half, so that an
+    error in any of them shows in the slope.
+    """
+    assert given.shape == x.shape, what
+    way = generator.choice([-1.0, 1.0], x.shape) * generator.uniform(0.5, 1.5, x.shape)
+    kept = x.copy()
+    x[...] = kept + STEP * way
+    above = f()
+    x[...] = kept - STEP * way
+    below = f()
+    x[...] = kept
+    assert_close((given * way).sum(), (above - below) / (2 * STEP), what)
 
 
-def assert_close(given: np.ndarray, expected: np.ndarray, what: str) -> None:
+def assert_close(given: np.ndarray | float, expected: np.ndarray | float, what: str) -> None:
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-6, err_msg=what)
 
 
@@ -51,7 +60,7 @@ def check_layer(
     layer
         Not yet initialised.
     x
-        float64, away from the layer's kinks by more than `STEP`; or whole numbers, which
+        float64, away from the layer's kinks by more than two `STEP`; or whole numbers, which
         have no slope between them.
     """
     mode = mode or nn.Mode(training=True, seed=3, step=5, first=0, batch_size=max(1, len(x)))
@@ -77,11 +86,11 @@ def check_layer(
     if layer.takes_integers:
         assert not dx.any()
     else:
-        assert_close(dx, numerical_gradient(value, x), "input")
+        assert_gradient(value, x, dx, "input", generator)
     for name, parameter in buffer.parameters.items():
         if parameter.trainable:
             added = parameter.grad - before[buffer.index[name]].reshape(parameter.shape)
-            assert_close(added, numerical_gradient(value, parameter.value), name)
+            assert_gradient(value, parameter.value, added, name, generator)
 
 
 def check_loss(
@@ -97,7 +106,7 @@ def check_loss(
     def value() -> float:
         return float((loss.forward(outputs, targets)[0] * dlosses).sum())
 
-    assert_close(doutputs, numerical_gradient(value, outputs), "outputs")
+    assert_gradient(value, outputs, doutputs, "outputs", generator)
 
 
 def away_from_ties(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from finite_differences import assert_close, check_layer, numerical_gradient, randomise
+from finite_differences import assert_gradient, check_layer, randomise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ PARAMETERS = {
 }
 TRAINING = nn.Mode(training=True)
 
+ten_of_each = settings(max_examples=10)  # of three kinds, on each kernels
 each_kind = pytest.mark.parametrize("kind", KINDS)
 shapes_of_stacks = st.fixed_dictionaries(
     {"layers": st.integers(1, 3), "bidirectional": st.booleans()}
@@ -41,6 +42,7 @@ def a_state(layer, n, generator):
 
 
 @each_kind
+@ten_of_each
 @given(shape=sequences, hidden=sizes, stack=shapes_of_stacks, generator=seeds)
 def test_gradients(kind, shape, hidden, stack, generator):
     dropout = 0.3 if stack["layers"] > 1 else 0.0
@@ -60,7 +62,7 @@ def test_the_last_step_is_the_state_of_the_last_layer(stack, shape, generator):
 
 
 @each_kind
-@settings(max_examples=15)
+@ten_of_each
 @given(shape=sequences, stack=shapes_of_stacks, generator=seeds)
 def test_gradients_of_padded_sequences(kind, shape, stack, generator):
     """By padding and by the mask they are 0; what the output repeats over padding counts."""
@@ -70,6 +72,7 @@ def test_gradients_of_padded_sequences(kind, shape, stack, generator):
 
 
 @each_kind
+@ten_of_each
 @given(shape=sequences, before=st.booleans(), stack=shapes_of_stacks, generator=seeds)
 def test_padding_changes_nothing(kind, shape, before, stack, generator):
     """Every sequence gives what it gives alone, whatever the padding holds, at either end."""
@@ -118,7 +121,7 @@ def test_masks_that_do_not_fit_are_refused():
 
 
 @each_kind
-@settings(max_examples=15)
+@ten_of_each
 @given(shape=sequences, hidden=sizes, stack=shapes_of_stacks, generator=seeds)
 def test_gradients_with_states(kind, shape, hidden, stack, generator):
     """The first and the last state take part in the gradient, each with random numbers."""
@@ -135,14 +138,15 @@ def test_gradients_with_states(kind, shape, hidden, stack, generator):
         y, last, _ = layer.forward_from(x, state, TRAINING)
         return float((y * dy).sum() + sum((a * b).sum() for a, b in zip(last, dstate, strict=True)))
 
-    assert_close(dx, numerical_gradient(value, x), "input")
+    assert_gradient(value, x, dx, "input", generator)
     for place, (given_, array) in enumerate(zip(dfirst, state, strict=True)):
-        assert_close(given_, numerical_gradient(value, array), f"state {place}")
+        assert_gradient(value, array, given_, f"state {place}", generator)
     for name, parameter in buffer.parameters.items():
-        assert_close(parameter.grad, numerical_gradient(value, parameter.value), name)
+        assert_gradient(value, parameter.value, parameter.grad, name, generator)
 
 
 @each_kind
+@ten_of_each
 @given(n=st.integers(0, 3), steps=st.integers(2, 6), cut=st.integers(1, 5), generator=seeds)
 def test_a_sequence_in_pieces_is_the_whole(kind, n, steps, cut, generator):
     """Outputs, and gradients if they flow through the cut."""
@@ -167,6 +171,7 @@ def test_a_sequence_in_pieces_is_the_whole(kind, n, steps, cut, generator):
 
 
 @each_kind
+@ten_of_each
 @given(m=sizes, n=st.integers(1, 5))
 def test_parameter_counts_are_the_formulas(kind, m, n):
     count = PARAMETERS[kind]
@@ -177,6 +182,7 @@ def test_parameter_counts_are_the_formulas(kind, m, n):
 
 
 @each_kind
+@ten_of_each
 @given(n=st.integers(0, 3), steps=st.integers(1, 4), generator=seeds)
 def test_both_directions_are_one_each_way(kind, n, steps, generator):
     """With the same weights, the one that goes backwards is the other on the sequence reversed."""
@@ -196,6 +202,7 @@ def test_both_directions_are_one_each_way(kind, n, steps, generator):
 
 
 @each_kind
+@ten_of_each
 @given(n=st.integers(2, 6), cut=st.integers(0, 6), generator=seeds)
 def test_micro_batches_add_up_to_the_whole(kind, n, cut, generator):
     """Forward stores nothing on the layer, so two batches may be under way; also with dropout."""
@@ -217,6 +224,7 @@ def test_micro_batches_add_up_to_the_whole(kind, n, cut, generator):
 
 
 @each_kind
+@ten_of_each
 @given(m=sizes, n=st.integers(1, 5), seed=st.integers(0, 99))
 def test_initial_recurrent_weights_keep_lengths(kind, m, n, seed):
     layer = kind(n)
