@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as few
 from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases
 
@@ -62,6 +63,7 @@ def test_statistics_are_synchronised_beside_any_algorithm(case: Case) -> None:
 
 
 @pytest.mark.parametrize("algorithm", sorted({*ALL_REDUCES} - {"ring"}))
+@few(max_examples=6)  # of each of seven
 @given(case=dense_cases())
 def test_all_ranks_are_the_same_bit_for_bit(algorithm: str, case: Case) -> None:
     """Else their weights would drift apart."""

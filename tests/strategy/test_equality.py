@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ ORDERS = st.builds(
     buffering=st.sampled_from(["none", "unlimited"]),
     seed=st.none() | st.integers(0, 99),
 )
+MAKES = st.sampled_from([strategy.RingAllReduce, strategy.ParameterServer, strategy.Pipeline])
 CASES = dense_cases() | image_cases() | sequence_cases() | token_cases() | continuation_cases()
 
 
@@ -63,17 +65,15 @@ def test_pipeline_equals_serial(
     np.testing.assert_allclose(pipeline.history.losses, serial.history.losses, rtol=1e-7)
 
 
-@given(case=CASES, stages=st.integers(1, 4), limit=st.floats(1e-3, 10))
+@given(case=CASES, make=MAKES, workers=st.integers(1, 4), limit=st.floats(1e-3, 10))
 def test_a_gradient_is_clipped_by_its_norm_over_all_stages(
-    case: Case, stages: int, limit: float
+    case: Case, make: Any, workers: int, limit: float
 ) -> None:
     case = replace(case, optimizer=optim.Clipped(optim.SGD(lr=0.01), norm=limit))
+    if make is strategy.Pipeline:
+        workers = min(workers, len(case.layers))
     serial = case.trained(strategy.Serial())
-    stages = min(stages, len(case.layers))
-    assert_same_weights(serial, case.trained(strategy.Pipeline(stages, runtime=Virtual())))
-    for workers in (stages, 3):
-        for make in (strategy.RingAllReduce, strategy.ParameterServer):
-            assert_same_weights(serial, case.trained(make(workers, runtime=Virtual())))
+    assert_same_weights(serial, case.trained(make(workers, runtime=Virtual())))
 
 
 @given(case=CASES, micro_batches=st.integers(1, 6))
@@ -83,16 +83,17 @@ def test_slices_of_a_batch_sum_to_the_batch(case: Case, micro_batches: int) -> N
     )
 
 
-@given(case=dense_cases(batch_norm=True), parts=st.integers(1, 3))
-def test_batch_statistics_follow_the_groups_that_are_seen(case: Case, parts: int) -> None:
+@given(case=dense_cases(batch_norm=True), make=MAKES, parts=st.integers(1, 3))
+def test_batch_statistics_follow_the_groups_that_are_seen(
+    case: Case, make: Any, parts: int
+) -> None:
     """Running means included: they are summed over ranks as gradients are."""
     grouped = case.trained(strategy.Serial(micro_batches=parts))
-    for other in (
-        strategy.RingAllReduce(parts, runtime=Virtual()),
-        strategy.ParameterServer(parts, runtime=Virtual()),
-        strategy.Pipeline(2, micro_batches=parts, runtime=Virtual()),
-    ):
-        assert_same_weights(grouped, case.trained(other))
+    if make is strategy.Pipeline:
+        other = strategy.Pipeline(2, micro_batches=parts, runtime=Virtual())
+    else:
+        other = make(parts, runtime=Virtual())
+    assert_same_weights(grouped, case.trained(other))
 
 
 @given(case=CASES, workers=st.integers(1, 4))
@@ -132,27 +133,22 @@ def test_bytes_of_a_pipeline_equal_the_borders(case: Case, stages: int, micro_ba
     assert sum(trainer.history.bytes_sent()) == found
 
 
-@given(case=CASES, order=ORDERS)
-def test_a_run_is_repeatable_bit_for_bit(case: Case, order: Virtual) -> None:
+@given(case=CASES, make=MAKES, order=ORDERS)
+def test_a_run_is_repeatable_bit_for_bit(case: Case, make: Any, order: Virtual) -> None:
     """Also when messages arrive in another order: sums are taken in order of rank."""
-    for make in (strategy.RingAllReduce, strategy.ParameterServer, strategy.Pipeline):
-        workers = min(3, len(case.layers))
-        one = case.trained(make(workers, runtime=Virtual())).weights()
-        two = case.trained(make(workers, runtime=order)).weights()
-        for name in one:
-            np.testing.assert_array_equal(one[name], two[name])
+    workers = min(3, len(case.layers))
+    one = case.trained(make(workers, runtime=Virtual())).weights()
+    two = case.trained(make(workers, runtime=order)).weights()
+    for name in one:
+        np.testing.assert_array_equal(one[name], two[name])
 
 
-@given(case=CASES, workers=st.integers(1, 4))
-def test_validation_does_not_depend_on_the_strategy(case: Case, workers: int) -> None:
-    chosen = [
-        strategy.Serial(),
-        strategy.RingAllReduce(workers, runtime=Virtual()),
-        strategy.ParameterServer(workers, runtime=Virtual()),
-        strategy.Pipeline(min(workers, len(case.layers)), runtime=Virtual()),
-    ]
+@given(case=CASES, make=MAKES, workers=st.integers(1, 4))
+def test_validation_does_not_depend_on_the_strategy(case: Case, make: Any, workers: int) -> None:
+    if make is strategy.Pipeline:
+        workers = min(workers, len(case.layers))
     found = []
-    for each in chosen:
+    for each in (strategy.Serial(), make(workers, runtime=Virtual())):
         trainer = case.trained(each, epochs=1)
         trainer.fit(
             case.dataset,
@@ -163,4 +159,4 @@ def test_validation_does_not_depend_on_the_strategy(case: Case, workers: int) ->
         )
         assert trainer.history.last().validation == pytest.approx(trainer.evaluate(case.dataset))
         found.append(trainer.history.last().validation)
-    assert all(figures == pytest.approx(found[0], rel=1e-6) for figures in found)
+    assert found[1] == pytest.approx(found[0], rel=1e-6)

@@ -153,7 +153,7 @@ def test_processes_equal_the_virtual_run_bit_for_bit(case: Case, workers: int) -
     batch_size=st.integers(5, 9),
     way=st.sampled_from([None, "gradient", "mean", "distance"]),
 )
-@settings(max_examples=80)
+@settings(max_examples=40)
 def test_every_gradient_is_used_once_and_as_the_rule_says(
     tmp_path: Path, chosen: Any, runtime: Virtual, seed: int, batch_size: int, way: Any
 ) -> None:

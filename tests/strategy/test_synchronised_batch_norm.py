@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases
 
@@ -19,6 +19,8 @@ from minidl.runtime.conversation import conversation
 from minidl.runtime.requests import Report
 from minidl.tasks import Adversarial
 from minidl.train import Trainer
+
+MAKES = st.sampled_from([strategy.RingAllReduce, strategy.ParameterServer])
 
 
 def synchronised(layer: nn.Layer) -> nn.Layer:
@@ -49,30 +51,30 @@ def trained(how: strategy.Strategy, model: nn.Layer, train: data.Dataset, batch:
     return trainer
 
 
+@settings(max_examples=15)  # and more networks below
 @given(
+    make=MAKES,
     count=st.integers(5, 14),
     batch=st.integers(4, 7),
     workers=st.integers(1, 4),
     buffering=st.sampled_from(["none", "unlimited"]),
 )
 def test_workers_equal_the_serial_run_on_whole_batches(
-    count: int, batch: int, workers: int, buffering: Any
+    make: Any, count: int, batch: int, workers: int, buffering: Any
 ) -> None:
     """Also where the last batch is too small to give every worker a sample."""
     serial = trained(strategy.Serial(), network(), samples(count), batch)
-    for make in (strategy.RingAllReduce, strategy.ParameterServer):
-        how = make(workers, runtime=Virtual(buffering))
-        assert_same_weights(serial, trained(how, network(), samples(count), batch))
+    how = make(workers, runtime=Virtual(buffering))
+    assert_same_weights(serial, trained(how, network(), samples(count), batch))
 
 
-@given(case=dense_cases(batch_norm=True) | image_cases(), workers=st.integers(2, 4))
-def test_drawn_networks(case: Case, workers: int) -> None:
+@given(case=dense_cases(batch_norm=True) | image_cases(), make=MAKES, workers=st.integers(2, 4))
+def test_drawn_networks(case: Case, make: Any, workers: int) -> None:
     layers = tuple(synchronised(layer) for layer in case.layers)
     optimizer = optim.SGD(lr=0.005)  # rounding of gradients that are 0 must not become steps
     case = Case(layers, case.dataset, case.loss, optimizer, case.batch_size, case.seed)
     serial = case.trained(strategy.Serial())
-    for make in (strategy.RingAllReduce, strategy.ParameterServer):
-        assert_same_weights(serial, case.trained(make(workers, runtime=Virtual())))
+    assert_same_weights(serial, case.trained(make(workers, runtime=Virtual())))
 
 
 def test_without_synchronising_the_groups_show() -> None:

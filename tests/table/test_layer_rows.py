@@ -142,6 +142,7 @@ def test_a_gradient_of_another_shape_is_refused(row: Row, data):
 
 
 @each_row
+@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)
@@ -164,6 +165,7 @@ def test_gpu(row: Row, data, dtype, seed):
 
 
 @each_row
+@settings(max_examples=10)
 @given(data=st.data(), seed=seeds)
 def test_finite_differences(row: Row, data, seed):
     one = data.draw(row.drawn)
@@ -207,7 +209,7 @@ def test_oracle(row: Row, data, at_kinks, seed):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @each_row
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(data=st.data(), layout=layouts, seed=seeds)
 def test_strategies(row: Row, name, data, layout: Layout, seed):
     one = data.draw(row.drawn)

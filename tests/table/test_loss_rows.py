@@ -51,6 +51,7 @@ def test_reference(row: Row, data, seed):
 
 
 @each_row
+@settings(max_examples=20)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]), seed=seeds)
 def test_cpu(row: Row, data, dtype, seed):
     one = data.draw(row.drawn)
@@ -73,6 +74,7 @@ def test_gpu(row: Row, data, dtype, seed):
 
 
 @each_row
+@settings(max_examples=10)
 @given(data=st.data(), seed=seeds)
 def test_finite_differences(row: Row, data, seed):
     one = data.draw(row.drawn)
@@ -99,7 +101,7 @@ def test_oracle(row: Row, data, scale, seed):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @each_row
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(data=st.data(), layout=layouts, seed=seeds)
 def test_strategies(row: Row, name, data, layout: Layout, seed):
     one = data.draw(row.drawn)

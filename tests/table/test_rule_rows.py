@@ -103,7 +103,7 @@ def gentle(rule: optim.Optimizer) -> optim.Optimizer:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 @each_row
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(data=st.data(), layout=layouts, seed=seeds)
 def test_strategies(row: Row, name, data, layout: Layout, seed):
     one = data.draw(row.drawn)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cases import MAKERS, State, samples, strategy, trainer
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minidl import optim
@@ -70,7 +70,7 @@ def assert_same(one: Trainer, other: Trainer) -> None:
 @given(
     name=st.sampled_from(["serial", "ring"]), names=chosen, epochs=st.integers(2, 8), data=st.data()
 )
-def test_a_fit_interrupted_after_any_epoch_ends_as_the_one_never_interrupted(
+def test_a_fit_interrupted_after_an_epoch_ends_as_the_one_never_interrupted(
     name: str, names: list[tuple[str, int]], epochs: int, data: st.DataObject, tmp_path: Path
 ) -> None:
     """Wherever the saving callback stands among the others."""
@@ -78,14 +78,16 @@ def test_a_fit_interrupted_after_any_epoch_ends_as_the_one_never_interrupted(
     place = data.draw(st.integers(0, len(callbacks)))
     callbacks.insert(place, Checkpoints(tmp_path / "{epoch}"))
     whole = fit(trainer(optimizer=RULE), epochs, callbacks, name)
-    for done in range(1, len(whole.history.epochs)):
-        resumed = trainer(optimizer=RULE)
-        resumed.load(tmp_path / f"{done}")
-        fit(resumed, epochs - done, made(names), name)
-        assert_same(whole, resumed)
+    assume(len(whole.history.epochs) > 1)
+    done = data.draw(st.integers(1, len(whole.history.epochs) - 1))
+    resumed = trainer(optimizer=RULE)
+    resumed.load(tmp_path / f"{done}")
+    fit(resumed, epochs - done, made(names), name)
+    assert_same(whole, resumed)
 
 
-@given(names=chosen, parts=st.lists(st.integers(1, 3), min_size=2, max_size=4))
+@settings(max_examples=20)
+@given(names=chosen, parts=st.lists(st.integers(1, 3), min_size=2, max_size=3))
 def test_fits_one_after_the_other_are_one_fit(
     names: list[tuple[str, int]], parts: list[int], tmp_path: Path
 ) -> None:

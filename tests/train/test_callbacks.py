@@ -6,15 +6,13 @@ import csv
 import json
 import re
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from cases import DISTRIBUTED, MAKERS, OPTIMIZERS, State, samples, strategy, trainer
-from hypothesis import given
-from hypothesis import strategies as st
 
 from minidl import data, optim
 from minidl.errors import InputError
@@ -40,7 +38,8 @@ def fitted(name: str, epochs: int, *callbacks: Any, **settings: Any) -> Trainer:
     return trained
 
 
-@given(name=st.sampled_from(sorted(MAKERS)), last=st.integers(1, 4), more=st.integers(0, 3))
+@pytest.mark.parametrize(("last", "more"), [(1, 0), (1, 2), (3, 1)])
+@each_strategy
 def test_a_stopped_fit_is_the_shorter_fit(name: str, last: int, more: int) -> None:
     def stop(run: Run) -> None:
         if run.last.epoch == last - 1:
@@ -115,8 +114,10 @@ def test_the_trainer_is_the_fits_until_its_end(name: str, tmp_path: Path) -> Non
     State.of(used).assert_equals(State.of(fitted(name, 2)))
 
 
-@pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
-@each_strategy
+@pytest.mark.parametrize(
+    ("name", "optimizer"),  # each optimizer once, and the norm of all stages
+    [*zip(cycle(sorted(MAKERS)), sorted(OPTIMIZERS), strict=False), ("pipeline", "clipped")],
+)
 def test_a_slowed_run_is_the_run_with_a_lower_rate(name: str, optimizer: str) -> None:
     """From the next step on; in further fits and from a checkpoint, too."""
     rule = OPTIMIZERS[optimizer]
