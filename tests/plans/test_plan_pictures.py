@@ -37,7 +37,7 @@ def test_a_collective_ends_with_the_sum_in_every_cell(make, size: int) -> None:
 
 
 def test_a_collective_draws_an_arrow_for_each_message(tmp_path: Path) -> None:
-    plan = plans.ring_all_reduce(4)
+    plan = plans.ring_all_reduce(3)
     figure = draw_collective(plan, tmp_path / "plan.png")
     assert (tmp_path / "plan.png").stat().st_size > 1000
     arrows = [text for axes in figure.axes for text in axes.texts if not text.get_text()]
@@ -113,9 +113,9 @@ def test_a_film_shows_every_step(tmp_path: Path) -> None:
     from PIL import Image
 
     path = tmp_path / "films" / "tree.gif"
-    animate_collective(plans.tree_all_reduce(3), path, step_seconds=0.2)
+    animate_collective(plans.tree_all_reduce(2), path, step_seconds=0.2)
     with Image.open(path) as film:
-        steps = plans.check_all_reduce(plans.tree_all_reduce(3)).steps
+        steps = plans.check_all_reduce(plans.tree_all_reduce(2)).steps
         assert film.n_frames == 6 * steps + 1
         durations = []
         for frame in range(film.n_frames):

@@ -19,6 +19,9 @@ RUNTIMES: dict[str, Runtime] = {
     "small slots": SMALL_SLOTS,
 }
 each_runtime = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+large = [name for name in RUNTIMES if name != "small slots"]
+without_small_slots = pytest.mark.parametrize("runtime", map(RUNTIMES.get, large), ids=large)
+"""Where no message passes, or one that fits into any slot."""
 
 
 def launch(
