@@ -373,19 +373,19 @@ def test_ctrl_z_is_no_fault() -> None:
             yield Report("begun")
             peer, x, y = 1 - context.rank, np.zeros(999), np.zeros(999)
             if context.rank == 0:
-                time.sleep(0.5)
+                time.sleep(1)
             yield Exchange((Outgoing(peer, x, "swap"), Incoming(peer, y, "swap")))
             return 42
 
         channels = [(0, 1), (1, 0)]
-        runtime = Processes(deadline=1)
+        runtime = Processes(deadline=2)
         print(runtime.launch([pause] * 2, shared={}, channels=channels, listen=listen).results)
         """
     )
     assert caller.stdout is not None
     assert [caller.stdout.readline() for _ in range(2)] == ["begun\n"] * 2
     os.killpg(caller.pid, signal.SIGSTOP)
-    time.sleep(1.5)
+    time.sleep(2.5)
     os.killpg(caller.pid, signal.SIGCONT)
     out, err = caller.communicate(timeout=10)
     assert (out, err) == ("(42, 42)\n", "")
