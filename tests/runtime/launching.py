@@ -19,8 +19,8 @@ RUNTIMES: dict[str, Runtime] = {
     "small slots": SMALL_SLOTS,
 }
 each_runtime = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
-large = [name for name in RUNTIMES if name != "small slots"]
-without_small_slots = pytest.mark.parametrize("runtime", map(RUNTIMES.get, large), ids=large)
+LARGE_SLOTS = {name: runtime for name, runtime in RUNTIMES.items() if runtime is not SMALL_SLOTS}
+without_small_slots = pytest.mark.parametrize("runtime", LARGE_SLOTS.values(), ids=LARGE_SLOTS)
 """Where no message passes, or one that fits into any slot."""
 
 
