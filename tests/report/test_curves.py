@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -61,7 +61,7 @@ def line(axes: Axes, label: str) -> Line2D:
 
 
 @given(run=runs())
-def test_a_panel_for_each_metric_and_a_point_for_each_epoch(run: Run) -> None:
+def test_a_panel_for_each_metric_and_a_point_for_each_epoch_and_step(run: Run) -> None:
     figure = draw_history({"": run})
     names = [axes.get_title() for axes in figure.axes]
     assert names[0] == "loss"
@@ -81,12 +81,8 @@ def test_a_panel_for_each_metric_and_a_point_for_each_epoch(run: Run) -> None:
         assert ("validation" in labels) == bool(tested)
         if tested:
             np.testing.assert_array_equal(line(axes, "validation").get_ydata(), tested)
-
-
-@given(run=runs(("loss",)))
-def test_the_steps_of_an_epoch_end_where_its_point_lies(run: Run) -> None:
-    (axes,) = draw_history({"": run}).axes
-    steps = axes.get_lines()[0]
+    # The steps of an epoch end where its point lies.
+    steps = figure.axes[0].get_lines()[0]
     np.testing.assert_array_equal(steps.get_ydata(), run.losses)
     where = np.asarray(steps.get_xdata())
     last = np.cumsum([record.steps for record in run.epochs]) - 1
@@ -95,6 +91,7 @@ def test_the_steps_of_an_epoch_end_where_its_point_lies(run: Run) -> None:
     assert where[0] > run.epochs[0].epoch
 
 
+@settings(max_examples=10)  # neither colours nor widths depend on figures
 @given(first=runs(("loss", "accuracy")), second=runs(("loss", "accuracy")))
 def test_runs_are_told_apart(first: Run, second: Run) -> None:
     figure = draw_history({"ring": first, "pipeline": second})

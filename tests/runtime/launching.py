@@ -19,6 +19,9 @@ RUNTIMES: dict[str, Runtime] = {
     "small slots": SMALL_SLOTS,
 }
 each_runtime = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+LARGE_SLOTS = {name: runtime for name, runtime in RUNTIMES.items() if runtime is not SMALL_SLOTS}
+without_small_slots = pytest.mark.parametrize("runtime", LARGE_SLOTS.values(), ids=LARGE_SLOTS)
+"""Where no message passes, or one that fits into any slot."""
 
 
 def launch(

@@ -200,7 +200,7 @@ def test_an_exception_of_the_listener_passes_through() -> None:
 
 def test_a_slow_listener_is_not_taken_for_silent_workers() -> None:
     def reports(context: RankContext) -> Program:
-        for _ in range(3):
+        for _ in range(2):
             yield Report(0)
             time.sleep(0.2)
 

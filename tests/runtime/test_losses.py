@@ -162,7 +162,7 @@ def test_the_caller_hears_of_the_loss_of_a_rank_for_which_nobody_waits(kind: str
         yield Report("here")
 
     heard: list[tuple[int, Any]] = []
-    launch(server, deserted, deadline=1.5, listen=lambda *news: heard.append(news))
+    launch(server, deserted, deadline=1.0, listen=lambda *news: heard.append(news))
     (loss,) = [event for rank, event in heard if rank == 1 and event != "here"]
     assert isinstance(loss, Loss) and loss.name == "learner 1"
     assert re.match(WHY[kind], loss.why)
@@ -362,7 +362,7 @@ def test_a_loss_beside_a_program_is_told_once() -> None:
     assert launch(server, lost, alive).results == (1, None, None)
 
 
-@pytest.mark.parametrize(("events", "seconds"), [(0, 2.5), (20, 0.2)])
+@pytest.mark.parametrize(("events", "seconds"), [(0, 1.8), (9, 0.2)])
 def test_who_waits_for_a_rank_that_waits_for_the_caller_blames_nobody(
     events: int, seconds: float
 ) -> None:
@@ -406,7 +406,7 @@ def test_who_listens_to_a_loss_may_take_longer_than_the_deadline() -> None:
         yield
 
     def listen(rank: int, event: Any) -> None:
-        time.sleep(2.5 * isinstance(event, Loss))
+        time.sleep(1.8 * isinstance(event, Loss))
 
     outcome = launch(server, learner, lost, deadline=1.0, listen=listen, expendable=[2])
     assert outcome.results == (None, 1, None)

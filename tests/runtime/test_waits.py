@@ -222,7 +222,7 @@ def test_a_caller_that_stood_still_blames_nobody() -> None:
     )
     assert caller.stdout is not None and caller.stdout.readline() == "waits\n"
     os.kill(caller.pid, signal.SIGSTOP)
-    time.sleep(2)
+    time.sleep(1.6)
     os.kill(caller.pid, signal.SIGCONT)
     out, err = caller.communicate(timeout=10)
     assert (out, err) == ("asks\n(1, 2)\n", "")
