@@ -102,7 +102,7 @@ def final_size(optimizer: optim.Optimizer, learners: int) -> float:
     return abs(float(trainer.weights()["0.weight"][0, 0])) / start
 
 
-@pytest.mark.parametrize("learners", [4, 16])
+@pytest.mark.parametrize("learners", [4, 8, 16])
 def test_a_run_beyond_the_edge_of_stability_is_rescued(learners: int) -> None:
     """Every gradient misses P - 1 updates; the edge is that of the formula."""
     edge = stability_edge(learners - 1) / 2

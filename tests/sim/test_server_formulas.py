@@ -282,7 +282,7 @@ def test_the_error_floor_on_a_quadratic(lr: float, curvature: float) -> None:
     """Of K = 3 mini-batches of noise 0.7 each."""
     k, noise = 3, 0.7
     # The slower the descent, the longer neighbours depend on each other.
-    updates = 8000 if lr * curvature < 0.5 else 4000
+    updates = 8000
     w = descend(KSync(k), EXP, 5, updates, lr=lr, curvature=curvature, noise=noise)
     mean, error = settled_mean([curvature * w**2 / 2])
     assert error < 0.1 * mean
