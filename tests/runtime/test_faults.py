@@ -373,7 +373,7 @@ def test_ctrl_z_is_no_fault() -> None:
             yield Report("begun")
             peer, x, y = 1 - context.rank, np.zeros(999), np.zeros(999)
             if context.rank == 0:
-                time.sleep(1)
+                time.sleep(3.2)  # not over yet when the others go on
             yield Exchange((Outgoing(peer, x, "swap"), Incoming(peer, y, "swap")))
             return 42
 
