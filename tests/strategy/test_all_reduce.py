@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as few
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Case, assert_same_weights, dense_cases, image_cases
 
@@ -18,7 +17,7 @@ from minidl.runtime import Alone, Processes, Virtual
 
 
 @st.composite
-def settings(draw: st.DrawFn) -> dict[str, Any]:
+def arguments(draw: st.DrawFn) -> dict[str, Any]:
     """An algorithm for 1 to 4 workers, with options that fit."""
     workers, algorithm = draw(st.integers(1, 4)), draw(st.sampled_from(sorted(ALL_REDUCES)))
     options: dict[str, Any] = {}
@@ -34,7 +33,7 @@ def settings(draw: st.DrawFn) -> dict[str, Any]:
 
 @given(
     case=dense_cases() | image_cases(),
-    chosen=settings(),
+    chosen=arguments(),
     buffering=st.sampled_from(["none", "unlimited"]),
 )
 def test_every_algorithm_equals_serial(case: Case, chosen: dict[str, Any], buffering: Any) -> None:
@@ -63,7 +62,7 @@ def test_statistics_are_synchronised_beside_any_algorithm(case: Case) -> None:
 
 
 @pytest.mark.parametrize("algorithm", sorted({*ALL_REDUCES} - {"ring"}))
-@few(max_examples=6)  # of each of seven
+@settings(max_examples=6)  # of each of seven
 @given(case=dense_cases())
 def test_all_ranks_are_the_same_bit_for_bit(algorithm: str, case: Case) -> None:
     """Else their weights would drift apart."""
