@@ -11,7 +11,7 @@ from collections import Counter
 
 from minidl.course import proofs
 from minidl.course.programs import RING, check_at_work, programs
-from minidl.course.proofs import Check, SlipError, well_formed
+from minidl.course.proofs import Property, SlipError, well_formed
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import DeadlockError, PlanError
@@ -22,7 +22,7 @@ from minidl.plans.rendezvous import Message, execute, wrong
 __all__ = ["CHECKS", "FILE", "NAMES", "grade", "programs"]
 
 FILE, NAMES = "ring.py", (RING,)
-SIZES = [(size,) for size in (*range(1, 10), 16)]
+SIZES = [(size,) for size in (*range(1, 10), 19)]
 """The world sizes tried, smallest first."""
 
 
@@ -165,13 +165,14 @@ def _cheap(plan: Collective, size: int) -> None:
 
 
 CHECKS = (
-    Check("every rank has a program of Sends and Receives that make sense", 10, well_formed, SIZES),
-    Check("every rank sends only to the next and receives only from the one before", 10,
-          _only_neighbours, SIZES),
-    Check("every message has its partner, and nobody waits forever", 20, _ends, SIZES),
-    Check("first phase: every chunk is summed up on some rank", 20, _reduce_scatter, SIZES),
-    Check("second phase: every rank ends with every sum", 20, _all_gather, SIZES),
-    Check("no step and no message more than needed", 15, _cheap, SIZES),
-    Check("at work: workers train what one process trains", 5, _at_work, SIZES),
+    Property("every rank has a program of Sends and Receives that make sense", 10,
+             well_formed, SIZES),
+    Property("every rank sends only to the next and receives only from the one before", 10,
+             _only_neighbours, SIZES),
+    Property("every message has its partner, and nobody waits forever", 20, _ends, SIZES),
+    Property("first phase: every chunk is summed up on some rank", 20, _reduce_scatter, SIZES),
+    Property("second phase: every rank ends with every sum", 20, _all_gather, SIZES),
+    Property("no step and no message more than needed", 15, _cheap, SIZES),
+    Property("at work: workers train what one process trains", 5, _at_work, SIZES),
 )  # fmt: skip
 """In the order in which they build on each other; 100 points."""

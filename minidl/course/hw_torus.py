@@ -13,7 +13,7 @@ from typing import Any
 
 from minidl.course import proofs
 from minidl.course.programs import TORUS, check_at_work, programs
-from minidl.course.proofs import Check, SlipError, well_formed
+from minidl.course.proofs import Property, SlipError, well_formed
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import DeadlockError, PlanError
@@ -206,16 +206,16 @@ def _at_work(plan: Collective, rows: int, columns: int) -> None:
 
 
 CHECKS = (
-    Check("every rank has a program of Sends and Receives that make sense", 5, well_formed,
+    Property("every rank has a program of Sends and Receives that make sense", 5, well_formed,
           LINES + TORI),
-    Check("one row or column alone ends with each rank's contribution exactly once", 10, _line,
+    Property("one row or column alone ends with each rank's contribution exactly once", 10, _line,
           LINES),
-    Check("ranks send only to the next in their row or column", 10, _only_neighbours, TORI),
-    Check("every message has its partner, and nobody waits forever", 15, _ends, TORI),
-    Check("first phase: every row sums up the whole vector", 10, _row_sums, TORI),
-    Check("every rank ends with each rank's contribution exactly once", 20, _sums, TORI),
-    Check("2(X - 1) + 2(Y - 1) steps", 10, _steps, TORI, builds=False),
-    Check("no rank sends more than 2(P - 1)/P of the vector", 15, _bytes, TORI, builds=False),
-    Check("at work: workers train what one process trains", 5, _at_work, FEW),
+    Property("ranks send only to the next in their row or column", 10, _only_neighbours, TORI),
+    Property("every message has its partner, and nobody waits forever", 15, _ends, TORI),
+    Property("first phase: every row sums up the whole vector", 10, _row_sums, TORI),
+    Property("every rank ends with each rank's contribution exactly once", 20, _sums, TORI),
+    Property("2(X - 1) + 2(Y - 1) steps", 10, _steps, TORI, builds=False),
+    Property("no rank sends more than 2(P - 1)/P of the vector", 15, _bytes, TORI, builds=False),
+    Property("at work: workers train what one process trains", 5, _at_work, FEW),
 )  # fmt: skip
 """100 points."""

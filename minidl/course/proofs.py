@@ -38,7 +38,7 @@ class SlipError(PlanError):
 
 
 @dataclass(frozen=True)
-class Check:
+class Property:
     """One property of a plan.
 
     Parameters
@@ -63,7 +63,7 @@ class Check:
 
 
 def judge(
-    student: Student, checks: Sequence[Check], smallest: Callable[[Shape], str]
+    student: Student, checks: Sequence[Property], smallest: Callable[[Shape], str]
 ) -> tuple[Result, ...]:
     """The result of each check of what a student's code gives.
 
@@ -113,7 +113,7 @@ def _small(shape: Shape) -> tuple[int, ...]:
     return (math.prod(shape), *shape)
 
 
-def _result(check: Check, wrongs: dict[Shape, str]) -> Result:
+def _result(check: Property, wrongs: dict[Shape, str]) -> Result:
     """Points for the shapes that are right, and the smallest that is wrong, explained."""
     if not wrongs:
         return Result(check.name, check.points, check.points)

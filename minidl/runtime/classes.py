@@ -19,6 +19,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
+from minidl.errors import InputError
+
 MINIDL = __name__.partition(".")[0]
 MADE_ANEW = {"__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__"}
 """What a new class has by itself, or is made with."""
@@ -50,6 +52,13 @@ def reduce(kind: type) -> tuple[Any, ...]:
     members: dict[str, Any] = {}
     if issubclass(kind, enum.Enum):
         members = {name: member.value for name, member in kind.__members__.items()}
+        if issubclass(kind, (int, float, complex, str, bytes, tuple)) and any(
+            member != members[name] for name, member in kind.__members__.items()
+        ):
+            raise InputError(
+                f"{kind.__qualname__} has members that differ from their values, and such an "
+                "enumeration cannot be sent to a worker: define it in a module"
+            )
         inner = {m.name: vars(m) for m in kind if m.name is not None}
         attributes = {k: v for k, v in attributes.items() if k not in OF_ENUM | set(members)}
         attributes[MEMBERS] = inner

@@ -778,6 +778,12 @@ MISTAKES = {
         80,
         ("`least` may be a fraction",),
     ),
+    "at-most-ten-names": Mistake(
+        "hw_overlap",
+        {"if held >= least:": "if held >= least or len(found[-1]) == 10:"},
+        95,
+        ("40 parameters of one number", "however many names it has"),
+    ),
     "buckets-kept-by-their-names": Mistake(
         "hw_overlap",
         {

@@ -10,6 +10,7 @@ import textwrap
 import threading
 import time
 import zipfile
+from enum import Enum
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -225,6 +226,19 @@ def test_a_class_that_comes_back_is_the_one_that_went(monkeypatch: pytest.Monkey
     arrived = unpack(packed)
     assert arrived is not Local
     assert unpack(packed) is arrived and unpack(pack(arrived, "a class")) is arrived
+
+
+def test_an_enumeration_that_would_arrive_as_another_is_refused() -> None:
+    class Coded(bytes, Enum):
+        def __new__(cls, number: int) -> Coded:
+            made = bytes.__new__(cls, [number])
+            made._value_ = str(number)
+            return made
+
+        ONE = 1
+
+    with pytest.raises(InputError, match=r"Coded has members .*: define it in a module"):
+        pack(Coded, "a class")
 
 
 def test_an_installed_function_goes_by_name_also_decorated() -> None:
