@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,19 @@ PREFIX = "callback."
 ARRAYS = frozenset(map(np.dtype, DTYPES.values()))
 
 
-def states_of(callbacks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
-    """Copies of the states of those callbacks that have one.
+def keyed(callbacks: Sequence[Callback]) -> dict[str, Callback]:
+    """Callbacks by their keys: the name of a callback's class, and its number in that class."""
+    seen: Counter[str] = Counter()
+    found = {}
+    for callback in callbacks:
+        name = f"{type(callback).__module__}.{type(callback).__qualname__}"
+        seen[name] += 1
+        found[f"{name} {seen[name]}"] = callback
+    return found
+
+
+def states_of(callbacks: Mapping[str, Callback]) -> dict[str, dict[str, Any]]:
+    """Copies of the states of those callbacks, given by key, that have one.
 
     Raises
     ------
@@ -29,7 +40,7 @@ def states_of(callbacks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
         If one is no mapping of names to plain data and arrays.
     """
     states = {}
-    for key, callback in _keyed(callbacks):
+    for key, callback in callbacks.items():
         state = callback.state_dict()
         if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
             raise InputError(f"the state_dict of {key} must be a dict of values by name")
@@ -38,15 +49,15 @@ def states_of(callbacks: Sequence[Callback]) -> dict[str, dict[str, Any]]:
     return states
 
 
-def give_back(states: States, callbacks: Sequence[Callback]) -> None:
-    """Let each callback take the state of the one of its class, and of its place among these.
+def give_back(states: States, callbacks: Mapping[str, Callback]) -> None:
+    """Let each callback take the state that is kept under its key.
 
     Raises
     ------
     CheckpointError
         If a callback does not understand what was saved for it.
     """
-    for key, callback in _keyed(callbacks):
+    for key, callback in callbacks.items():
         if key not in states:
             continue
         try:
@@ -91,14 +102,6 @@ def joined(plain: States, arrays: Mapping[str, np.ndarray]) -> dict[str, dict[st
 def largest(size: int) -> int:
     """How many bytes callbacks' arrays may have beside weights and slots of so many bytes."""
     return 16 * size + (1 << 20)
-
-
-def _keyed(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    seen: Counter[str] = Counter()
-    for callback in callbacks:
-        name = f"{type(callback).__module__}.{type(callback).__qualname__}"
-        seen[name] += 1
-        yield f"{name} {seen[name]}", callback
 
 
 def _copy(what: str, value: Any) -> Any:

@@ -32,8 +32,14 @@ class Callback:
     `state_dict`. The trainer keeps that after every fit and in checkpoints, and hands it to
     `load_state_dict` when the next fit has a callback of the same class: the first of a class
     gets the state of the first, the second that of the second. All begin anew after a fit that
-    a callback stopped, whose weights a callback replaced (see `Run.restore`), or in which a
-    callback raised: the fit then is not continued.
+    a callback stopped, or whose weights a callback replaced (see `Run.restore`): such a fit is
+    not continued.
+
+    An epoch counts as done even if Ctrl-C or an error of a callback ends the fit while callbacks
+    look at it. What the interrupted callback had asked of the run is undone then, and it and
+    those after it have not seen that epoch: the next fit, which may begin from a checkpoint,
+    shows it to them before it trains on. If one of the callbacks before them had stopped the
+    fit, that one has not seen the epoch either.
     """
 
     __repr__ = brief
@@ -155,8 +161,9 @@ class EarlyStopping(Watch):
     mode
         Whether less is better or more; by default more is, for an accuracy.
     restore_best
-        Whether the fit leaves the weights (and the optimizer's state) of the best
-        epoch, also if it comes to its end without being stopped.
+        Whether a fit that this callback stops leaves the weights (and the optimizer's
+        state) of the best epoch. Any other fit leaves those of its last epoch, so that a
+        further fit can go on from there.
     """
 
     def __init__(
@@ -175,6 +182,7 @@ class EarlyStopping(Watch):
         super().begin()
         self._state: np.ndarray | None = None
         self.best_epoch = -1
+        self._stopped = False
 
     def state_dict(self) -> Mapping[str, Any]:
         weights = {"weights": self._state} if self.restore_best and self._state is not None else {}
@@ -188,10 +196,11 @@ class EarlyStopping(Watch):
         self._state, self.best_epoch = run.state.copy(), run.last.epoch
 
     def worse(self, run: Run) -> None:
+        self._stopped = True
         run.stop(f"{self.figure} has not got better for {self.patience} epochs")
 
     def end(self, run: Run) -> None:
-        if self.restore_best and self._state is not None and self.best_epoch != run.last.epoch:
+        if self._stopped and self.restore_best and self._state is not None:
             run.restore(self._state)
             run.note(f"weights of epoch {self.best_epoch + 1} restored")
 

@@ -55,6 +55,8 @@ class Facts:
         What callbacks remember, but for arrays.
     frozen
         The names of the parameters that were frozen.
+    unseen
+        The keys of the callbacks that have not seen the last epoch.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class Facts:
     history: Extent
     callbacks: States
     frozen: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """All of it as text."""
@@ -78,7 +81,8 @@ class Facts:
         data = parse_json(text)
         if not isinstance(data, dict):
             raise ValueError(f"the facts must be an object, not {repr(data)}")
-        if missing := [each.name for each in fields(cls) if each.name not in {"frozen", *data}]:
+        known = {"frozen", "unseen", *data}  # older files do not have these two
+        if missing := [each.name for each in fields(cls) if each.name not in known]:
             raise ValueError(f"{', '.join(missing)} must be among the facts")
         history, lengths = _of(data, "history", dict), _of(data, "input_shape", list)
         if missing := [each.name for each in fields(Extent) if each.name not in history]:
@@ -87,6 +91,7 @@ class Facts:
         if not all(isinstance(state, dict) for state in callbacks.values()):
             raise ValueError("callbacks must be states by name")
         frozen = _of({"frozen": [], **data}, "frozen", list)
+        unseen = _of({"unseen": [], **data}, "unseen", list)
         if not is_number(rate := data["rate"]) or rate <= 0:
             raise ValueError(f"rate must be above 0 and finite, not {repr(rate)}")
         return cls(
@@ -102,6 +107,7 @@ class Facts:
             ),
             callbacks=callbacks,
             frozen=tuple(map(str, frozen)),
+            unseen=tuple(map(str, unseen)),
         )
 
 

@@ -25,7 +25,8 @@ class Run:
     Parameters
     ----------
     epochs
-        The records of this fit's epochs so far.
+        The records of this fit's epochs so far; only that of an earlier fit's last epoch if that
+        is shown first to a callback that has not seen it.
     state
         Weights in row 0, optimizer slots in further rows, as after the last epoch.
     verdict

@@ -33,7 +33,7 @@ from minidl.train.callback_states import States, split
 from minidl.train.callbacks import Callbacks, as_callbacks
 from minidl.train.described import described, shown
 from minidl.train.fitting import Fit
-from minidl.train.history import Counts, History
+from minidl.train.history import Counts, EpochRecord, History
 from minidl.train.history_file import HistoryFile
 from minidl.train.inputs import Data, unlabelled
 from minidl.train.inputs import dataset as as_dataset
@@ -123,6 +123,7 @@ class Trainer:
         self.rate = 1.0
         self.history = History()
         self.callback_states: dict[str, dict[str, Any]] = {}
+        self._unseen: tuple[str, ...] = ()  # callbacks that have not seen the last epoch
         self._history_file = HistoryFile()
         self._learnt: Learnt | None = None
 
@@ -232,6 +233,8 @@ class Trainer:
                         shown,
                         self._save_under_way,
                         self.callback_states,
+                        self._unseen,
+                        self._last_record(),
                     )
                 )
         except KeyboardInterrupt:
@@ -323,6 +326,7 @@ class Trainer:
             (self.epoch, self.step, self.rate),
             self.history.since,
             self.callback_states,
+            self._unseen,
         )
 
     def _save_under_way(self, path: Path, fit: Fit) -> None:
@@ -340,6 +344,7 @@ class Trainer:
             (self.epoch + collector.kept[0], self.step + collector.steps, fit.run.rate),
             since,
             fit.states(),
+            fit.unseen(),
         )
 
     def _write(
@@ -350,6 +355,7 @@ class Trainer:
         progress: tuple[int, int, float],
         since: Callable[[Counts], History],
         states: States,
+        unseen: tuple[str, ...],
     ) -> None:
         path = files.resolved(path)
         plain, arrays = split(states)
@@ -363,6 +369,7 @@ class Trainer:
                 extent,
                 plain,
                 tuple(learnt.buffer.frozen),
+                unseen,
             )
             checkpoints.write(path, checkpoints.Checkpoint(learnt.tensors(state) | arrays, facts))
 
@@ -371,8 +378,9 @@ class Trainer:
 
         A checkpoint is no part of a strategy: what `TopK` kept back, and where the learners
         of an asynchronous server were, ends with every fit. What callbacks remember is part of
-        it, see `Callback`. What is frozen must be frozen here too: freeze or unfreeze other
-        layers after `load`.
+        it, and so is which of them have not seen the last epoch, see `Callback`. A fit that a
+        callback stopped has ended, and is not continued. What is frozen must be frozen here too:
+        freeze or unfreeze other layers after `load`.
 
         Raises
         ------
@@ -383,7 +391,8 @@ class Trainer:
         Warns
         -----
         UserWarning
-            If the history that belongs to the checkpoint is missing; it then begins anew.
+            If the history that belongs to the checkpoint is missing; it then begins anew, and
+            callbacks that have not seen the last epoch are not shown it.
         """
         path = path_of("load: path", path)
         require_free(self)
@@ -408,7 +417,7 @@ class Trainer:
         with self._prepared(facts.input_shape, "path") as learnt:
             learnt.take(tensors)
         self.epoch, self.step, self.rate = facts.epoch, facts.step, facts.rate
-        self.callback_states = states
+        self.callback_states, self._unseen = states, facts.unseen
         if found is None:
             self.history, self._history_file = History(), HistoryFile()
             warn(
@@ -475,7 +484,13 @@ class Trainer:
         learnt.reclaim(self.model, sample_shape)
         if learnt.buffer is not before:
             self.callback_states.clear()
+            self._unseen = ()
         return learnt
+
+    def _last_record(self) -> EpochRecord | None:
+        """The record of the last epoch done; None if the history does not have it."""
+        records = self.history.epochs[-1:]
+        return records[0] if records and records[0].epoch == self.epoch - 1 else None
 
     def _taken(self, dataset: Dataset) -> Dataset:
         """The data set as the model takes it: with integers if it begins with an embedding."""
@@ -540,7 +555,9 @@ class Trainer:
             self.epoch += done.epochs
             self.step += done.steps
             self.rate = run.rate
-            self.callback_states = fit.states() if run.restored is None else {}
+            going_on = run.restored is None
+            self._unseen = fit.unseen() if going_on else ()
+            self.callback_states = fit.states() if going_on else {}
 
 
 def _batch_size(given: int | GrowingBatch) -> int | GrowingBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def assert_same(one: Trainer, other: Trainer) -> None:
     assert (one.rate, one.history.stopped) == (other.rate, other.history.stopped)
 
 
+@settings(max_examples=10)
 @given(
     name=st.sampled_from(["serial", "ring"]), names=chosen, epochs=st.integers(2, 8), data=st.data()
 )
@@ -86,28 +88,75 @@ def test_a_fit_interrupted_after_an_epoch_ends_as_the_one_never_interrupted(
     assert_same(whole, resumed)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(names=chosen, parts=st.lists(st.integers(1, 3), min_size=2, max_size=3))
 def test_fits_one_after_the_other_are_one_fit(
     names: list[tuple[str, int]], parts: list[int], tmp_path: Path
 ) -> None:
-    """With and without a checkpoint in between, as long as nothing ends or goes back."""
-    names = [(name, n) for name, n in names if name not in ("stopping", "accuracy")]
-    names += [("plateau", 1)]
-    whole = fit(trainer(optimizer=RULE), sum(parts), made(names))
+    """With and without a checkpoint in between; going back to the best epoch is for the end."""
+
+    def all_made() -> list[Any]:
+        return made(names, EarlyStopping(), ReduceOnPlateau(factor=0.5))
+
+    whole = fit(trainer(optimizer=RULE), sum(parts), all_made())
     going_on, loaded = trainer(optimizer=RULE), trainer(optimizer=RULE)
-    kept = made(names)
+    kept = all_made()
     for epochs in parts:
         if going_on.history.stopped:
             break
         fit(going_on, epochs, kept)
-        fit(loaded, epochs, made(names))
+        fit(loaded, epochs, all_made())
         loaded.save(tmp_path / "run")
         loaded = trainer(optimizer=RULE)
         loaded.load(tmp_path / "run")
     loaded.history.stopped = going_on.history.stopped  # not part of a checkpoint
     assert_same(whole, going_on)
     assert_same(whole, loaded)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_fit_interrupted_in_a_callback_goes_on_as_if_it_had_not_been(
+    place: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By Ctrl-C or an error in the first epoch, in a later one, and in the one that stops it.
+
+    The callback that is interrupted has decided already, and so have those before it.
+    """
+
+    def callbacks() -> list[Any]:
+        stopping = EarlyStopping("training loss", 2)
+        return [ReduceOnPlateau(patience=1, factor=0.9), stopping, Memory()]
+
+    rule, given = optim.SGD(lr=0.3, momentum=0.9), callbacks()
+    whole = fit(trainer(optimizer=rule), 12, given)
+    assert (whole.epoch, given[1].best_epoch) == (6, 3)
+    for epoch in (0, 4, 5):
+        interrupted, pressed, seen = callbacks(), (epoch + place) % 2 == 0, list[int]()
+
+        def cut(
+            run: Run,
+            last: int = epoch,
+            pressed: bool = pressed,
+            decide: Callable[[Run], None] = interrupted[place].epoch,
+        ) -> None:
+            decide(run)
+            if run.last.epoch == last and pressed:
+                signal.raise_signal(signal.SIGINT)
+            if run.last.epoch == last:
+                raise ZeroDivisionError("mine")
+
+        monkeypatch.setattr(interrupted[place], "epoch", cut)
+        here, loaded = trainer(optimizer=rule), trainer(optimizer=rule)
+        with pytest.raises(KeyboardInterrupt if pressed else ZeroDivisionError):
+            fit(here, 12, [Checkpoints(tmp_path / "run"), *interrupted])
+        loaded.load(tmp_path / "run")
+        for each in (here, loaded):
+            assert (each.epoch, each.history.stopped) == (epoch + 1, "")
+            after = [*callbacks(), lambda run, seen=seen: seen.append(run.last.epoch)]
+            fit(each, 12 - each.epoch, after)
+            assert_same(whole, each)
+        # The function has not been there before, so the epoch that was cut is not shown to it.
+        assert seen == 2 * [*range(epoch + 1, whole.epoch)]
 
 
 def test_the_issues_plateau_goes_on_after_load(tmp_path: Path) -> None:
@@ -139,9 +188,9 @@ def test_a_stopped_or_restored_fit_is_not_continued(tmp_path: Path) -> None:
         fit(each, 9, [stopping(), memory])
         assert (each.epoch, len(memory.losses)) == (6, 3)
 
-    restored = fit(trainer(), 2, [EarlyStopping("training loss", 2, least=100)])
+    restored = fit(trainer(), 2, [Memory(), lambda run: run.restore(run.state.copy())])
     assert restored.callback_states == {}
-    last = fit(trainer(), 1, [EarlyStopping("training loss", 2, least=100)])
+    last = fit(trainer(), 2, [EarlyStopping("training loss", 2, least=100)])
     assert list(last.callback_states) == ["minidl.train.callbacks.EarlyStopping 1"]
 
 

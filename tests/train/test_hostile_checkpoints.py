@@ -147,6 +147,7 @@ FACTS = {
     "step": [None, -1, 1.5, 1e308, 10**400, True],
     "rate": [None, 0, -1.0, "1", [1.0], 10**400, -(10**400), True],
     "frozen": [None, 3, "1.weight", ["1.weight"], [None], {"x": 1}],
+    "unseen": [None, 3, "Memory 1", {"x": 1}],
     "history": [None, [], {}, "run.00000000.history", {"name": "../../etc/passwd", "size": 9}],
     "callbacks": [None, [], 3, {"x": 3}, {"x": None}],
 }
