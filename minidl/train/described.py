@@ -16,6 +16,7 @@ import numpy as np
 
 from minidl.checks import is_number
 from minidl.errors import InputError
+from minidl.optim import Constant
 
 MOST = 100_000
 """Values within a description; an object that holds more is none of settings."""
@@ -26,10 +27,11 @@ LONGEST = 1 << 16
 def described(value: Any) -> Any:
     """What JSON can hold of a value, equal for equal values and for no others.
 
-    Numbers are compared as numbers, so 1 is 1.0. An object is its class, by module and
-    qualified name, and its settings: everything it holds, and what its class and its bases
-    hold for it, but for methods. A function is its name, its code, what it has enclosed, and
-    the plain values among the globals that it reads. A module and a class are their names.
+    Numbers are compared as numbers, so 1 is 1.0, and a `Constant` schedule is its number. An
+    object is its class, by module and qualified name, and its settings: everything it holds,
+    and what its class and its bases hold for it, but for methods. A function is its name, its
+    code, what it has enclosed, and the plain values among the globals that it reads. A module
+    and a class are their names.
 
     Parameters
     ----------
@@ -86,6 +88,8 @@ class _Description:
             )
         if value is None or type(value) is str:
             return value
+        if type(value) is Constant:
+            return self.of(value.lr)
         if isinstance(value, bool | np.bool_ | Integral | Real):
             return _number(value)
         if id(value) in self._within:

@@ -258,3 +258,4 @@ def test_a_setting_may_be_a_classs() -> None:
 
 def test_the_issues_rates_are_one() -> None:
     assert stored(optim.SGD(1)) == described(optim.SGD(1.0))
+    assert stored(optim.SGD(optim.Constant(0.1))) == described(optim.SGD(0.1))
