@@ -327,10 +327,15 @@ def shown_by(folder: Path, *cells: str, interrupted: bool = False) -> list[list[
 def test_what_notebook_cells_define_trains_under_every_strategy(tmp_path: Path) -> None:
     """Also when a cell is changed and run again, as one does."""
     changed = DEFINITIONS.replace("SLOPE = 0.1", "SLOPE = 0.3")
-    look = "print(trainer.model[3].forward(np.array([[-1.0]]), nn.EVALUATE)[0].item())"
+    look = """
+from minidl import kernels
+bent, _ = trainer.model[3].forward(np.array([[-1.0]]), nn.EVALUATE)
+print(bent.item(), kernels.chosen().__name__)
+"""
     shown = shown_by(tmp_path, DEFINITIONS, TRAINING, look, changed, FIRST_TWO, look)
     texts = [printed(each).replace(HOME + "/", "") for each in shown]
-    assert texts == ["", SAID, "-0.1", "", SAID_OF_TWO, "-0.3"]
+    fast = "minidl.kernels.cpu"
+    assert texts == ["", SAID, f"-0.1 {fast}", "", SAID_OF_TWO, f"-0.3 {fast}"]
 
 
 def test_a_notebook_interrupts_as_a_script_does_and_shows_the_last_line(tmp_path: Path) -> None:
