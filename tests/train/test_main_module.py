@@ -246,7 +246,9 @@ def test_what_standard_input_defines_trains_under_every_strategy(how: str, tmp_p
     assert said(["-"], tmp_path, how, DEFINITIONS + TRAINING) == [SAID]
 
 
-@pytest.mark.parametrize("how", ["path", pytest.param("copy", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "how", ["path", *(pytest.param(how, marks=pytest.mark.slow) for how in ("editable", "copy"))]
+)
 def test_what_the_command_line_defines_trains_under_every_strategy(
     how: str, tmp_path: Path
 ) -> None:
