@@ -96,7 +96,7 @@ def test_fits_one_after_the_other_are_one_fit(
     """With and without a checkpoint in between; going back to the best epoch is for the end."""
 
     def all_made() -> list[Any]:
-        return made(names, EarlyStopping(), ReduceOnPlateau(factor=0.5))
+        return made(names, EarlyStopping(), ReduceOnPlateau())
 
     whole = fit(trainer(optimizer=RULE), sum(parts), all_made())
     going_on, loaded = trainer(optimizer=RULE), trainer(optimizer=RULE)
