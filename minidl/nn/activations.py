@@ -61,6 +61,7 @@ class ELU(Layer):
         self.alpha = alpha
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         xp = kernels.array_module(x)
         y = xp.where(x > 0, x, self.alpha * xp.expm1(xp.minimum(x, 0)))
         return y, x if mode.training else None
@@ -110,6 +111,7 @@ class Softplus(Layer):
     """log(1 + exp(x)), a smooth max(0, x); its derivative is sigmoid(x)."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         return softplus(x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
@@ -121,6 +123,7 @@ class Mish(Layer):
     """x · tanh(softplus(x)) (Misra 2019)."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         return x * kernels.of(x).tanh(softplus(x)), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
@@ -134,6 +137,7 @@ class Hardswish(Layer):
     """x · clip(x / 6 + 1/2, 0, 1), a `SiLU` without exponential (Howard et al. 2019)."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         return x * (x / 6 + 0.5).clip(0, 1), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
@@ -146,6 +150,7 @@ class Softsign(Layer):
     """``x / (1 + |x|)``; its derivative is ``1 / (1 + |x|)²``."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         return x / (1 + abs(x)), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:

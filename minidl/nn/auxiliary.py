@@ -10,8 +10,9 @@ import numpy as np
 from minidl import kernels
 from minidl.checks import checked, is_number, whole
 from minidl.errors import InputError, ShapeError
+from minidl.kernels.contracts.types import floats
 from minidl.nn.layer import Layer, Mode
-from minidl.nn.loss import Loss
+from minidl.nn.loss import Loss, expect_outputs
 from minidl.nn.parameters import Array, Shape
 
 
@@ -152,6 +153,7 @@ class WithAuxiliary(Loss):
         return sum(weight * each for weight, each in weighed), saved
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
+        floats(dlosses)
         weighed = zip((1.0, *self.weights), saved, strict=False)
         parts = [self.loss.backward(weight * dlosses, kept) for weight, kept in weighed]
         return kernels.array_module(dlosses).concatenate(parts, axis=-1)
@@ -172,6 +174,7 @@ class WithAuxiliary(Loss):
 
     def _parts(self, outputs: Array) -> list[Array]:
         """y alone, or y and all y_i."""
+        expect_outputs(self, outputs)
         count = 1 + len(self.weights)
         if outputs.shape[-1] not in (self.outputs, count * self.outputs):
             raise ShapeError(

@@ -8,7 +8,13 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError
-from minidl.nn.loss import ElementwiseLoss, mean_per_sample, share_per_sample
+from minidl.nn.loss import (
+    ElementwiseLoss,
+    expect_outputs,
+    expect_targets,
+    mean_per_sample,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -34,6 +40,8 @@ class BCEWithLogits(ElementwiseLoss):
         return (kernels.of(z).sigmoid(z) - t) * share_per_sample(dlosses, z.shape)
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        expect_outputs(self, outputs)
+        expect_targets(self, targets, outputs.shape)
         return {"accuracy": mean_per_sample((outputs > 0) == (targets > 0.5))}
 
     def check(self, outputs_shape: Shape, targets: np.ndarray) -> None:

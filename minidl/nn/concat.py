@@ -50,6 +50,7 @@ class Concat(Layer):
         return *shapes[0][:-1], sum(made[-1] for made in shapes)
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_batch(x)
         ways, saved = zip(*(branch.forward(x, mode) for branch in self.branches), strict=True)
         ends = list(accumulate(y.shape[-1] for y in ways[:-1]))
         y = kernels.array_module(x).concatenate(ways, axis=-1)

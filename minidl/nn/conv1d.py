@@ -73,4 +73,5 @@ class Conv1d(OverSequences, Conv2d):
         )
 
     def accumulate(self, dy: Array, saved: Any) -> None:
+        self.expect_axes(dy, 3, "gradients (N, T, C)")
         Conv2d.accumulate(self, dy[:, None], saved)

@@ -13,7 +13,13 @@ from minidl import kernels
 from minidl.checks import checked, is_number
 from minidl.errors import InputError, ShapeError
 from minidl.nn.labels import as_labels, check_labels
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    expect_outputs,
+    expect_targets,
+    mean_per_sample,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -68,9 +74,12 @@ class CrossEntropy(Loss):
         self.ignore_index = ignore_index
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        expect_outputs(self, outputs, axes=2)
         expect_targets(self, targets, outputs.shape[:-1])
         labels = targets.reshape(targets.size)
         if self.ignore_index is not None:
+            if labels.dtype.kind not in "iu":
+                raise InputError(f"labels must be whole numbers, not {labels.dtype}")
             labels = kernels.array_module(labels).where(labels == self.ignore_index, 0, labels)
         logits = outputs.reshape(targets.size, outputs.shape[-1])
         if self.weight is None:
@@ -97,6 +106,8 @@ class CrossEntropy(Loss):
         return doutputs.reshape(*targets.shape, probabilities.shape[-1])
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        expect_outputs(self, outputs, axes=2)
+        expect_targets(self, targets, outputs.shape[:-1])
         return {"accuracy": self._mean(outputs.argmax(axis=-1) == targets, targets)}
 
     def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:

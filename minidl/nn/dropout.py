@@ -38,6 +38,7 @@ class Dropout(Layer):
         self.rate = rate
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_batch(x)
         if not mode.training:
             return x, None
         if self.rate == 0:

@@ -7,6 +7,7 @@ from typing import Any
 from minidl import kernels
 from minidl.checks import whole
 from minidl.errors import InputError
+from minidl.kernels.contracts.types import no_array
 from minidl.nn import init
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Initialiser, Parameter, Shape
@@ -51,6 +52,8 @@ class Embedding(Layer):
         return (*shape, self.features)
 
     def check_integers(self, x: Array) -> None:
+        if not hasattr(x, "dtype"):
+            raise no_array(x, taker=self.describe())
         if x.dtype.kind not in "iu":
             raise InputError(
                 f"{self.describe()} looks up whole numbers and cannot take {x.dtype} inputs"

@@ -41,6 +41,12 @@ class FitImage(Layer):
         return self.size, self.size, shape[2]
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
+        if not 1 <= max(x.shape[1:3]) <= self.size:
+            raise ShapeError(
+                f"{self.describe()} takes images of at most {self.size}×{self.size}, "
+                f"not of shape {x.shape[1:]}"
+            )
         factor, top, left = self.placement(x.shape[1:])
         y = kernels.array_module(x).zeros((len(x), self.size, self.size, x.shape[3]), x.dtype)
         inside = y[:, top : top + factor * x.shape[1], left : left + factor * x.shape[2]]

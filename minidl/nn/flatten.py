@@ -20,6 +20,7 @@ class Flatten(Layer):
         return (prod(shape),)
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_batch(x)
         return x.reshape(len(x), prod(x.shape[1:])), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:

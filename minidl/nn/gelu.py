@@ -18,6 +18,7 @@ class GELU(Layer):
     """
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_floats(x)
         return x * _normal_distribution(x), x if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:

@@ -9,7 +9,13 @@ import numpy as np
 from minidl import kernels
 from minidl.kernels.contracts.types import indices
 from minidl.nn.labels import as_labels, check_labels
-from minidl.nn.loss import Loss, expect_targets, mean_per_sample, share_per_sample
+from minidl.nn.loss import (
+    Loss,
+    expect_outputs,
+    expect_targets,
+    mean_per_sample,
+    share_per_sample,
+)
 from minidl.nn.parameters import Array, Shape
 
 
@@ -22,6 +28,7 @@ class Hinge(Loss):
     """
 
     def forward(self, outputs: Array, targets: Array) -> tuple[Array, Any]:
+        expect_outputs(self, outputs, axes=2)
         xp = kernels.array_module(outputs)
         expect_targets(self, targets, outputs.shape[:-1])
         labels = indices("Hinge: labels", targets, outputs.shape[-1])[..., None]
@@ -34,11 +41,14 @@ class Hinge(Loss):
 
     def backward(self, dlosses: Array, saved: Any) -> Array:
         short, others = saved
+        share = share_per_sample(dlosses, short.shape)
         count = short.sum(axis=-1, keepdims=True)
         signs = kernels.array_module(short).where(others, short, -count)
-        return signs.astype(dlosses.dtype) * share_per_sample(dlosses, short.shape)
+        return signs.astype(share.dtype) * share
 
     def metrics(self, outputs: Array, targets: Array) -> dict[str, Array]:
+        expect_outputs(self, outputs, axes=2)
+        expect_targets(self, targets, outputs.shape[:-1])
         return {"accuracy": mean_per_sample(outputs.argmax(axis=-1) == targets)}
 
     def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:

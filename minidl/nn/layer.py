@@ -17,6 +17,7 @@ import numpy as np
 
 from minidl.checks import fits, is_whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
+from minidl.kernels.contracts.types import DOUBLE, SINGLE, floats, no_array
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
 from minidl.reprs import brief, call, html_table
 
@@ -194,15 +195,52 @@ class Layer:
         return str(self.__dict__.get("_path", ""))
 
     def expect_features(self, x: Array, count: int) -> None:
-        """Raise a ShapeError unless the last axis of `x` has this size."""
-        if x.ndim < 2 or x.shape[-1] != count:
-            raise ShapeError(
-                f"{self.describe()} was built for samples with {count} on the last axis "
-                f"and cannot take a batch of shape {x.shape}"
-            )
+        """Raise an InputError unless `x` is an array whose last axis has this size."""
+        try:
+            if x.ndim >= 2 and x.shape[-1] == count:
+                return
+            shape = x.shape
+        except AttributeError:
+            raise no_array(x, taker=self.describe()) from None
+        raise ShapeError(
+            f"{self.describe()} was built for samples with {count} on the last axis "
+            f"and cannot take a batch of shape {shape}"
+        )
+
+    def expect_axes(self, x: Array, count: int, what: str = "images (N, H, W, C)") -> None:
+        """Raise an InputError unless `x` is an array of so many axes, which `what` names."""
+        try:
+            if x.ndim == count:
+                return
+            shape = x.shape
+        except AttributeError:
+            raise no_array(x, taker=self.describe()) from None
+        raise ShapeError(f"{self.describe()} takes {what}, not an array of shape {shape}")
+
+    def expect_batch(self, x: Array) -> None:
+        """Raise an InputError unless `x` is an array with an axis for the samples."""
+        try:
+            if x.ndim:
+                return
+        except AttributeError:
+            raise no_array(x, taker=self.describe()) from None
+        raise ShapeError(f"{self.describe()} takes batches (N, ...), not an array without axes")
+
+    def expect_floats(self, x: Array) -> None:
+        """Raise an InputError unless `x` is an array of floats that kernels compute with."""
+        try:
+            dtype = x.dtype
+        except AttributeError:
+            raise no_array(x, taker=self.describe()) from None
+        if dtype is not SINGLE and dtype is not DOUBLE:
+            floats(x)
 
     def expect_gradient(self, dy: Array, shape: Shape) -> None:
-        """Raise a ShapeError unless `dy` has the shape of this layer's output, batch included."""
+        """Raise an InputError unless `dy` holds floats and has the shape of this layer's output.
+
+        The batch is part of that shape.
+        """
+        self.expect_floats(dy)
         if dy.shape != shape:
             raise ShapeError(
                 f"{self.describe()}: the gradient of an output of shape {tuple(shape)} must have "

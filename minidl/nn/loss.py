@@ -9,6 +9,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.errors import InputError, ShapeError
+from minidl.kernels.contracts.types import DOUBLE, SINGLE, floats, no_array
 from minidl.nn.parameters import Array, Shape
 from minidl.reprs import brief
 
@@ -75,7 +76,12 @@ class ElementwiseLoss(Loss):
 
     def alike(self, outputs: Array, targets: Array) -> Array:
         """A batch's targets, of the outputs' shape, as an array of their type and device."""
+        expect_outputs(self, outputs)
         expect_targets(self, targets, outputs.shape)
+        if targets.dtype.kind not in "fiub":
+            raise InputError(
+                f"{type(self).__name__}: targets must be real numbers, not of type {targets.dtype}"
+            )
         return kernels.array_module(outputs).asarray(targets, dtype=outputs.dtype)
 
     def taken(self, outputs_shape: Shape, targets: np.ndarray) -> np.ndarray:
@@ -95,8 +101,28 @@ class ElementwiseLoss(Loss):
             raise InputError(f"{name}: targets must be finite; some are NaN or infinite")
 
 
+def expect_outputs(loss: Loss, outputs: Array, axes: int = 1) -> None:
+    """Raise an InputError unless outputs are floats, on so many axes at least."""
+    try:
+        dtype = outputs.dtype
+    except AttributeError:
+        raise no_array(outputs, taker=type(loss).__name__) from None
+    if dtype is not SINGLE and dtype is not DOUBLE:
+        floats(outputs)
+    if outputs.ndim < axes:
+        wanted = "(N, ...)" if axes == 1 else "(N, ..., C)"
+        raise ShapeError(
+            f"{type(loss).__name__} takes outputs {wanted}, not of shape {outputs.shape}"
+        )
+
+
 def expect_targets(loss: Loss, targets: Array, shape: tuple[int, ...]) -> None:
-    """Raise a ShapeError unless a batch of targets has this shape: nothing is broadcast."""
+    """Raise an InputError unless a batch of targets is an array of this shape.
+
+    Nothing is broadcast.
+    """
+    if not hasattr(targets, "dtype"):
+        raise no_array(targets, taker=type(loss).__name__)
     if targets.shape != tuple(shape):
         raise ShapeError(
             f"{type(loss).__name__}: targets must have shape {tuple(shape)} for these outputs, "
@@ -118,9 +144,12 @@ def share_per_sample(dlosses: Array, shape: tuple[int, ...]) -> Array:
 
     Raises
     ------
+    InputError
+        If `dlosses` are no floats.
     ShapeError
-        If `dlosses` is not one number for each of the N samples.
+        If they are not one number for each of the N samples.
     """
+    floats(dlosses)
     if dlosses.shape != tuple(shape[:1]):
         raise ShapeError(
             f"the gradient by the losses must have shape {tuple(shape[:1])}, a number for each "

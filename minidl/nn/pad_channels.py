@@ -43,6 +43,12 @@ class PadChannels(Layer):
         return down, across, self.channels
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
+        if x.shape[3] > self.channels:
+            raise ShapeError(
+                f"{self.describe()} takes images of at most {self.channels} channels, "
+                f"not of shape {x.shape[1:]}"
+            )
         seen = x[:, :: self.stride, :: self.stride]
         y = kernels.array_module(x).zeros((*seen.shape[:3], self.channels), x.dtype)
         y[..., : x.shape[3]] = seen

@@ -68,8 +68,18 @@ class Pad2d(Layer):
         return height + sum(vertical), width + sum(horizontal), channels
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
         (top, bottom), (left, right) = self.padding
         n, h, w, c = x.shape
+        least_h, least_w = (
+            1 + max(ends) if self.mode == "reflect" else self.mode != "constant"
+            for ends in self.padding
+        )
+        if h < least_h or w < least_w:
+            raise ShapeError(
+                f"{self.describe()} cannot fill {self.padding} rows and columns from images of "
+                f"shape {x.shape[1:]}"
+            )
         if self.mode == "constant":
             size = (n, top + h + bottom, left + w + right, c)
             y = kernels.array_module(x).full(size, self.value, x.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 from minidl import rng
 from minidl.checks import checked
 from minidl.errors import InputError, NotBuiltError, ShapeError
+from minidl.kernels.contracts.types import no_array
 from minidl.reprs import brief
 
 Array = Any
@@ -99,14 +100,18 @@ class Parameter:
         Raises
         ------
         InputError
-            If these are no floats.
+            If this is no array of floats.
         """
         own = self.value.dtype
-        if x.dtype is own:
+        try:
+            dtype = x.dtype
+        except AttributeError:
+            raise no_array(x, taker="a layer") from None
+        if dtype is own:
             return x
-        if x.dtype.kind != "f":
+        if dtype.kind != "f":
             raise InputError(
-                f"layers compute with floats, not with {x.dtype}: convert the array with astype"
+                f"layers compute with floats, not with {dtype}: convert the array with astype"
             )
         return x.astype(own, copy=False)
 

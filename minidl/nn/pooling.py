@@ -75,6 +75,7 @@ class MaxPool2d(Pool2d):
     """
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
         further, window = self._window(x.shape)
         y, argmax = kernels.of(x).max_pool2d(extended(x, further, -inf), *window)
         return y, (argmax, x.shape) if mode.training else None
@@ -123,6 +124,7 @@ class AvgPool2d(Pool2d):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
         further, window = self._window(x.shape)
         y = kernels.of(x).avg_pool2d(extended(x, further), *window)
         return self._by_count(y, x.shape), (x.shape, y.shape) if mode.training else None
@@ -247,12 +249,14 @@ class GlobalMaxPool2d(GlobalPool2d):
     """
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
         size = x.shape[1:3]
         y, argmax = kernels.of(x).max_pool2d(x, size, size, (0, 0))
         return y[:, 0, 0], (argmax, x.shape) if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         argmax, x_shape = saved
+        self.expect_gradient(dy, (x_shape[0], x_shape[3]))
         size, dy = x_shape[1:3], dy[:, None, None]
         return kernels.of(dy).max_pool2d_gradient(dy, argmax, x_shape, size, size, (0, 0))
 
@@ -261,6 +265,8 @@ class GlobalAvgPool2d(GlobalPool2d):
     """The mean of each channel, (N, H, W, C) to (N, C) (Lin et al. 2014)."""
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
+        self.expect_floats(x)
         return x.mean(axis=(1, 2)), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:

@@ -41,6 +41,11 @@ class Reshape(Layer):
         return self.shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_batch(x)
+        if x.size != len(x) * prod(self.shape):
+            raise ShapeError(
+                f"{self.describe()}: samples of shape {x.shape[1:]} cannot become {self.shape}"
+            )
         return x.reshape(len(x), *self.shape), x.shape if mode.training else None
 
     def backward(self, dy: Array, saved: Any) -> Array:

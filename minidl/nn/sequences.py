@@ -23,8 +23,10 @@ class OverSequences(Layer):
         return super().build((1, *shape))[1:]
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 3, "sequences (N, T, C)")
         y, saved = super().forward(x[:, None], mode)
         return y[:, 0], saved
 
     def backward(self, dy: Array, saved: Any) -> Array:
+        self.expect_axes(dy, 3, "gradients (N, T, C)")
         return super().backward(dy[:, None], saved)[:, 0]

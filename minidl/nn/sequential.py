@@ -18,7 +18,8 @@ class Sequential(Layer):
     They are named by their place, so that the parameters are ``"0.weight"``,
     ``"0.bias"``, ``"2.weight"`` and so on. ``network[2:5]`` is a `Sequential` of the
     same layers, not copies, under the names that they have in `network`.
-    ``network[2] = layer`` replaces one, ``network.layers = ...`` all of them.
+    ``network[2] = layer`` replaces one, ``del network[2]`` removes it, and
+    ``network.layers = ...`` replaces all of them.
 
     Parameters
     ----------
@@ -98,6 +99,13 @@ class Sequential(Layer):
         layers = list(self.layers)
         layers[place] = layer
         self.layers = tuple(layers)
+
+    def __delitem__(self, place: int | slice) -> None:
+        layers, names = list(self.layers), None if self._names is None else list(self._names)
+        for each in (layers, names):
+            if each is not None:
+                del each[place]
+        self._arrange(layers, None if names is None else tuple(names))
 
     @property
     def takes_integers(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels
-from minidl.errors import InputError, ShapeError
+from minidl.errors import ShapeError
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
 
@@ -26,10 +26,11 @@ class Softmax(Layer):
         return shape
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
-        if x.dtype.kind != "f":
-            raise InputError(
-                f"{self.describe()} gives floats of the type that it is given, and cannot take "
-                f"{x.dtype}: convert the array with astype"
+        self.expect_floats(x)
+        if not x.ndim or not x.shape[-1]:
+            raise ShapeError(
+                f"{self.describe()} takes batches with at least one number on the last axis, "
+                f"not of shape {x.shape}"
             )
         e = kernels.array_module(x).exp(kernels.wide(x - x.max(axis=-1, keepdims=True)))
         y = (e / e.sum(axis=-1, keepdims=True)).astype(x.dtype, copy=False)

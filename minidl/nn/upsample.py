@@ -37,6 +37,7 @@ class Upsample(Layer):
         return shape[0] * self.scale[0], shape[1] * self.scale[1], shape[2]
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 4)
         y = x.repeat(self.scale[0], axis=1).repeat(self.scale[1], axis=2)
         return y, x.shape if mode.training else None
 

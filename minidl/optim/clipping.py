@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from minidl import kernels
 from minidl.errors import InputError
+from minidl.kernels.contracts.types import floats
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Wrapper
 
@@ -76,6 +77,7 @@ class Clipped(Wrapper):
         self.optimizer.update(values, self._clip(grads, norm), slots, step, places, norm)
 
     def _clip(self, grads: Array, norm: float) -> Array:
+        floats(grads)
         if self.value is not None:
             return grads.clip(-self.value, self.value)
         assert self.norm is not None

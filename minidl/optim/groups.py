@@ -95,6 +95,7 @@ class Groups(Optimizer):
         places: Mapping[str, slice],
         norm: float,
     ) -> None:
+        self._expect_vectors(values, grads, slots)
         rules = self._rules()
         for number, names in groupby(places, self._number):
             inside = {name: places[name] for name in names}

@@ -73,5 +73,6 @@ class LARS(Optimizer):
         places: Mapping[str, slice],
         norm: float,
     ) -> None:
+        self._expect_vectors(values, grads, slots)
         for place in places.values():
             self.step_in(place, values, grads, slots, step)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from minidl.errors import InputError
+from minidl.kernels.contracts.types import misfit, no_array
 from minidl.nn.parameters import Array
 from minidl.optim.schedules import Schedule, slowed
 from minidl.optim.settings import require
@@ -104,6 +105,17 @@ class Optimizer:
                 f"for each name, and there is none for {name!r}"
             )
         return slots[name]
+
+    def _expect_vectors(self, values: Array, grads: Array, slots: Mapping[str, Array]) -> None:
+        """Raise an InputError unless weights, gradient and slots are vectors of one length."""
+        given = (values, grads, *(self._slot(slots, name) for name in self.slots))
+        for x in given:
+            if not hasattr(x, "dtype"):
+                raise no_array(x, taker=type(self).__name__)
+        if values.ndim != 1 or any(x.shape != values.shape for x in given):
+            raise misfit(
+                type(self).__name__, "weights, gradient and slots as vectors of one length", *given
+            )
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
         """Move the weights, in place.

@@ -55,11 +55,13 @@ class RMSprop(Optimizer):
         return ("v", "velocity") if self.momentum else ("v",)
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
+        # Without momentum the kernel does not look at what stands for the velocity.
+        velocity = self._slot(slots, "velocity") if self.momentum else values
         kernels.of(values).rmsprop_step(
             values,
             grads,
             self._slot(slots, "v"),
-            self._slot(slots, "velocity") if self.momentum else values[:0],
+            velocity,
             rate_at(self.lr, step),
             self.alpha,
             self.momentum,

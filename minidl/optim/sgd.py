@@ -55,7 +55,8 @@ class SGD(Optimizer):
         return ("velocity",) if self.momentum else ()
 
     def step(self, values: Array, grads: Array, slots: dict[str, Array], step: int) -> None:
-        velocity = self._slot(slots, "velocity") if self.momentum else values[:0]
+        # Without momentum the kernel does not look at what stands for the velocity.
+        velocity = self._slot(slots, "velocity") if self.momentum else values
         kernels.of(values).sgd_step(
             values,
             grads,

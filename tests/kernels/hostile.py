@@ -35,7 +35,7 @@ from rule_rows import RULES
 from test_equal_to_reference import assert_close
 
 from minidl import kernels as choice
-from minidl import nn
+from minidl import nn, optim
 from minidl.errors import InputError
 from minidl.kernels import cpu, reference
 
@@ -88,6 +88,26 @@ MISTAKES: dict[str, Wrong] = {
     "a list": np.ndarray.tolist,
     "nothing": lambda x: None,
 }
+
+
+SIZE_MISTAKES: dict[str, Callable[[tuple[int, ...]], Any]] = {
+    "a half more": lambda sizes: (sizes[0] + 0.5, *sizes[1:]),
+    "a float": lambda sizes: (*sizes[:-1], float(sizes[-1])),
+    "zero": lambda sizes: (0, *sizes[1:]),
+    "below zero": lambda sizes: (*sizes[:-1], -1),
+    "one less": lambda sizes: sizes[:-1],
+    "text": lambda sizes: tuple(map(str, sizes)),
+    "nothing": lambda sizes: None,
+}
+"""Of windows, strides, paddings and shapes, and of numbers of groups."""
+
+
+def wrong_size(given: Any, mistake: str) -> Any:
+    """A tuple of sizes, or a single one, with something wrong about it."""
+    if isinstance(given, tuple):
+        return SIZE_MISTAKES[mistake](given)
+    made = SIZE_MISTAKES[mistake]((given,))
+    return made[0] if made else None
 
 
 def guarded(x: Any) -> tuple[Any, np.ndarray | None]:
@@ -163,10 +183,10 @@ def both(what: str, call: Callable[[], Any]) -> bool:
         with choice.using(name), np.errstate(all="ignore"):
             try:
                 found[name] = call()
-            except Exception as error:  # whatever the definition raises
+            except InputError as error:  # any other is no answer in words
                 found[name] = error
     fast, definition = found["cpu"], found["reference"]
-    if isinstance(definition, Exception) or isinstance(fast, Exception):
+    if isinstance(definition, InputError) or isinstance(fast, InputError):
         assert type(definition) is type(fast), told(what, definition, fast)
         return True
     # What cancels is as far off as what it was made of: the largest number in the call.
@@ -223,8 +243,25 @@ def of_rule(one: OneRule, mistake: Wrong, where: str) -> list[Any]:
         slots = {name: mistake(slot) for name, slot in slots.items()}
     else:
         given[where] = mistake(given[where])
-    one.rule.step(given["values"], given["grads"], slots, 0)
+    places = {"weight": slice(0, 4), "bias": slice(4, 6)}
+    one.rule.update(given["values"], given["grads"], slots, 0, places, 1.0)
     return [given["values"], *slots.values()]
+
+
+def overlapping_rule(one: OneRule) -> None:
+    """A gradient or a slot that lies where weights are is refused, also in part."""
+    for where in ("grads", *one.rule.slots):
+        shared = np.ones(9, np.float32)
+        slots = {name: np.zeros(6, np.float32) for name in one.rule.slots}
+        vectors = {"grads": np.ones(6, np.float32), **slots, where: shared[3:]}
+        grads = vectors.pop("grads")
+        places = {"weight": slice(0, 4), "bias": slice(4, 6)}
+        refused = both(
+            f"{one.rule}, {where} in the weights",
+            lambda: [one.rule.update(shared[:6], grads, vectors, 0, places, 1.0)],  # noqa: B023
+        )
+        copied = where == "grads" and isinstance(one.rule, optim.Clipped)
+        assert refused or copied, f"{one.rule} took {where} that overlap the weights"
 
 
 ARGUMENTS: dict[Callable[..., list[Any]], tuple[str, ...]] = {
@@ -252,15 +289,27 @@ def main(calls: int, chosen: int) -> None:
         what = f"{row.title}, {where} with {mistake}"
         refused = both(what, lambda: call(one, MISTAKES[mistake], where))
         counts["refused" if refused else "computed"] += 1
+        if call is of_rule:
+            overlapping_rule(one)
+            counts["refused"] += 1
 
     @seed(chosen)
     @drawing
     @given(data=st.data())
     def wrong(name: str, data: st.DataObject) -> None:
         arguments = list(data.draw(CASES[name]))
-        arrays = [k for k, x in enumerate(arguments) if isinstance(x, np.ndarray)]
-        where, mistake = data.draw(st.sampled_from(arrays)), data.draw(st.sampled_from([*MISTAKES]))
+        sized = "2d" in name or name == "embedding_gradient"
+        kinds = (np.ndarray, int, tuple) if sized else np.ndarray
+        where = data.draw(
+            st.sampled_from([k for k, x in enumerate(arguments) if isinstance(x, kinds)])
+        )
         x = arguments[where]
+        if not isinstance(x, np.ndarray):
+            mistake = data.draw(st.sampled_from([*SIZE_MISTAKES]))
+            arguments[where] = wrong_size(x, mistake)
+            counts["refused" if compare(name, arguments, mistake) else "computed"] += 1
+            return
+        mistake = data.draw(st.sampled_from([*MISTAKES]))
         if x.ndim == 0 or (mistake.startswith("a ") and mistake.endswith("more") and not x.size):
             return
         arguments[where] = MISTAKES[mistake](x)

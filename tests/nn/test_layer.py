@@ -153,6 +153,18 @@ def test_a_slice_of_a_network_has_the_names_of_the_whole():
     assert len(network[1:3]) == 2
 
 
+def test_layers_are_deleted_with_their_names():
+    network = nn.Sequential(nn.Linear(3), nn.ReLU(), nn.Linear(5), names=("body", "act", "head"))
+    body, head = network[0], network[2]
+    del network[1]
+    assert (network.layers, network.names) == ((body, head), ("body", "head"))
+    network = nn.Sequential(body, nn.ReLU(), nn.Tanh(), head)
+    del network[1:3]
+    assert (network.layers, network.names) == ((body, head), ("0", "1"))
+    network.initialise((2,))
+    assert _weights(network) == ["0.weight", "1.weight"]
+
+
 def test_layers_are_found_in_attributes_lists_and_dicts_in_order_and_once():
     class Branches(nn.Layer):
         def __init__(self):

@@ -17,20 +17,29 @@ def _windows(
     kernel: str, x_shape: tuple[int, ...], size: Pair, stride: Pair, padding: Pair, dilation: Pair
 ) -> Pair:
     """How many windows there are, down and across."""
-    if len(x_shape) != 4:
-        raise misfit(kernel, "images (N, H, W, C)", tuple(x_shape))
-    (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
+    if not isinstance(x_shape, tuple) or len(x_shape) != 4:
+        raise misfit(kernel, "images (N, H, W, C)", x_shape)
+    n, height, width, channels = x_shape
+    try:
+        (kh, kw), (sh, sw), (ph, pw), (dh, dw) = size, stride, padding, dilation
+        # Of whole numbers only there is a bitwise or, which costs less than a look at each.
+        _ = kh | kw | sh | sw | ph | pw | dh | dw | n | height | width | channels
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{kernel} takes pairs of whole numbers as windows, strides, dilations and paddings, "
+            f"not {size}, {stride}, {dilation} and {padding} for images {x_shape}"
+        ) from None
     if kh < 1 or kw < 1 or sh < 1 or sw < 1 or dh < 1 or dw < 1 or ph < 0 or pw < 0:
         raise InputError(
             f"{kernel} takes windows, strides and dilations of at least 1 and paddings of at "
             f"least 0, not {size}, {stride}, {dilation} and {padding}"
         )
-    rows = (x_shape[1] + 2 * ph - dh * (kh - 1) - 1) // sh + 1
-    columns = (x_shape[2] + 2 * pw - dw * (kw - 1) - 1) // sw + 1
+    rows = (height + 2 * ph - dh * (kh - 1) - 1) // sh + 1
+    columns = (width + 2 * pw - dw * (kw - 1) - 1) // sw + 1
     if rows < 1 or columns < 1:
         raise ShapeError(
             f"{kernel}: a window of {dh * (kh - 1) + 1}×{dw * (kw - 1) + 1} does not fit into "
-            f"images of {x_shape[1] + 2 * ph}×{x_shape[2] + 2 * pw}, padding included"
+            f"images of {height + 2 * ph}×{width + 2 * pw}, padding included"
         )
     return rows, columns
 
@@ -45,15 +54,19 @@ def _convolved(
     groups: int = 1,
 ) -> tuple[int, ...]:
     """The shape of the result of a convolution."""
-    if len(w_shape) != 4 or len(x_shape) != 4:
+    tuples = isinstance(w_shape, tuple) and isinstance(x_shape, tuple)
+    if not tuples or len(w_shape) != 4 or len(x_shape) != 4:
         raise misfit(kernel, "x (N, H, W, C) and w (KH, KW, C / groups, O)", x_shape, w_shape)
     rows, columns = _windows(kernel, x_shape, w_shape[:2], stride, padding, dilation)
-    filters = w_shape[3]
-    if (
-        not (groups >= 1 and filters and w_shape[2])
-        or x_shape[3] != groups * w_shape[2]
-        or filters % groups
-    ):
+    depth, filters = w_shape[2:]
+    try:
+        _ = depth | filters | groups
+    except TypeError:
+        raise InputError(
+            f"{kernel} takes whole numbers of channels and groups, not w of shape {w_shape} in "
+            f"{groups} groups"
+        ) from None
+    if not (groups >= 1 and filters and depth) or x_shape[3] != groups * depth or filters % groups:
         wanted = f"w (KH, KW, C / groups, O) for x (N, H, W, C) in {groups} groups"
         raise misfit(kernel, wanted, w_shape, x_shape)
     return x_shape[0], rows, columns, filters

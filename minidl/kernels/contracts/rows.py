@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import is_whole
 from minidl.errors import InputError
 from minidl.kernels import Array
 from minidl.kernels.contracts.types import floats, indices, misfit
@@ -118,6 +119,8 @@ def _classified(kernel: str, rows: Array, labels: Array) -> None:
 
 def embedding_gradient(dy: Array, indices_: Array, vocabulary: int) -> tuple[Any, ...]:
     (dy,) = floats(dy)
+    if not is_whole(vocabulary, 0):
+        raise InputError(f"embedding_gradient: vocabulary must be a whole number, not {vocabulary}")
     if dy.ndim != 2 or getattr(indices_, "shape", None) != dy.shape[:1]:
         raise misfit("embedding_gradient", "dy (M, C) and indices (M,)", dy, indices_)
     return dy, indices("indices", indices_, vocabulary), vocabulary

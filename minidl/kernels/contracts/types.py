@@ -48,10 +48,11 @@ def _widened(arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     return tuple(x.astype(wide, copy=False) for x in arrays)
 
 
-def no_array(*given: Any) -> InputError:
-    """The error for something among these that is no array."""
+def no_array(*given: Any, taker: str = "") -> InputError:
+    """The error for something among these that is no array, given to `taker` or to a kernel."""
     wrong = next((x for x in given if not hasattr(x, "dtype")), None)
-    return InputError(f"kernels take arrays of NumPy or CuPy, not {type(wrong).__name__}")
+    takes = f"{taker} takes" if taker else "kernels take"
+    return InputError(f"{takes} arrays of NumPy or CuPy, not {type(wrong).__name__}")
 
 
 def indices(what: str, given: Array, count: int) -> Array:

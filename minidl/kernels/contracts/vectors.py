@@ -64,7 +64,8 @@ def _with_momentum(
     """The last slot is not looked at without momentum, and then is empty."""
     if momentum:
         return _in_place(kernel, w, g, *slots)
-    return *_in_place(kernel, w, g, *slots[:-1]), w[:0].reshape(-1)
+    given = _in_place(kernel, w, g, *slots[:-1])
+    return *given, given[0][:0]
 
 
 def sgd_step(w: Array, g: Array, velocity: Array, *settings: Any) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from minidl import kernels
 from minidl.checks import checked, whole
 from minidl.errors import InputError, ShapeError
+from minidl.kernels.contracts.types import no_array
 from minidl.nn.dropout import Dropout
 from minidl.nn.layer import Layer, Mode
 from minidl.nn.parameters import Array, Shape
@@ -136,6 +137,9 @@ class Recurrent(Layer):
             If one of them has another shape.
         """
         features = self.cells["0"].weight.value.shape[0]
+        for each in (x,) if mask is None else (x, mask):
+            if not hasattr(each, "dtype"):
+                raise no_array(each, taker=self.describe())
         if x.ndim != 3 or x.shape[1] < 1 or x.shape[2] != features:
             raise ShapeError(
                 f"{self.describe()} was built for batches (N, T, {features}) with T at least 1 "
@@ -207,10 +211,11 @@ class Recurrent(Layer):
         if state is None:
             xp = kernels.array_module(like)
             return tuple(xp.zeros(shape, like.dtype) for _ in range(self.cell.arrays))
-        if [s.shape for s in state] != [shape] * self.cell.arrays:
+        shapes = [getattr(s, "shape", type(s).__name__) for s in state]
+        if shapes != [shape] * self.cell.arrays:
             raise ShapeError(
                 f"{self.describe()} needs a state of {self.cell.arrays} array(s) of shape {shape}, "
-                f"not {[s.shape for s in state]}"
+                f"not {shapes}"
             )
         return state
 

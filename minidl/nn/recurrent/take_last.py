@@ -38,6 +38,7 @@ class TakeLast(Layer):
         return shape[1:]
 
     def forward(self, x: Array, mode: Mode) -> tuple[Array, Any]:
+        self.expect_axes(x, 3, "sequences (N, T, C)")
         y = x[:, -1].copy()
         if self.bidirectional:
             half = x.shape[2] // 2
