@@ -312,9 +312,8 @@ def test_cancelled_work_stops(by: str) -> None:
         law = sim.SlowWorkers(law, {1: 200.0})
     watched = Watched(Processes(deadline=20))
     how = ParameterServer(2, plans.KSync(1), straggler=law, runtime=watched)
-    began = time.monotonic()
     history = trainer.fit(train, epochs=4, batch_size=10, strategy=how)
-    assert time.monotonic() - began < 9
+    assert history.seconds < 9  # of training, without the start of workers
     fates = watched.fates
     assert (fates.applied, fates.dropped, fates.unfinished) == (32, 0, 0)
     assert fates.cancelled >= 2
