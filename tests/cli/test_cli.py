@@ -185,6 +185,28 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert "saved with optimizer SGD(" in message and "this trainer has Adam(" in message
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("train d", "digits dates"),
+        ("train digits --strategy ", "serial server ring pipeline"),
+        ("train digits --model le", "lenet5"),
+        ("compare f", "fashion-mnist fashion-mnist-small"),
+        ("summary resnet2", "resnet20"),
+        ("grade hw_r", "hw_receptive_field hw_ring"),
+        ("course start hw_t", "hw_torus"),
+    ],
+)
+def test_names_are_completed(words: str, found: str) -> None:
+    environment = {
+        "_MINIDL_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"minidl {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+    }
+    shown = CliRunner().invoke(app, [], env=environment, prog_name="minidl")
+    assert shown.stdout.split() == found.split()
+
+
 def test_train_tells_what_it_does() -> None:
     result = minidl(
         "train", "digits", "-m", "mlp", "-e", "2", "--save", "run", "--optimizer", "adam"
