@@ -48,13 +48,17 @@ docs: .venv/.docs
 bench: .venv/.core
 	$(PYTHON) -m benchmarks
 
-# The system's own Python where that has CuPy already, else .venv with the extra `gpu`.
+# Where the system's own Python has CuPy, that is used: with what else it has, or in .venv/gpu,
+# which sees the system's packages. Without a network, the system's Python does what it can.
 gpu:
-	@if python3 -c 'import cupy' 2>/dev/null; then \
-	  python3 -m benchmarks.gpu docs/gpu.md; \
-	else \
-	  $(MAKE) .venv/.gpu && $(PYTHON) -m benchmarks.gpu docs/gpu.md; \
-	fi
+	@python=python3; \
+	if ! python3 -c 'import sys, cupy; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  $(MAKE) .venv/.gpu || exit; \
+	  python=$(PYTHON); \
+	elif ! python3 -c 'import sys; from benchmarks.gpu import missing; sys.exit(bool(missing()))'; \
+	then $(MAKE) .venv/gpu/.test && python=.venv/gpu/bin/python; \
+	fi; \
+	$$python -m benchmarks.gpu docs/gpu.md
 
 clean:
 	rm -rf .venv build dist docs/_build docs/jupyter_execute .hypothesis
@@ -91,6 +95,13 @@ clean:
 	@echo "Installing minidl, its tests and CuPy with CUDA's libraries into .venv"
 	@$(INSTALL) --editable '.[test,gpu]'
 	@touch $@ .venv/.core .venv/.test
+
+# No constraints: the system's NumPy stays where it will do, since CuPy was made for it.
+.venv/gpu/.test: pyproject.toml
+	@echo "Installing minidl and what its tests need into .venv/gpu, beside the system's CuPy"
+	@python3 -m venv --system-site-packages .venv/gpu
+	@.venv/gpu/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
 
 .venv/.docs: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing minidl and what its documentation needs into .venv"

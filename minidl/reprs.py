@@ -13,6 +13,8 @@ from typing import Any
 
 LONGEST = 300
 """Characters of the longest representation; the rest is cut off."""
+MOST_LINES = 20
+"""Of the longest representation that has several; what is in the middle is left out."""
 MOST_ROWS, MOST_COLUMNS = 40, 12
 """Of the largest table in a notebook; what is in the middle is left out."""
 
@@ -69,8 +71,12 @@ short = _Short().repr
 """The representation of a value within that of an object."""
 
 
+ALWAYS = {"shown": "always"}
+"""Metadata of a dataclass's field that says what the object is, the default included."""
+
+
 def settings(thing: Any) -> Iterator[tuple[str, Any]]:
-    """What an object was made with and is not the default.
+    """What an object was made with and is not the default, or is a field that is `ALWAYS` shown.
 
     Parameters
     ----------
@@ -78,8 +84,8 @@ def settings(thing: Any) -> Iterator[tuple[str, Any]]:
         A dataclass's instance, or one whose class keeps its constructor's arguments
         as attributes of the same names. Arguments that are not kept are left out.
     """
-    shown = (
-        {each.name for each in dataclasses.fields(thing) if each.repr}
+    fields = (
+        {each.name: each for each in dataclasses.fields(thing)}
         if dataclasses.is_dataclass(thing)
         else None
     )
@@ -89,13 +95,21 @@ def settings(thing: Any) -> Iterator[tuple[str, Any]]:
     for name, parameter in parameters.items():
         # `bias` says whether there is one, and then it is the name of the parameter itself.
         kept = values.get(f"has_{name}", values.get(name, parameter.default))
-        if kept is parameter.empty or (shown is not None and name not in shown):
+        if kept is parameter.empty:
             continue
-        value = kept
+        value, default = kept, parameter.default
+        if fields is not None:
+            field = fields.get(name)
+            if field is None or not field.repr:
+                continue
+            if field.metadata.get("shown") == "always":
+                default = parameter.empty
+            elif field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
         if str(parameter.annotation).startswith("int |"):
             while isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
                 value = value[0]  # one number for both axes
-        if not _same(value, parameter.default):
+        if not _same(value, default):
             yield name, value
 
 
@@ -108,6 +122,24 @@ def call(thing: Any, *first: str) -> str:
     told = (*first, *(f"{name}={short(value)}" for name, value in settings(thing)))
     text = f"{type(thing).__name__}({', '.join(told)})"
     return printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 2]}…)")
+
+
+def first_and_last(text: str, where: str) -> str:
+    """The text, of too many lines only the first and the last ones.
+
+    Parameters
+    ----------
+    text
+        Lines, each short enough.
+    where
+        What shows the others.
+    """
+    lines = text.split("\n")
+    if len(lines) <= MOST_LINES:
+        return text
+    first, last = lines[: MOST_LINES // 2], lines[1 - MOST_LINES + MOST_LINES // 2 :]
+    gap = f"  … {len(lines) - len(first) - len(last)} lines left out: {where}"
+    return "\n".join((*first, printable(gap), *last))
 
 
 @reprlib.recursive_repr()

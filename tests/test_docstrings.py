@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from docutils.frontend import get_default_settings
+from docutils.parsers.rst import Parser
+from docutils.utils import new_document
 
 ROOT = Path(__file__).parent.parent
 PAGES = "".join(page.read_text() for page in sorted((ROOT / "docs" / "api").glob("*.md")))
 MODULES = dict(re.findall(r"automodule:: (\S+)\n((?:   :.*\n)*)", PAGES))
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
+LISTS = ("Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns")
+"""Sections of names or types, each with a text below it."""
+PROSE = {"paragraph", "bullet_list", "doctest_block"}
+"""What the parser may find in a docstring."""
+SETTINGS = get_default_settings(Parser)
+SETTINGS.report_level = 5  # what is wrong is in the document; nothing is printed
+TYPES = {inspect.getdoc(each) for each in vars(builtins).values() if inspect.isclass(each)}
+"""What an attribute without a docstring is shown with: its type's."""
 
 
 def shown(module: str) -> Iterator[Any]:
@@ -57,11 +71,40 @@ def entries(docstring: str, title: str = "Parameters") -> list[str]:
     return [line for line in sections.get(title, "").splitlines() if line and line[0] != " "]
 
 
+def texts(docstring: str) -> Iterator[str]:
+    """What stands before the sections, in each of them, and below each name."""
+    before, *parts = SECTION.split(inspect.cleandoc(docstring))
+    yield before
+    for title, part in zip(parts[::2], parts[1::2], strict=True):
+        bodies = re.split(r"^\S.*\n?", part, flags=re.MULTILINE) if title in LISTS else [part]
+        yield from (textwrap.dedent(body) for body in bodies if body.strip())
+
+
+@cache
+def mistaken(text: str) -> str:
+    """What the API pages make of a text that they do not show as it was written, or nothing.
+
+    ``P.`` alone, for example, is taken for the first number of a list, and is not shown.
+    """
+    document = new_document("", SETTINGS)
+    Parser().parse(text, document)
+    return ", ".join(sorted({node.tagname for node in document} - PROSE))
+
+
 def faults(thing: Any) -> Iterator[str]:
     """What is wrong with the docstring of a class, function, method or property."""
     if not inspect.getdoc(thing):
         yield "no docstring"
+    if inspect.getdoc(thing) in TYPES:
+        yield "no docstring but that of its type"
+    if hasattr(thing, "_fields"):
+        tree = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+        if len([*inline(tree)]) < len(thing._fields):
+            yield "a field without a docstring of its own"
     docstring = thing.__doc__ or ""
+    for text in texts(docstring):
+        if found := mistaken(text):
+            yield f"not read as a paragraph but as {found}: {text.strip()[:60]}"
     listed = entries(docstring)
     names = [entry.split(" : ")[0].lstrip("*") for entry in listed]
     yield from (f"several names in one entry: {name}" for name in names if "," in name)
@@ -127,3 +170,4 @@ def test_no_docstring_is_torn_at_a_colon(folder: str) -> None:
         for text in inline(ast.parse(path.read_text())):
             first = re.sub(r"``.*?``|`.*?`|:\w+:`.*?`", "", text.split("\n")[0])
             assert not re.search(r":.*\S", first), f"{path.name}: {first}"
+            assert mistaken(inspect.cleandoc(text)) in ("", "definition_list"), first

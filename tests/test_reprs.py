@@ -20,7 +20,7 @@ from minidl import analysis, data, models, nn, optim, plans, strategy
 from minidl.course import Report
 from minidl.course.report import Result
 from minidl.errors import InputError
-from minidl.reprs import LONGEST, MOST_COLUMNS, MOST_ROWS
+from minidl.reprs import LONGEST, MOST_COLUMNS, MOST_LINES, MOST_ROWS
 
 PACKAGES = (
     "minidl", "minidl.analysis", "minidl.course", "minidl.data", "minidl.data.augment",
@@ -141,13 +141,40 @@ def test_a_network_has_a_line_a_layer_and_its_parameters() -> None:
         "  2: Linear(out_features=3)\n"
         "), 55 parameters"
     )
-    for layer in (models.resnet50(), models.googlenet(), nn.LSTM(8, layers=2)):
-        for line in repr(layer).splitlines():
+    deep = nn.Sequential(*(nn.Residual(nn.Linear(4)) for _ in range(30)))
+    assert repr(deep).splitlines()[8:13] == [
+        "    body: Linear(out_features=4)",
+        "  )",
+        "  … 73 lines left out: analysis.summary lists all layers",
+        "    body: Linear(out_features=4)",
+        "  )",
+    ]
+    for layer in (deep, models.resnet50(), models.googlenet(), nn.LSTM(8, layers=2)):
+        lines = repr(layer).splitlines()
+        assert len(lines) <= MOST_LINES
+        for line in lines:
             assert_short(line)
     assert repr(nn.Conv2d(8, (3, 2), padding=1)) == (
         "Conv2d(out_channels=8, kernel_size=(3, 2), padding=1)"
     )
     assert_short(repr(nn.Linear(3, weight_init=lambda generator, shape: np.zeros(shape))))
+
+
+def test_a_strategy_says_what_it_is_and_no_other_default() -> None:
+    server = strategy.ParameterServer(4, servers=2)
+    assert [repr(each) for each in (
+        strategy.Serial(),
+        strategy.RingAllReduce(4),
+        strategy.AllReduce(6, "torus", {"shape": (2, 3)}),
+        strategy.Pipeline(2),
+        server,
+    )] == [
+        "Serial()",
+        "AllReduce(workers=4, algorithm='ring')",
+        "AllReduce(workers=6, algorithm='torus', options={'shape': (2, 3)})",
+        "Pipeline(stages=2)",
+        "ParameterServer(workers=4, rule=FullySync(), servers=2)",
+    ]  # fmt: skip
 
 
 def test_a_long_plan_is_not_printed_step_by_step() -> None:

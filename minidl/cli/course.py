@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from minidl.cli.options import Commands, Json, explained
+from minidl.cli.options import Commands, Json, explained, one_of
 from minidl.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,13 @@ def _course() -> None:
 
 @course.command("start")
 def start(
-    exercise: Annotated[str, typer.Argument(help="The exercise's name, e.g. hw_ring.")],
+    exercise: Annotated[
+        str,
+        typer.Argument(
+            help="The exercise's name, e.g. hw_ring.",
+            autocompletion=one_of("minidl.course", "EXERCISES"),
+        ),
+    ],
     folder: Annotated[
         Path | None, typer.Argument(help="Where to.", show_default="exercises/<name>")
     ] = None,
@@ -40,7 +46,13 @@ def start(
 
 
 def grade(
-    exercise: Annotated[str, typer.Argument(help="The exercise's name, e.g. hw_ring.")],
+    exercise: Annotated[
+        str,
+        typer.Argument(
+            help="The exercise's name, e.g. hw_ring.",
+            autocompletion=one_of("minidl.course", "EXERCISES"),
+        ),
+    ],
     directory: Annotated[
         Path | None,
         typer.Option("--directory", "-d", help="Your files.", show_default="exercises/<name>"),

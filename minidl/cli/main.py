@@ -10,7 +10,17 @@ import typer
 
 import minidl
 from minidl.cli.course import course, grade
-from minidl.cli.options import BatchSize, Commands, Epochs, Force, Json, Seed, Workers, explained
+from minidl.cli.options import (
+    BatchSize,
+    Commands,
+    Epochs,
+    Force,
+    Json,
+    Seed,
+    Workers,
+    explained,
+    one_of,
+)
 from minidl.cli.studies import bench, simulate
 
 app = Commands("Train networks on one process or many, compare the ways, and grade homework.")
@@ -44,15 +54,28 @@ def train(
         typer.Argument(
             help="Images to tell apart: digits, fashion-mnist-small, fashion-mnist. "
             "A text to continue: shakespeare. Dates to read: dates. "
-            "Images to make up: fashion-gan, fashion-gan-full."
+            "Images to make up: fashion-gan, fashion-gan-full.",
+            autocompletion=one_of("minidl.cli.recipes"),
         ),
     ],
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Which network.", show_default="the task's own"),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Which network.",
+            show_default="the task's own",
+            autocompletion=one_of("minidl.models"),
+        ),
     ] = None,
     strategy: Annotated[
-        str, typer.Option("--strategy", "-s", help="serial, server, ring or pipeline.")
+        str,
+        typer.Option(
+            "--strategy",
+            "-s",
+            help="serial, server, ring or pipeline.",
+            autocompletion=one_of("minidl.strategy"),
+        ),
     ] = "serial",
     workers: Annotated[
         int | None,
@@ -127,7 +150,13 @@ def train(
 
 @app.command()
 def compare(
-    dataset: Annotated[str, typer.Argument(help="digits, fashion-mnist-small or fashion-mnist")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="digits, fashion-mnist-small or fashion-mnist",
+            autocompletion=one_of("minidl.data"),
+        ),
+    ],
     workers: Workers = 2,
     epochs: Epochs = 20,
     batch_size: BatchSize = 32,
@@ -177,7 +206,12 @@ def compare(
 
 @app.command()
 def summary(
-    model: Annotated[str, typer.Argument(help="A network's name, e.g. resnet50; or all.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A network's name, e.g. resnet50; or all.", autocompletion=one_of("minidl.models")
+        ),
+    ],
     shape: Annotated[
         str | None,
         typer.Option(

@@ -7,6 +7,7 @@ import io
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,16 @@ BatchSize = Annotated[int, typer.Option("--batch-size", "-b", help="Samples for 
 Seed = Annotated[int, typer.Option(help="Decides weights, order of samples and dropout.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that exist already.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+
+
+def one_of(module: str, known: str = "known") -> Callable[[], list[str]]:
+    """For `autocompletion`: the names that a module knows, which is imported only for that."""
+
+    def names() -> list[str]:
+        found = getattr(import_module(module), known)
+        return list(found() if callable(found) else found)
+
+    return names
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:

@@ -42,6 +42,7 @@ def run(
             print(json.dumps({name: each.totals() for name, each in counted.items()}, indent=2))
         else:
             show_all(counted)
+            _say_saved(plot)
         return
     one = count(model, shape, batch, classes)
     if plot is not None:
@@ -50,6 +51,14 @@ def run(
         print(one.to_json())
     else:
         show(model, one)
+        _say_saved(plot)
+
+
+def _say_saved(plot: Path | None) -> None:
+    if plot is not None:
+        from rich.console import Console
+
+        Console().print(f"saved {plot}", highlight=False, markup=False, soft_wrap=True)
 
 
 def count(model: str, shape: str | None, batch: int, classes: int | None) -> Summary:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 
-from minidl import strategy
+from minidl import files, strategy
 from minidl.cli import recipes
 from minidl.cli.places import require_picture, require_place
 from minidl.cli.recipes import Options
 from minidl.errors import InputError
-from minidl.train import History, Trainer
+from minidl.train import History, Trainer, history_file
 
 
 def run(options: Options) -> None:
@@ -46,6 +46,9 @@ def run(options: Options) -> None:
     figures = recipe.show(trainer, say)
     for name in written:
         say(f"saved {name}")
+    if options.save is not None:
+        beside = history_file.beside(files.resolved(options.save))[-1]
+        say(f"saved {beside.name} beside it: the run's history, to be kept with the checkpoint")
     if options.as_json:
         result = asdict(history.last()) | {
             "total_seconds": history.seconds,

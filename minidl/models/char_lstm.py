@@ -31,7 +31,7 @@ def char_lstm(
 
     References
     ----------
-    A. Graves, "Generating sequences with recurrent neural networks", 2013, arXiv:1308.0850.
+    Graves, A., "Generating sequences with recurrent neural networks", 2013, arXiv:1308.0850.
     """
     number("char_lstm: dropout", dropout, below=1)
     return nn.Sequential(

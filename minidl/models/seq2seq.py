@@ -33,7 +33,7 @@ class Seq2Seq(nn.Layer):
     Parameters
     ----------
     source_steps
-        S.
+        S, the length of every source.
     source_words
         How many different tokens there are to read.
     target_words

@@ -19,7 +19,7 @@ from minidl.checks import fits, is_whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.kernels.contracts.types import DOUBLE, SINGLE, floats, no_array
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
-from minidl.reprs import brief, call, html_table
+from minidl.reprs import brief, call, first_and_last, html_table
 
 
 @dataclass(frozen=True)
@@ -73,15 +73,8 @@ class Layer:
 
     _frozen = False
 
-    @recursive_repr()
     def __repr__(self) -> str:
-        children = list(self.children())
-        if not children:
-            return call(self)
-        count = sum(p.size for p in self.parameters().values() if p.has_gradient)
-        inner = (f"{name}: {child!r}".replace("\n", "\n  ") for name, child in children)
-        lines = "".join(f"\n  {line}" for line in inner)
-        return f"{type(self).__name__}({lines}\n)" + (f", {count:,} parameters" if count else "")
+        return first_and_last(_drawn(self), "analysis.summary lists all layers")
 
     def _repr_html_(self) -> str | None:
         """For notebooks, a row for each of the layers that this one is made of, if there are any.
@@ -403,3 +396,19 @@ class Layer:
             for name, attribute in list(layer.__dict__.items()):
                 if isinstance(attribute, Parameter) and id(attribute) not in keep:
                     del layer.__dict__[name]
+
+
+@recursive_repr()
+def _drawn(layer: Layer) -> str:
+    """A line for each layer, in the lines of those that are made of them."""
+    children = list(layer.children())
+    if not children:
+        return call(layer)
+    count = sum(p.size for p in layer.parameters().values() if p.has_gradient)
+    drawn = (
+        (name, _drawn(child) if type(child).__repr__ is Layer.__repr__ else repr(child))
+        for name, child in children
+    )
+    inner = (f"{name}: {text}".replace("\n", "\n  ") for name, text in drawn)
+    lines = "".join(f"\n  {line}" for line in inner)
+    return f"{type(layer).__name__}({lines}\n)" + (f", {count:,} parameters" if count else "")

@@ -19,7 +19,7 @@ def ring_bytes(size: int, length: float) -> float:
     Parameters
     ----------
     size
-        P.
+        P, the number of ranks.
     length
         N, in the unit in which the answer is wanted.
     """
@@ -83,7 +83,7 @@ def gpipe_makespan(
     backward
         Each stage's time for the backward pass of one micro-batch.
     micro_batches
-        m.
+        m, of each batch.
     """
     waves = micro_batches - 1
     return sum(forward) + waves * max(forward) + sum(backward) + waves * max(backward)
@@ -101,7 +101,7 @@ def sequential_makespan(
     backward
         Each stage's time for the backward pass of one micro-batch.
     micro_batches
-        m.
+        m, of each batch.
     """
     return micro_batches * (sum(forward) + sum(backward))
 

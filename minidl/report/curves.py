@@ -76,7 +76,7 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
         {name for run in runs.values() for record in run.epochs for name in record.train}
     )
     metrics.sort(key=lambda name: not name.endswith("loss"))
-    figure = new_figure(5.2 * len(metrics), 3.8)
+    figure = new_figure(5.2 * len(metrics), 3.8 if len(runs) == 1 else 4.4)
     for axes, metric in zip(
         figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True
     ):
@@ -109,7 +109,12 @@ def draw_history(runs: Mapping[str, Run], path: str | Path | None = None) -> Fig
             axes.set_yscale("log")
         axes.grid(alpha=0.3)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.legend(fontsize=7)
+        if len(runs) == 1:
+            axes.legend(fontsize=7)
+    if len(runs) > 1:  # among so many lines there is no room for their names
+        lines, names = figure.axes[0].get_legend_handles_labels()
+        columns = min(len(runs), 2 * len(metrics))  # of one run each, if they all fit
+        figure.legend(lines, names, loc="outside lower center", ncols=columns, fontsize=7)
     return save(figure, path)
 
 

@@ -28,8 +28,14 @@ signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
 def _remove_socket() -> None:
-    """Remove the socket and its folder, which the caller cannot do if it was killed."""
-    folder = Path(forkserver._forkserver._forkserver_address).parent
+    """Remove the socket and its folder, which the caller cannot do if it was killed.
+
+    There is none before the server has begun, nor in another process that imports this module.
+    """
+    address = forkserver._forkserver._forkserver_address
+    if address is None:
+        return
+    folder = Path(address).parent
     if NAME.fullmatch(folder.name):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -30,7 +30,7 @@ def seconds_per_update(rule: Rule, law: Law, learners: int) -> float | None:
     law
         Of the service times, in seconds.
     learners
-        P.
+        P, their number.
     """
     if not isinstance(rule, Threshold):
         return None
@@ -113,7 +113,7 @@ def mean_staleness(rule: Rule, learners: int) -> float | None:
     rule
         One of `minidl.plans`.
     learners
-        P.
+        P, their number.
     """
     match rule:
         case FullySync() | KSync() | KBatchSync():
@@ -169,7 +169,7 @@ def error_floor(lr: float, curvature: float, variance: float) -> float:
     lr
         η, the learning rate.
     curvature
-        c.
+        c, of the loss.
     variance
         s², of the mean of an update's gradients: σ²/(Km) for K mini-batches of m samples.
 

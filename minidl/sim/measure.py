@@ -68,7 +68,7 @@ def descend(
     lr
         The learning rate.
     curvature
-        c.
+        c, of the loss.
     noise
         The standard deviation of what is added to a mini-batch's gradient c w.
 

@@ -29,7 +29,7 @@ from minidl.plans import (
     predicted_seconds,
     ring_all_reduce,
 )
-from minidl.reprs import brief
+from minidl.reprs import ALWAYS, brief
 from minidl.runtime import Runtime
 from minidl.runtime.requests import RankContext, RankProgram, Requests, collective
 from minidl.sim import Constant, Law
@@ -89,7 +89,7 @@ class AllReduce(Strategy):
     """
 
     workers: int
-    algorithm: str = "ring"
+    algorithm: str = field(default="ring", metadata=ALWAYS)
     options: Mapping[str, Any] = field(default_factory=dict)
     plan: Callable[[int], Collective] | None = None
     bucket_bytes: int | None = None

@@ -238,15 +238,9 @@ Event = StepDone | EpochDone | Loss
 
 
 class Verdict(NamedTuple):
-    """What the caller decides at the end of an epoch.
-
-    Parameters
-    ----------
-    stop
-        Whether it was the last one.
-    rate
-        What learning rates are multiplied with from now on.
-    """
+    """What the caller decides at the end of an epoch."""
 
     stop: bool
+    """Whether it was the last one."""
     rate: float
+    """What learning rates are multiplied with from now on."""

@@ -22,6 +22,7 @@ from minidl.errors import InputError, PlanError
 from minidl.nn import synchronised
 from minidl.plans import FullySync, LastingRule, Push, Rule, ring_all_reduce
 from minidl.plans.server import answer_of
+from minidl.reprs import ALWAYS, brief
 from minidl.runtime import Runtime
 from minidl.runtime.requests import (
     Exchange,
@@ -89,11 +90,13 @@ class ParameterServer(Strategy):
     """
 
     workers: int
-    rule: Rule = field(default_factory=FullySync)
+    rule: Rule = field(default_factory=FullySync, metadata=ALWAYS)
     straggler: Law | None = None
     on_failure: Literal["raise", "continue"] = "raise"
     servers: int = 1
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("workers", self.workers)

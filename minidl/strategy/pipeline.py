@@ -28,6 +28,7 @@ from minidl.plans import (
     Step,
     split,
 )
+from minidl.reprs import brief
 from minidl.runtime import Runtime
 from minidl.runtime.requests import (
     Exchange,
@@ -67,6 +68,8 @@ class Pipeline(Strategy):
     micro_batches: int = 4
     schedule: str = "gpipe"
     runtime: Runtime = field(default_factory=default_runtime, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("stages", self.stages)

@@ -8,6 +8,7 @@ from functools import partial
 
 from minidl import kernels
 from minidl.plans import split
+from minidl.reprs import brief
 from minidl.runtime import Alone, Runtime
 from minidl.runtime.requests import RankContext, RankProgram
 from minidl.strategy.base import Layout, Strategy, positive, require_runtime
@@ -37,6 +38,8 @@ class Serial(Strategy):
     micro_batches: int = 1
     device: str = "cpu"
     runtime: Runtime = field(default_factory=Alone, repr=False)
+
+    __repr__ = brief
 
     def __post_init__(self) -> None:
         positive("micro_batches", self.micro_batches)

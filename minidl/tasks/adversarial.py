@@ -50,6 +50,7 @@ class Adversarial(Task):
 
     @property
     def period(self) -> int:  # type: ignore[override]
+        """After how many steps the phases come again, `discriminator_steps`."""
         return self.discriminator_steps
 
     def check(self, model: Layer, dataset: Dataset) -> None:

@@ -141,12 +141,12 @@ class Fit:
         """Compile kernels, if the strategy computes with them, where somebody sees how long."""
         if self._strategy.device != "cpu":
             return
-        self._shown.stage("compiling kernels (once)")
+        self._shown.stage("compiling or loading kernels")
         began = time.perf_counter()
         with self.learnt.lent():
             warm_up(self._job, self._state)
         if (took := time.perf_counter() - began) > 1:
-            self._shown.note(f"kernels compiled and loaded in {took:.1f} s; they are kept on disk")
+            self._shown.note(f"kernels ready after {took:.1f} s; what was compiled is kept on disk")
 
     def _decide(self, collector: Collector) -> Verdict:
         self.run.epochs, self.run.state = collector.records, collector.kept[1]

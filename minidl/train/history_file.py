@@ -200,10 +200,16 @@ def read(checkpoint: Path, extent: Extent) -> tuple[Path, History] | None:
 
 def _remove_others(checkpoint: Path, kept: Path) -> None:
     """Remove histories of a checkpoint that has been replaced by one of another run."""
-    pattern = re.compile(re.escape(checkpoint.name) + r"\.[0-9a-f]{8}\.history")
-    for path in checkpoint.parent.iterdir():
-        if pattern.fullmatch(path.name) and path != kept:
+    for path in beside(checkpoint):
+        if path != kept:
             path.unlink()
+
+
+def beside(checkpoint: Path) -> list[Path]:
+    """The history files that lie beside a checkpoint under its name, the newest one last."""
+    pattern = re.compile(re.escape(checkpoint.name) + r"\.[0-9a-f]{8}\.history")
+    found = [path for path in checkpoint.parent.iterdir() if pattern.fullmatch(path.name)]
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns)
 
 
 def _content(path: Path, extent: Extent) -> bytes:

@@ -185,6 +185,28 @@ def test_a_run_that_is_resumed_ends_as_one_that_was_not(tmp_path: Path) -> None:
     assert "saved with optimizer SGD(" in message and "this trainer has Adam(" in message
 
 
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("train d", "digits dates"),
+        ("train digits --strategy ", "serial server ring pipeline"),
+        ("train digits --model le", "lenet5"),
+        ("compare f", "fashion-mnist fashion-mnist-small"),
+        ("summary resnet2", "resnet20"),
+        ("grade hw_r", "hw_receptive_field hw_ring"),
+        ("course start hw_t", "hw_torus"),
+    ],
+)
+def test_names_are_completed(words: str, found: str) -> None:
+    environment = {
+        "_MINIDL_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"minidl {words}",
+        "COMP_CWORD": str(len(words.split(" "))),
+    }
+    shown = CliRunner().invoke(app, [], env=environment, prog_name="minidl")
+    assert shown.stdout.split() == found.split()
+
+
 def test_train_tells_what_it_does() -> None:
     result = minidl(
         "train", "digits", "-m", "mlp", "-e", "2", "--save", "run", "--optimizer", "adam"
@@ -194,7 +216,8 @@ def test_train_tells_what_it_does() -> None:
     assert re.search(
         r"test: loss \d.*, accuracy \d.*; \d.* s of training, \d.* s of preparation", result.stdout
     )
-    assert "saved run" in result.stdout
+    name = re.search(r"^saved run\nsaved (run\.\w{8}\.history) beside it: ", result.stdout, re.M)
+    assert name and Path(name[1]).stat().st_size > 100
 
 
 def test_a_loss_that_is_not_finite_is_one_message() -> None:
@@ -324,12 +347,13 @@ def test_summary_counts_each_network_on_samples_it_is_drawn_for() -> None:
     assert told["vgg16"]["parameters"] == 138_357_544
     table = minidl("summary", "all", "--plot", "new/networks.svg").stdout
     assert re.search(r"^lenet5 +28×28×1 +61,706 +416.52 k", table, re.MULTILINE)
+    assert table.endswith("\nsaved new/networks.svg\n")
     assert "resnet152" in Path("new/networks.svg").read_text()
 
 
 def test_summary_draws_a_networks_memory() -> None:
     shown = minidl("summary", "lenet5", "--plot", "memory.png").stdout
-    assert shown == minidl("summary", "lenet5").stdout
+    assert shown == minidl("summary", "lenet5").stdout + "saved memory.png\n"
     assert Path("memory.png").read_bytes().startswith(b"\x89PNG")
 
 

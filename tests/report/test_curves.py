@@ -107,6 +107,9 @@ def test_a_metric_that_only_one_run_has_is_drawn_for_that_run(tmp_path: Path) ->
     path = tmp_path / "new" / "curves.png"
     figure = draw_history({"a": labelled, "b": plain}, path)
     assert [axes.get_title() for axes in figure.axes] == ["loss", "accuracy"]
+    (legend,) = figure.legends
+    below = legend.get_window_extent().y1
+    assert below < min(axes.get_tightbbox().y0 for axes in figure.axes)
     assert np.isnan(line(figure.axes[1], "b training").get_ydata()).all()
     assert path.read_bytes().startswith(b"\x89PNG")
 

@@ -9,7 +9,7 @@ from minidl import data
 from minidl.cli.recipes.recipe import Options, Recipe
 from minidl.errors import InputError, unknown_name
 
-__all__ = ["Options", "Recipe", "make"]
+__all__ = ["Options", "Recipe", "known", "make"]
 
 _OWN = {
     "dates": "dates",
@@ -20,6 +20,11 @@ _OWN = {
 """Tasks that need more than a data set of images, and the module here that knows of each."""
 _PICTURED = ("fashion-gan", "fashion-gan-full")
 """Tasks that fill a folder with pictures."""
+
+
+def known() -> tuple[str, ...]:
+    """The tasks that `make` takes."""
+    return (*data.known(), *_OWN)
 
 
 def make(options: Options) -> Recipe:
@@ -39,6 +44,6 @@ def make(options: Options) -> Recipe:
     elif options.task in _OWN:
         module = _OWN[options.task]
     else:
-        raise unknown_name("task", options.task, [*data.known(), *_OWN])
+        raise unknown_name("task", options.task, known())
     recipe: Callable[[Options], Recipe] = import_module(f"{__name__}.{module}").recipe
     return recipe(options)

@@ -16,22 +16,18 @@ from minidl.reprs import brief
 
 
 class Push(NamedTuple):
-    """A gradient: computed by `learner` from weights of `version`.
-
-    Parameters
-    ----------
-    learner
-        Whose it is.
-    version
-        Of the weights that it was computed with.
-    number
-        The how-many-th mini-batch of this learner it belongs to, from 0 and counting
-        those that were cancelled. It tells apart several gradients of one version.
-    """
+    """A gradient: computed by `learner` from weights of `version`."""
 
     learner: int
+    """Whose it is."""
     version: int
+    """Of the weights that it was computed with."""
     number: int = 0
+    """The how-many-th mini-batch of this learner it belongs to.
+
+    It counts from 0, those that were cancelled included, and tells apart several gradients of
+    one version.
+    """
 
 
 @dataclass(frozen=True)
