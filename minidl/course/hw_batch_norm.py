@@ -264,7 +264,7 @@ def _one_row_back(student: Student, C: int, seed: int, eps: float) -> None:
 def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float) -> None:
     generator = np.random.default_rng(seed)
 
-    def case(rows: int) -> list[Any]:
+    def case(rows: int, eps: float) -> list[Any]:
         x, gamma, beta, dy = (generator.normal(size=s) for s in ((rows, C), C, C, (rows, C)))
         return [x, gamma, beta, eps, dy]
 
@@ -274,7 +274,9 @@ def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float)
         return [gamma * normal + beta, dx, (dy * normal).sum(axis=0), dy.sum(axis=0)]
 
     order = "forward of each, then backward of each"
-    check_habits(student, "habits", [case(M), case(other)], TAKES, GIVES, order, right)
+    check_habits(
+        student, "habits", [case(M, eps), case(other, 2 * eps)], TAKES, GIVES, order, right
+    )
 
 
 def _trains(student: Student, seed: int) -> None:

@@ -309,12 +309,12 @@ def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> N
         expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
 
 
-def _habits(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
+def _habits(student: Student, more: int, N: int, T: int, D: int, H: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     cases = []
-    for rows in (N, N + 1):
-        shapes = (rows, T, D), (rows, H), (rows, H), (D, 4 * H), (H, 4 * H), 4 * H
-        backward = (rows, H), (rows, H), (rows, T, H)
+    for n, t, d, h in ((N + more, T + more, D + more, H + more), (N, T, D, H)):
+        shapes = (n, t, d), (n, h), (n, h), (d, 4 * h), (h, 4 * h), 4 * h
+        backward = (n, h), (n, h), (n, t, h)
         cases.append([generator.normal(size=shape) for shape in (*shapes, *backward)])
     takes = (*STEP_TAKES, "dh_next", "dc_next", "dy")
     gives = (
@@ -370,7 +370,8 @@ CHECKS = (
     Check("step_back: dw, du and db", 10, STEP, _parameters_back),
     Check("scan: as minidl's LSTM", 15, SCAN, _scan),
     Check("scan_back: as minidl's LSTM", 15, SCAN, _scan_back),
-    Check("dtypes kept, nothing changed in place, passes kept apart", 10, SCAN, _habits),
+    Check("dtypes kept, nothing changed in place, passes kept apart", 10,
+          {"more": st.integers(0, 1)} | SCAN, _habits),
     Check("two layers at work, one on top of the other", 5, {"seed": st.integers(0, 4)}, _at_work),
 )  # fmt: skip
 """100 points."""

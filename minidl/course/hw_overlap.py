@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, plans, strategy
 from minidl.course.checks import Check, agree, entries, judge
+from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -41,9 +42,14 @@ def cut(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: f
 
 
 def _cut(module: ModuleType, given: dict[str, int], least: float) -> Cut:
-    wanted = "should return a list of lists of names"
     names = [*given]
-    found = [_names(bucket, wanted) for bucket in entries(module.buckets(given, least), wanted)]
+    return _read(module.buckets(given, least), names)
+
+
+def _read(result: Any, names: Sequence[str]) -> Cut:
+    """What `buckets` returned, as lists of some of these names."""
+    wanted = "should return a list of lists of names"
+    found = [_names(bucket, wanted) for bucket in entries(result, wanted)]
     for name in (name for bucket in found for name in bucket):
         if name not in names:
             raise ExerciseError(
@@ -62,13 +68,15 @@ def habits(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least
     sized = dict(zip(names, sizes, strict=True))
     given = dict(sized)
     found = _cut(module, given, least)
-    if [*given.items()] != [*sized.items()]:
-        raise ExerciseError("sizes is changed by your function; it is the caller's: leave it as is")
+    refuse_change("sizes", sized, given)
     new = {name: f"{name}_{next(unseen)}" for name in names}
     alike = _cut(module, {new[name]: size for name, size in sized.items()}, least)
     again = _cut(module, given, least)
+    held = module.buckets(given, least)
+    _cut(module, dict(list(given.items())[1:]), least)
     for other, which in (
         (again, "when it is asked again"),
+        (_read(held, names), "which, once other sizes have been asked for, is"),
         (alike, "for parameters of the same sizes whose names are new"),
     ):
         if [{new.get(name, name) for name in bucket} for bucket in found] != [
@@ -109,11 +117,8 @@ def launches(
         for rank, name, found in zip(ranks, names, told, strict=True):
             numbers = entries(rank.filled(name), "filled should return a list of numbers")
             found.append([index(number) for number in numbers])
-    if len(ranks) > 1 and given != buckets:
-        raise ExerciseError(
-            "buckets is changed by your class; each rank and each backward pass is given the same "
-            "ones: work on copies, e.g. set(names)"
-        )
+    if len(ranks) > 1:
+        refuse_change("buckets", [[*names] for names in buckets], given)
     return told
 
 
@@ -280,6 +285,16 @@ def _one_order(student: Student, held: list[int], one: list[str], other: list[st
     for numbers in (first, second):
         if orders[0] and numbers != [*range(max(1, len(numbers)))]:
             raise _wrong(given, what, COUNTED)
+    # What one rank alone launches at the wrong time, the other checks say, too.
+    for rank, names in enumerate(orders):
+        (alone,) = student.ask("launches", _buckets(held), [names], call=LAUNCHES)
+        if told[rank] != alone:
+            raise _wrong(
+                f"{given}, of which rank {rank} completes {', '.join(names)}",
+                f"it launches {alone}, call by call, and {told[rank]} beside another rank",
+                "what a rank still waits for belongs to its own object: keep it in self, not in "
+                "the class, a global or an argument's default",
+            )
 
 
 def _trains(student: Student, least: int) -> None:

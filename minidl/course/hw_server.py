@@ -42,7 +42,13 @@ def answers(
     decisions = []
     first: Any = None
     for push in pushes:
+        kept = _state(state)
         after, found = _answer(rule.push(state, *push))
+        if _state(state) != kept:
+            raise ExerciseError(
+                f"push changes the state that it is given, which was\n  {kept}\nand is\n  "
+                f"{_state(state)}\n\nHint: make a new one, or use dataclasses.replace"
+            )
         if _answer(rule.push(state, *push))[1] != found:
             raise ExerciseError(
                 "push answers differently when asked again: it is to change nothing, neither "
@@ -66,8 +72,12 @@ def _answer(result: Any) -> tuple[State, list[Any]]:
         raise ExerciseError(f"should return a State and a Decision, not {result!r:.200}")
     gradients = [_told(decision.drop), _told(decision.apply)]
     who = [sorted(map(index, decision.cancel)), sorted(map(index, decision.release))]
-    kept = [state.version, _told(state.waiting), sorted(map(index, state.idle))]
-    return state, [*gradients, *who, index(decision.version), kept]
+    return state, [*gradients, *who, index(decision.version), _state(state)]
+
+
+def _state(state: State) -> list[Any]:
+    """A state as numbers."""
+    return [index(state.version), _told(state.waiting), sorted(map(index, state.idle))]
 
 
 def _told(gradients: Iterable[Any]) -> list[list[int]]:
@@ -303,6 +313,23 @@ def trained(module: ModuleType, name: str, k: int) -> list[Any]:
         return _train(getattr(module, name)(k))
 
 
+def beside(module: ModuleType, name: str, k: int) -> list[Any]:
+    """A probe: how many gradients are applied with each of K pushes, by a rule alone and by one
+    beside which another rule is at work, of another K and with other learners."""
+    numbers = []
+    for others in (False, True):
+        rule = getattr(module, name)(k)
+        state, found = rule.start(k), []
+        for learner in range(k):
+            if others:
+                other = getattr(module, name)(k + 1)
+                other.push(other.start(k + 1), 0, 0, 0)
+            state, decision = parts(rule.push(state, learner, 0, 0), "state, decision")
+            found.append(len([*decision.apply]))
+        numbers.append(found)
+    return numbers
+
+
 def _train(rule: Rule) -> list[Any]:
     """The staleness of each gradient, and all weights, after a run with 4 learners."""
     generator = np.random.default_rng(0)
@@ -317,6 +344,13 @@ def _train(rule: Rule) -> list[Any]:
 
 
 def _trains(student: Student, rule: str, k: int) -> None:
+    alone, together = student.ask("beside", rule, k, call=f"{rule}.push")
+    if alone != together:
+        raise ExerciseError(
+            f"of {k} gradients, pushed one after the other, {rule}({k}) applies {alone}, and "
+            f"{together} beside another rule, of {k + 1}\n\nHint: what a rule is told belongs to "
+            f"its own object, self.k; not to the class or a global"
+        )
     staleness, weights = student.ask("trained", rule, k, call=f"a run with {rule}({k})")
     right = _train(_minidls(rule, k))
     given = f"with 4 learners in virtual time, a run with {rule}({k})"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, plans, sim, strategy
 from minidl.course.checks import Check, agree, entries, expect, judge
+from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -48,6 +49,23 @@ def _weights(rule: Any, staleness: Sequence[int]) -> np.ndarray:
     return np.array(one)
 
 
+def habits(module: ModuleType, name: str, staleness: Sequence[int]) -> None:
+    """A probe: that lists are left as they are, and what was returned as well."""
+    rule, given, distances = getattr(module, name)(0.1), [*staleness], [0.5 + n for n in staleness]
+    found, held = (rule.weights(given, distances) for _ in range(2))
+    refuse_change("staleness", [*staleness], given)
+    refuse_change("distances", [0.5 + n for n in staleness], distances)
+    wanted = "should return a tuple of numbers"
+    now = [float(weight) for weight in entries(found, wanted)]
+    rule.weights([1 + tau for tau in given], distances)
+    later = [float(weight) for weight in entries(held, wanted)]
+    if not np.array_equal(now, later, equal_nan=True):
+        raise ExerciseError(
+            f"for a staleness of {given} weights is {now}, and once another one has been asked for "
+            f"it is {later}: keep nothing from call to call"
+        )
+
+
 def trained(module: ModuleType, name: str, lr: float) -> list[float]:
     """A probe: abs(w) in a real run, as `_train` has it."""
     with kernels.using("reference"):
@@ -81,6 +99,7 @@ def _compared(
     student: Student, name: str, staleness: list[int], wanted: Any, hint: str, slips: dict[str, Any]
 ) -> None:
     (found,) = _ask(student, name, [staleness])
+    student.ask("habits", name, staleness, call=f"{name}.weights")
     if not agree(found, wanted, 1e-9) and agree(found, wanted, 1e-3):
         raise ExerciseError(
             f"what weights returns is\n  {found.tolist()}\nand should be\n  {wanted.tolist()}\n\n"
