@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Set, Sized
+from collections.abc import Callable, Iterable, KeysView, Mapping, Set, Sized
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -129,11 +129,12 @@ def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
     Raises
     ------
     ExerciseError
-        If it is no such thing. A text is none, and neither is what has no order.
+        If it is no such thing. A text is none, and neither is what has no order; the keys of a
+        dict have one.
     """
     if value is None:
         raise ExerciseError(f"{wanted}, not None: is a return missing?")
-    unordered = isinstance(value, str | bytes | Set | Mapping)
+    unordered = isinstance(value, str | bytes | Set | Mapping) and not isinstance(value, KeysView)
     single = isinstance(value, np.ndarray) and not value.ndim
     if unordered or single or not isinstance(value, Iterable):
         raise ExerciseError(f"{wanted}, not {value!r:.200}")
@@ -141,6 +142,11 @@ def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
     if len(found) > most:
         raise ExerciseError(f"{wanted}, but has more than {most} entries")
     return found
+
+
+def in_any_order(value: Any, wanted: str) -> list[Any]:
+    """As `entries`, where their order means nothing, so that a set will do."""
+    return sorted(value, key=str) if isinstance(value, Set) else entries(value, wanted)
 
 
 def parts(value: Any, names: str) -> tuple[Any, ...]:

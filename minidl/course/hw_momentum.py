@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, strategy
-from minidl.course.checks import Check, agree, entries, expect, judge, listed, numbers
+from minidl.course.checks import Check, agree, expect, in_any_order, judge, listed, numbers
 from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
@@ -23,11 +23,12 @@ FILE, NAMES = "momentum.py", ("Momentum",)
 
 def names(module: ModuleType, momentum: float, nesterov: bool) -> Any:
     """A probe: the names of the slots."""
-    found = module.Momentum(0.1, momentum, nesterov).slots
+    slots = module.Momentum(0.1, momentum, nesterov).slots
     wanted = 'slots should be a tuple of names, as ("velocity",) is'
-    if not all(isinstance(name, str) for name in entries(found, wanted)):
-        raise ExerciseError(f"{wanted}, not {found!r}")
-    return list(found)
+    found = in_any_order(slots, wanted)
+    if not all(isinstance(name, str) for name in found):
+        raise ExerciseError(f"{wanted}, not {slots!r}")
+    return found
 
 
 def descend(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from operator import index
 from types import ModuleType
@@ -17,7 +17,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, plans, strategy
-from minidl.course.checks import Check, agree, entries, judge
+from minidl.course.checks import Check, agree, entries, in_any_order, judge
 from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
@@ -49,18 +49,13 @@ def _cut(module: ModuleType, given: dict[str, int], least: float) -> Cut:
 def _read(result: Any, names: Sequence[str]) -> Cut:
     """What `buckets` returned, as lists of some of these names."""
     wanted = "should return a list of lists of names"
-    found = [_names(bucket, wanted) for bucket in entries(result, wanted)]
+    found = [in_any_order(bucket, wanted) for bucket in entries(result, wanted)]
     for name in (name for bucket in found for name in bucket):
         if name not in names:
             raise ExerciseError(
                 f"{wanted}; {name!r} is none of {names}. Is it kept from an earlier call?"
             )
     return found
-
-
-def _names(bucket: Any, wanted: str) -> list[Any]:
-    """The names of a bucket, in any order, so that a set of them will do."""
-    return sorted(bucket) if isinstance(bucket, Set) else entries(bucket, wanted)
 
 
 def habits(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float) -> None:

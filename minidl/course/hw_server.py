@@ -84,9 +84,9 @@ def _told(gradients: Iterable[Any]) -> list[list[int]]:
     """Gradients as numbers."""
     told = []
     for each in gradients:
-        if not isinstance(each, Push):
+        if not isinstance(each, tuple) or len(each) not in (2, 3):
             raise ExerciseError(f"gradients are named as Push(learner, version), not as {each!r}")
-        told.append([*map(index, each)])
+        told.append([*map(index, Push(*each))])
     return told
 
 
@@ -314,8 +314,10 @@ def trained(module: ModuleType, name: str, k: int) -> list[Any]:
 
 
 def beside(module: ModuleType, name: str, k: int) -> list[Any]:
-    """A probe: how many gradients are applied with each of K pushes, by a rule alone and by one
-    beside which another rule is at work, of another K and with other learners."""
+    """A probe: how many gradients a rule applies with each of K pushes, alone and then not.
+
+    Beside it a rule of another K is at work then, with other learners.
+    """
     numbers = []
     for others in (False, True):
         rule = getattr(module, name)(k)
