@@ -190,7 +190,7 @@ def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
     )
 
 
-def _pushes(gradients: Iterable[tuple[int, ...]]) -> tuple[Push, ...]:
+def _pushes(gradients: Iterable[Push]) -> tuple[Push, ...]:
     """Gradients that a rule names, as pushes; what cannot be one is left for `require_unused`."""
     return tuple(Push(*each) if len(each) in (2, 3) else each for each in gradients)
 
