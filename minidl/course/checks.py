@@ -52,9 +52,21 @@ class Check:
     prove: Callable[..., None]
 
 
-def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
-    """The result of each check."""
-    results = []
+def judge(
+    student: Student, checks: tuple[Check, ...], suspect: Callable[[Student], str] = lambda _: ""
+) -> tuple[Result, ...]:
+    """The result of each check.
+
+    Parameters
+    ----------
+    student
+        Who is asked.
+    checks
+        Each by itself.
+    suspect
+        Asked once, if a check fails: says what else may make others fail; empty if nothing does.
+    """
+    results, first = [], None
     # Nothing here is worth a compilation, and nothing of Hypothesis's a folder beside the homework.
     with kernels.using("reference"), tempfile.TemporaryDirectory() as folder:
         set_hypothesis_home_dir(folder)
@@ -63,6 +75,10 @@ def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
                 message = _first_wrong(student, check)
                 score = 0 if message else check.points
                 asked = tuple(student.asked)
+                if message and first is None:
+                    first = suspect(student)
+                if message and first and "which is not to be changed" not in message:
+                    message = f"{first}: make that right first\n{message}"
                 results.append(Result(check.name, score, check.points, message, asked))
         finally:
             set_hypothesis_home_dir(None)

@@ -143,6 +143,32 @@ def check_habits(
                 )  # fmt: skip
 
 
+def changed(student: Student, probe: str, case: Sequence[Any], takes: Sequence[str]) -> str:
+    """Which inputs the student's code changes, in words; empty if none, or if it fails.
+
+    Parameters
+    ----------
+    student
+        Whose code it is.
+    probe
+        Gives what `observe` does for this case.
+    case
+        Arguments.
+    takes
+        What they are called.
+    """
+    try:
+        _, (left,) = student.ask(probe, case)
+    except ExerciseError:  # what is wrong with it, the checks say
+        return ""
+    names = [
+        name
+        for name, one, two in zip(takes, case, left, strict=True)
+        if isinstance(one, np.ndarray) and not np.array_equal(one, two)
+    ]
+    return f"your code changes {' and '.join(names)}, which it is not to" if names else ""
+
+
 def _cast(value: Any, dtype: str) -> Any:
     return value.astype(dtype) if isinstance(value, np.ndarray) else value
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minidl import nn
 from minidl.course.checks import Check, agree, expect, gradient, judge, listed, numbers, parts
-from minidl.course.habits import Use, check_habits, observe
+from minidl.course.habits import Use, changed, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -20,6 +20,7 @@ from minidl.kernels import reference
 
 FILE, NAMES = "lstm.py", ("step", "step_back", "scan", "scan_back")
 STEP_TAKES, SCAN_TAKES = ("x", "h", "c", "w", "u", "b"), ("x", "w", "u", "b")
+PASSES_TAKE = (*STEP_TAKES, "dh_next", "dc_next", "dy")
 
 
 def step(module: ModuleType, *takes: Any) -> Any:
@@ -97,7 +98,8 @@ def _stacked(layers: list[nn.Layer], x: Any, weights: Any, dy: Any) -> list[Any]
 
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge a student's LSTM."""
-    return judge(student, CHECKS)
+    case = _passes(np.random.default_rng(0), 2, 2, 1, 2)
+    return judge(student, CHECKS, lambda student: changed(student, "habits", case, PASSES_TAKE))
 
 
 def _weights(D: int, H: int, seed: int) -> list[np.ndarray]:
@@ -309,20 +311,22 @@ def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> N
         expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
 
 
+def _passes(generator: np.random.Generator, n: int, t: int, d: int, h: int) -> list[np.ndarray]:
+    """What the passes of `habits` take."""
+    shapes = (n, t, d), (n, h), (n, h), (d, 4 * h), (h, 4 * h), 4 * h, (n, h), (n, h), (n, t, h)
+    return [generator.normal(size=shape) for shape in shapes]
+
+
 def _habits(student: Student, more: int, N: int, T: int, D: int, H: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    cases = []
-    for n, t, d, h in ((N + more, T + more, D + more, H + more), (N, T, D, H)):
-        shapes = (n, t, d), (n, h), (n, h), (d, 4 * h), (h, 4 * h), 4 * h
-        backward = (n, h), (n, h), (n, t, h)
-        cases.append([generator.normal(size=shape) for shape in (*shapes, *backward)])
-    takes = (*STEP_TAKES, "dh_next", "dc_next", "dy")
+    sizes = (N + more, T + more, D + more, H + more), (N, T, D, H)
+    cases = [_passes(generator, *each) for each in sizes]
     gives = (
         "h'", "c'", "y", *(f"d{name} of step_back" for name in STEP_TAKES),
         *(f"d{name} of scan_back" for name in SCAN_TAKES),
     )  # fmt: skip
     order = "step and scan of each, then step_back and scan_back of each"
-    check_habits(student, "habits", cases, takes, gives, order, _all_right)
+    check_habits(student, "habits", cases, PASSES_TAKE, gives, order, _all_right)
 
 
 def _all_right(

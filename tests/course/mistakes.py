@@ -508,7 +508,10 @@ MISTAKES = {
         "hw_lstm",
         {"c_next = f * c + i * g": "c *= f\n    c += i * g\n    c_next = c"},
         40,
-        ("which is not to be changed",),
+        (
+            "which is not to be changed",
+            "your code changes c, which it is not to: make that right first",
+        ),
     ),
     "lstm-changes-dc": Mistake(
         "hw_lstm",
@@ -982,5 +985,11 @@ MISTAKES = {
         },
         85,
         ("keep nothing from call to call",),
+    ),
+    "gan-losses-in-float32": Mistake(
+        "hw_gan",
+        {"return np.logaddexp(0, -z), sigmoid": "return np.logaddexp(0, -z).astype('f4'), sigmoid"},
+        90,
+        ("the loss is of float32, though",),
     ),
 }
