@@ -106,7 +106,11 @@ def launches(
 ) -> list[Any]:
     """A probe: what ranks launch, call by call, each of which completes gradients in its order."""
     given = [[*names] for names in buckets]
-    ranks = [module.Launches(given) for _ in orders]
+    ranks = []
+    for _ in orders:
+        ranks.append(module.Launches(given))
+        if len(orders) > 1:
+            refuse_change("buckets", [[*names] for names in buckets], given)
     told: list[list[Any]] = [[] for _ in orders]
     for names in zip(*orders, strict=True):
         for rank, name, found in zip(ranks, names, told, strict=True):

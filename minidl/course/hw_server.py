@@ -314,22 +314,22 @@ def trained(module: ModuleType, name: str, k: int) -> list[Any]:
 
 
 def beside(module: ModuleType, name: str, k: int) -> list[Any]:
-    """A probe: how many gradients a rule applies with each of K pushes, alone and then not.
+    """A probe: what a rule decides on each of K pushes, alone and then not.
 
     Beside it a rule of another K is at work then, with other learners.
     """
-    numbers = []
+    told = []
     for others in (False, True):
         rule = getattr(module, name)(k)
-        state, found = rule.start(k), []
+        state, decisions = rule.start(k), []
         for learner in range(k):
             if others:
                 other = getattr(module, name)(k + 1)
                 other.push(other.start(k + 1), 0, 0, 0)
-            state, decision = parts(rule.push(state, learner, 0, 0), "state, decision")
-            found.append(len([*decision.apply]))
-        numbers.append(found)
-    return numbers
+            state, found = _answer(rule.push(state, learner, 0, 0))
+            decisions.append(found[:-1])
+        told.append(decisions)
+    return told
 
 
 def _train(rule: Rule) -> list[Any]:
@@ -347,12 +347,17 @@ def _train(rule: Rule) -> list[Any]:
 
 def _trains(student: Student, rule: str, k: int) -> None:
     alone, together = student.ask("beside", rule, k, call=f"{rule}.push")
-    if alone != together:
-        raise ExerciseError(
-            f"of {k} gradients, pushed one after the other, {rule}({k}) applies {alone}, and "
-            f"{together} beside another rule, of {k + 1}\n\nHint: what a rule is told belongs to "
-            f"its own object, self.k; not to the class or a global"
-        )
+    for learner, (one, two) in enumerate(zip(alone, together, strict=True)):
+        if one != two:
+            decided = " and\n  ".join(
+                str(dict(zip(FIELDS, each, strict=True))) for each in (one, two)
+            )
+            raise ExerciseError(
+                f"of {k} learners, when learner {learner} pushes after those before it, "
+                f"{rule}({k}) decides\n  {decided}\nbeside another rule, of {k + 1} and as many learners\n\n"
+                f"Hint: what a rule is told belongs to its own object or to `state`, not to the "
+                f"class or a global"
+            )
     staleness, weights = student.ask("trained", rule, k, call=f"a run with {rule}({k})")
     right = _train(_minidls(rule, k))
     given = f"with 4 learners in virtual time, a run with {rule}({k})"

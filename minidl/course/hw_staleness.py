@@ -58,11 +58,11 @@ def _numbers(weights: list[Any]) -> np.ndarray:
 def habits(module: ModuleType, name: str, staleness: Sequence[int]) -> None:
     """A probe: that lists are left as they are, and what was returned as well."""
     rule, given, distances = getattr(module, name)(0.1), [*staleness], [0.5 + n for n in staleness]
-    found, held = (rule.weights(given, distances) for _ in range(2))
+    wanted = "should return a tuple of numbers"
+    now = [float(weight) for weight in entries(rule.weights(given, distances), wanted)]
     refuse_change("staleness", [*staleness], given)
     refuse_change("distances", [0.5 + n for n in staleness], distances)
-    wanted = "should return a tuple of numbers"
-    now = [float(weight) for weight in entries(found, wanted)]
+    held = rule.weights(given, distances)
     rule.weights([1 + tau for tau in given], distances)
     later = [float(weight) for weight in entries(held, wanted)]
     if not np.array_equal(now, later, equal_nan=True):

@@ -959,6 +959,16 @@ MISTAKES = {
         95,
         ("beside another rule", "belongs to its own object"),
     ),
+    "learners-on-the-class": Mistake(
+        "hw_server",
+        {
+            "return plans.State(learners)": "type(self).P = learners\n"
+            "        return plans.State(learners)",
+            "range(state.learners)": "range(self.P)",
+        },
+        95,
+        ("beside another rule", "or to `state`"),
+    ),
     "a-state-changed-in-place": Mistake(
         "hw_server",
         {
@@ -972,10 +982,15 @@ MISTAKES = {
         "hw_staleness",
         {
             "mean = sum(staleness)": "if isinstance(staleness, list):\n"
-            "            staleness.sort()\n        mean = sum(staleness)"
+            "            staleness.sort()\n        mean = sum(staleness)",
+            "return tuple(1 / max": "getattr(distances, 'reverse', tuple)()\n"
+            "        return tuple(1 / max",
         },
-        75,
-        ("staleness, which is not to be changed, was",),
+        50,
+        (
+            "staleness, which is not to be changed, was",
+            "distances, which is not to be changed, was",
+        ),
     ),
     "one-list-of-views": Mistake(
         "hw_receptive_field",
