@@ -354,7 +354,8 @@ def _trains(student: Student, rule: str, k: int) -> None:
             )
             raise ExerciseError(
                 f"of {k} learners, when learner {learner} pushes after those before it, "
-                f"{rule}({k}) decides\n  {decided}\nbeside another rule, of {k + 1} and as many learners\n\n"
+                f"{rule}({k}) decides\n  {decided}\nbeside another rule, of "
+                f"{k + 1} and as many learners\n\n"
                 f"Hint: what a rule is told belongs to its own object or to `state`, not to the "
                 f"class or a global"
             )
