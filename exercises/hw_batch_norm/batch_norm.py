@@ -104,7 +104,7 @@ class MyBatchNorm(nn.Layer):
             return (x - self.mean.value) * scale + beta, None
         rows = x.reshape(-1, x.shape[-1])
         y, saved = forward(rows, gamma, beta, self.eps)
-        return y.reshape(x.shape), (saved, rows, len(x) / mode.batch_size)
+        return np.asarray(y, x.dtype).reshape(x.shape), (saved, rows, len(x) / mode.batch_size)
 
     def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
         saved, rows, share = saved
@@ -113,7 +113,7 @@ class MyBatchNorm(nn.Layer):
         self.beta.grad += dbeta
         self.mean.grad += share * rows.mean(axis=0)
         self.variance.grad += share * rows.var(axis=0)
-        return dx.reshape(dy.shape)
+        return np.asarray(dx, dy.dtype).reshape(dy.shape)
 
 
 def train(norm: type[nn.Layer] | None, epochs: int = 3) -> list[float]:

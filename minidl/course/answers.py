@@ -19,7 +19,8 @@ from minidl.errors import ExerciseError
 
 PACKAGE = f"{Path(__file__).resolve().parents[1]}/"
 PLANS = (
-    "ALL_REDUCES COLLECTIVES all_gather all_reduce double_tree_all_reduce full_all_reduce "
+    "ALL_REDUCES AllReduce._plan AllReduce.layout COLLECTIVES _collect _gather_around _hand_out "
+    "_scatter_around all_gather all_reduce double_tree_all_reduce full_all_reduce "
     "halving_doubling_all_reduce hierarchical_all_reduce reduce_scatter ring_all_reduce rings "
     "torus_all_reduce tree_all_reduce"
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Set, Sized
+from collections.abc import Callable, Iterable, KeysView, Mapping, Set, Sized
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -52,9 +52,21 @@ class Check:
     prove: Callable[..., None]
 
 
-def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
-    """The result of each check."""
-    results = []
+def judge(
+    student: Student, checks: tuple[Check, ...], suspect: Callable[[Student], str] = lambda _: ""
+) -> tuple[Result, ...]:
+    """The result of each check.
+
+    Parameters
+    ----------
+    student
+        Who is asked.
+    checks
+        Each by itself.
+    suspect
+        Asked once, if a check fails: says what else may make others fail; empty if nothing does.
+    """
+    results, first = [], None
     # Nothing here is worth a compilation, and nothing of Hypothesis's a folder beside the homework.
     with kernels.using("reference"), tempfile.TemporaryDirectory() as folder:
         set_hypothesis_home_dir(folder)
@@ -63,6 +75,10 @@ def judge(student: Student, checks: tuple[Check, ...]) -> tuple[Result, ...]:
                 message = _first_wrong(student, check)
                 score = 0 if message else check.points
                 asked = tuple(student.asked)
+                if message and first is None:
+                    first = suspect(student)
+                if message and first and "which is not to be changed" not in message:
+                    message = f"{first}: make that right first\n{message}"
                 results.append(Result(check.name, score, check.points, message, asked))
         finally:
             set_hypothesis_home_dir(None)
@@ -129,11 +145,12 @@ def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
     Raises
     ------
     ExerciseError
-        If it is no such thing. A text is none, and neither is what has no order.
+        If it is no such thing. A text is none, and neither is what has no order; the keys of a
+        dict have one.
     """
     if value is None:
         raise ExerciseError(f"{wanted}, not None: is a return missing?")
-    unordered = isinstance(value, str | bytes | Set | Mapping)
+    unordered = isinstance(value, str | bytes | Set | Mapping) and not isinstance(value, KeysView)
     single = isinstance(value, np.ndarray) and not value.ndim
     if unordered or single or not isinstance(value, Iterable):
         raise ExerciseError(f"{wanted}, not {value!r:.200}")
@@ -141,6 +158,11 @@ def entries(value: Any, wanted: str, most: int = MOST_ENTRIES) -> list[Any]:
     if len(found) > most:
         raise ExerciseError(f"{wanted}, but has more than {most} entries")
     return found
+
+
+def in_any_order(value: Any, wanted: str) -> list[Any]:
+    """As `entries`, where their order means nothing, so that a set will do."""
+    return sorted(value, key=str) if isinstance(value, Set) else entries(value, wanted)
 
 
 def parts(value: Any, names: str) -> tuple[Any, ...]:

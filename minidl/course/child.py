@@ -144,7 +144,7 @@ def _no_keyboard(exercise: str) -> str:
 def _explain(error: BaseException, path: Path, exercise: str) -> dict[str, Any]:
     """What went wrong, and where in the student's file."""
     try:
-        message = str(error)
+        message = "\n".join([str(error), *getattr(error, "__notes__", ())])
     except BaseException:  # of the student's own class, whose __str__ may do anything
         message = "(its text raises an error itself)"
     if isinstance(error, bdb.BdbQuit) or message == "EOF when reading a line":

@@ -19,6 +19,11 @@ from minidl.errors import ExerciseError
 Use = Generator[None, None, Sequence[Any]]
 """One use of a student's code, e.g. a forward and a backward pass. It gives what came out, and
 yields before each call but the first, where another use may come between."""
+APART = (
+    "what a later call needs of an earlier one has to travel in what you return or are handed, not "
+    "in a global or on the function: between the two, others may come. And what you have returned "
+    "is not yours to write to any more"
+)
 WAYS = ("alone", "again", "first begun, first ended", "first begun, last ended")
 
 
@@ -45,7 +50,13 @@ def observe(use: Callable[..., Use], *cases: Sequence[Any]) -> list[Any]:
         if len(started) < len(uses):  # a single call each: nothing comes between
             came.append(came[0])
             continue
-        ended = {number: _rest(uses[number]) for number in order}
+        try:
+            ended = {number: _rest(uses[number]) for number in order}
+        except Exception as error:  # of what works alone
+            error.add_note(
+                f"\nThis came with {len(uses)} of them under way at once.\n\nHint: {APART}"
+            )
+            raise
         came.append([ended[number] for number in range(len(uses))])
     return [came, [list(case) for case in left]]
 
@@ -128,10 +139,34 @@ def check_habits(
                     gives, results[number], alone_results,
                     f"with {len(cases)} of them under way at once ({order}; {way}), of number "
                     f"{number + 1}",
-                    "what a later call needs of an earlier one has to travel in what you return "
-                    "or are handed, not in a global or on the function: between the two, others "
-                    "may come. And what you have returned is not yours to write to any more",
+                    APART,
                 )  # fmt: skip
+
+
+def changed(student: Student, probe: str, case: Sequence[Any], takes: Sequence[str]) -> str:
+    """Which inputs the student's code changes, in words; empty if none, or if it fails.
+
+    Parameters
+    ----------
+    student
+        Whose code it is.
+    probe
+        Gives what `observe` does for this case.
+    case
+        Arguments.
+    takes
+        What they are called.
+    """
+    try:
+        _, (left,) = student.ask(probe, case)
+    except ExerciseError:  # what is wrong with it, the checks say
+        return ""
+    names = [
+        name
+        for name, one, two in zip(takes, case, left, strict=True)
+        if isinstance(one, np.ndarray) and not np.array_equal(one, two)
+    ]
+    return f"your code changes {' and '.join(names)}, which it is not to" if names else ""
 
 
 def _cast(value: Any, dtype: str) -> Any:
@@ -141,12 +176,39 @@ def _cast(value: Any, dtype: str) -> Any:
 def _unchanged(given: Any, left: Any, takes: Sequence[str]) -> None:
     for before, after in zip(given, left, strict=True):
         for name, one, two in zip(takes, before, after, strict=True):
-            if isinstance(one, np.ndarray) and not np.array_equal(one, two):
-                raise ExerciseError(
-                    f"{name}, which is not to be changed, was\n  {one.tolist()}\nand after your "
-                    f"calls it is\n  {two.tolist()}\n\nHint: `{name} -= ...` and `{name}[...] = "
-                    f"...` change the caller's array; `{name} - ...` makes a new one"
-                )
+            refuse_change(name, one, two)
+
+
+def refuse_change(name: str, before: Any, after: Any) -> None:
+    """Raise an `ExerciseError` if an array, a list or a dict is another than it was.
+
+    Parameters
+    ----------
+    name
+        What it is called in the task.
+    before, after
+        A copy from before the student's code was given it, and what is left of it.
+    """
+    hint = f"it is the caller's: work on a copy of your own, e.g. {type(before).__name__}({name})"
+    if isinstance(before, np.ndarray):
+        if np.array_equal(before, after):
+            return
+        before, after = before.tolist(), np.asarray(after).tolist()
+        hint = (
+            f"`{name} -= ...` and `{name}[...] = ...` change the caller's array; `{name} - ...` "
+            f"makes a new one"
+        )
+    elif _ordered(before) == _ordered(after):
+        return
+    raise ExerciseError(
+        f"{name}, which is not to be changed, was\n  {before}\nand after your calls it is\n  "
+        f"{after}\n\nHint: {hint}"
+    )
+
+
+def _ordered(value: Any) -> Any:
+    """What is compared of a value: a dict's order counts, too."""
+    return [*value.items()] if isinstance(value, dict) else value
 
 
 def _typed(name: str, value: Any, dtype: str) -> None:

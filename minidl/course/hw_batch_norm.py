@@ -22,7 +22,7 @@ from minidl.course.checks import (
     numbers,
     parts,
 )
-from minidl.course.habits import Use, check_habits, observe
+from minidl.course.habits import Use, changed, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -75,7 +75,8 @@ def _train(norm: Callable[[], nn.Layer], x: Any, labels: Any) -> list[Any]:
 
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge a student's batch norm."""
-    return judge(student, CHECKS)
+    case = _case(3, 2, 0, 0.1)
+    return judge(student, CHECKS, lambda student: changed(student, "habits", case, TAKES))
 
 
 def _case(M: int, C: int, seed: int, eps: float) -> Case:
@@ -264,7 +265,7 @@ def _one_row_back(student: Student, C: int, seed: int, eps: float) -> None:
 def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float) -> None:
     generator = np.random.default_rng(seed)
 
-    def case(rows: int) -> list[Any]:
+    def case(rows: int, eps: float) -> list[Any]:
         x, gamma, beta, dy = (generator.normal(size=s) for s in ((rows, C), C, C, (rows, C)))
         return [x, gamma, beta, eps, dy]
 
@@ -274,7 +275,9 @@ def _habits(student: Student, M: int, other: int, C: int, seed: int, eps: float)
         return [gamma * normal + beta, dx, (dy * normal).sum(axis=0), dy.sum(axis=0)]
 
     order = "forward of each, then backward of each"
-    check_habits(student, "habits", [case(M), case(other)], TAKES, GIVES, order, right)
+    check_habits(
+        student, "habits", [case(M, eps), case(other, 2 * eps)], TAKES, GIVES, order, right
+    )
 
 
 def _trains(student: Student, seed: int) -> None:

@@ -112,7 +112,7 @@ def _losses(student: Student, name: str, shape: tuple[int, ...], seed: int) -> N
         f"this is what {other} should give; {name} is {FORMULAS[name]}": _value(other, z)
         for other in FORMULAS
     }  # fmt: skip
-    expect(f"{listed(z=z)}the loss of {name}", losses, right, hint, 1e-9, slips)
+    expect(f"{listed(z=z)}the loss of {name}", losses, right, hint, slips=slips)
 
 
 def _derivatives(student: Student, name: str, shape: tuple[int, ...], seed: int) -> None:

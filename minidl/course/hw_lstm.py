@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minidl import nn
 from minidl.course.checks import Check, agree, expect, gradient, judge, listed, numbers, parts
-from minidl.course.habits import Use, check_habits, observe
+from minidl.course.habits import Use, changed, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -20,6 +20,7 @@ from minidl.kernels import reference
 
 FILE, NAMES = "lstm.py", ("step", "step_back", "scan", "scan_back")
 STEP_TAKES, SCAN_TAKES = ("x", "h", "c", "w", "u", "b"), ("x", "w", "u", "b")
+PASSES_TAKE = (*STEP_TAKES, "dh_next", "dc_next", "dy")
 
 
 def step(module: ModuleType, *takes: Any) -> Any:
@@ -97,7 +98,8 @@ def _stacked(layers: list[nn.Layer], x: Any, weights: Any, dy: Any) -> list[Any]
 
 def grade(student: Student) -> tuple[Result, ...]:
     """Judge a student's LSTM."""
-    return judge(student, CHECKS)
+    case = _passes(np.random.default_rng(0), 2, 2, 1, 2)
+    return judge(student, CHECKS, lambda student: changed(student, "habits", case, PASSES_TAKE))
 
 
 def _weights(D: int, H: int, seed: int) -> list[np.ndarray]:
@@ -309,20 +311,22 @@ def _scan_back(student: Student, N: int, T: int, D: int, H: int, seed: int) -> N
         expect(f"{inputs}d{name}", found, right, hint if name == "x" else shared)
 
 
-def _habits(student: Student, N: int, T: int, D: int, H: int, seed: int) -> None:
+def _passes(generator: np.random.Generator, n: int, t: int, d: int, h: int) -> list[np.ndarray]:
+    """What the passes of `habits` take."""
+    shapes = (n, t, d), (n, h), (n, h), (d, 4 * h), (h, 4 * h), 4 * h, (n, h), (n, h), (n, t, h)
+    return [generator.normal(size=shape) for shape in shapes]
+
+
+def _habits(student: Student, more: int, N: int, T: int, D: int, H: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    cases = []
-    for rows in (N, N + 1):
-        shapes = (rows, T, D), (rows, H), (rows, H), (D, 4 * H), (H, 4 * H), 4 * H
-        backward = (rows, H), (rows, H), (rows, T, H)
-        cases.append([generator.normal(size=shape) for shape in (*shapes, *backward)])
-    takes = (*STEP_TAKES, "dh_next", "dc_next", "dy")
+    sizes = (N + more, T + more, D + more, H + more), (N, T, D, H)
+    cases = [_passes(generator, *each) for each in sizes]
     gives = (
         "h'", "c'", "y", *(f"d{name} of step_back" for name in STEP_TAKES),
         *(f"d{name} of scan_back" for name in SCAN_TAKES),
     )  # fmt: skip
     order = "step and scan of each, then step_back and scan_back of each"
-    check_habits(student, "habits", cases, takes, gives, order, _all_right)
+    check_habits(student, "habits", cases, PASSES_TAKE, gives, order, _all_right)
 
 
 def _all_right(
@@ -370,7 +374,8 @@ CHECKS = (
     Check("step_back: dw, du and db", 10, STEP, _parameters_back),
     Check("scan: as minidl's LSTM", 15, SCAN, _scan),
     Check("scan_back: as minidl's LSTM", 15, SCAN, _scan_back),
-    Check("dtypes kept, nothing changed in place, passes kept apart", 10, SCAN, _habits),
+    Check("dtypes kept, nothing changed in place, passes kept apart", 10,
+          {"more": st.integers(0, 1)} | SCAN, _habits),
     Check("two layers at work, one on top of the other", 5, {"seed": st.integers(0, 4)}, _at_work),
 )  # fmt: skip
 """100 points."""

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, strategy
-from minidl.course.checks import Check, agree, entries, expect, judge, listed, numbers
+from minidl.course.checks import Check, agree, expect, in_any_order, judge, listed, numbers
 from minidl.course.habits import Use, check_habits, observe
 from minidl.course.report import Result
 from minidl.course.student import Student
@@ -23,11 +23,12 @@ FILE, NAMES = "momentum.py", ("Momentum",)
 
 def names(module: ModuleType, momentum: float, nesterov: bool) -> Any:
     """A probe: the names of the slots."""
-    found = module.Momentum(0.1, momentum, nesterov).slots
+    slots = module.Momentum(0.1, momentum, nesterov).slots
     wanted = 'slots should be a tuple of names, as ("velocity",) is'
-    if not all(isinstance(name, str) for name in entries(found, wanted)):
-        raise ExerciseError(f"{wanted}, not {found!r}")
-    return list(found)
+    found = in_any_order(slots, wanted)
+    if not all(isinstance(name, str) for name in found):
+        raise ExerciseError(f"{wanted}, not {slots!r}")
+    return found
 
 
 def descend(
@@ -68,8 +69,8 @@ def _names(optimizer: Any) -> Any:
 def habits(module: ModuleType, *cases: Any) -> list[Any]:
     """A probe: what `observe` gives of a descent of three steps, each by the same object."""
 
-    def steps(w: Any, grads: Any, momentum: float, nesterov: bool) -> Use:
-        optimizer = module.Momentum(0.1, momentum, nesterov)
+    def steps(w: Any, grads: Any, lr: float, momentum: float, nesterov: bool) -> Use:
+        optimizer = module.Momentum(lr, momentum, nesterov)
         values = w.copy()
         slots = {name: np.zeros_like(w) for name in _names(optimizer)}
         optimizer.step(values, grads, slots, 0)
@@ -274,14 +275,16 @@ def _in_parts(student: Student, size: int, cut: int, nesterov: bool, seed: int) 
 
 def _habits(student: Student, size: int, momentum: float, nesterov: bool, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    cases = [[*generator.normal(size=(2, size)), momentum, nesterov] for _ in range(2)]
-    takes = ("values before the step", "grads", "momentum", "nesterov")
-    gives = ("values", "the slot")[: 1 + bool(momentum)]
+    other = 0.3, 0.5 if momentum else 0.9, not nesterov
+    settings = (0.1, momentum, nesterov), other
+    cases = [[*generator.normal(size=(2, size)), *each] for each in settings]
+    takes = ("values before the step", "grads", "lr", "momentum", "nesterov")
+    gives = ("values", "the slot")
 
-    def right(w: Any, grads: Any, momentum: float, nesterov: bool) -> list[Any]:
+    def right(w: Any, grads: Any, lr: float, momentum: float, nesterov: bool) -> list[Any]:
         v = np.zeros_like(w)
         for _ in range(3):
-            w, v = _kept(w, v, grads, 0.1, momentum, nesterov)
+            w, v = _kept(w, v, grads, lr, momentum, nesterov)
         return [w, v]
 
     order = "a step of each, then two more of each"

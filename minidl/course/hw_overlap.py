@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from operator import index
 from types import ModuleType
@@ -17,7 +17,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, plans, strategy
-from minidl.course.checks import Check, agree, entries, judge
+from minidl.course.checks import Check, agree, entries, in_any_order, judge
+from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -41,9 +42,14 @@ def cut(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: f
 
 
 def _cut(module: ModuleType, given: dict[str, int], least: float) -> Cut:
-    wanted = "should return a list of lists of names"
     names = [*given]
-    found = [_names(bucket, wanted) for bucket in entries(module.buckets(given, least), wanted)]
+    return _read(module.buckets(given, least), names)
+
+
+def _read(result: Any, names: Sequence[str]) -> Cut:
+    """What `buckets` returned, as lists of some of these names."""
+    wanted = "should return a list of lists of names"
+    found = [in_any_order(bucket, wanted) for bucket in entries(result, wanted)]
     for name in (name for bucket in found for name in bucket):
         if name not in names:
             raise ExerciseError(
@@ -52,23 +58,20 @@ def _cut(module: ModuleType, given: dict[str, int], least: float) -> Cut:
     return found
 
 
-def _names(bucket: Any, wanted: str) -> list[Any]:
-    """The names of a bucket, in any order, so that a set of them will do."""
-    return sorted(bucket) if isinstance(bucket, Set) else entries(bucket, wanted)
-
-
 def habits(module: ModuleType, names: Sequence[str], sizes: Sequence[int], least: float) -> None:
     """A probe: raises if a call changes what it is given, or knows of other calls."""
     sized = dict(zip(names, sizes, strict=True))
     given = dict(sized)
     found = _cut(module, given, least)
-    if [*given.items()] != [*sized.items()]:
-        raise ExerciseError("sizes is changed by your function; it is the caller's: leave it as is")
+    refuse_change("sizes", sized, given)
     new = {name: f"{name}_{next(unseen)}" for name in names}
     alike = _cut(module, {new[name]: size for name, size in sized.items()}, least)
     again = _cut(module, given, least)
+    held = module.buckets(given, least)
+    _cut(module, dict(list(given.items())[1:]), least)
     for other, which in (
         (again, "when it is asked again"),
+        (_read(held, names), "which, once other sizes have been asked for, is"),
         (alike, "for parameters of the same sizes whose names are new"),
     ):
         if [{new.get(name, name) for name in bucket} for bucket in found] != [
@@ -103,17 +106,18 @@ def launches(
 ) -> list[Any]:
     """A probe: what ranks launch, call by call, each of which completes gradients in its order."""
     given = [[*names] for names in buckets]
-    ranks = [module.Launches(given) for _ in orders]
+    ranks = []
+    for _ in orders:
+        ranks.append(module.Launches(given))
+        if len(orders) > 1:
+            refuse_change("buckets", [[*names] for names in buckets], given)
     told: list[list[Any]] = [[] for _ in orders]
     for names in zip(*orders, strict=True):
         for rank, name, found in zip(ranks, names, told, strict=True):
             numbers = entries(rank.filled(name), "filled should return a list of numbers")
             found.append([index(number) for number in numbers])
-    if len(ranks) > 1 and given != buckets:
-        raise ExerciseError(
-            "buckets is changed by your class; each rank and each backward pass is given the same "
-            "ones: work on copies, e.g. set(names)"
-        )
+    if len(ranks) > 1:
+        refuse_change("buckets", [[*names] for names in buckets], given)
     return told
 
 
@@ -280,6 +284,16 @@ def _one_order(student: Student, held: list[int], one: list[str], other: list[st
     for numbers in (first, second):
         if orders[0] and numbers != [*range(max(1, len(numbers)))]:
             raise _wrong(given, what, COUNTED)
+    # What one rank alone launches at the wrong time, the other checks say, too.
+    for rank, names in enumerate(orders):
+        (alone,) = student.ask("launches", _buckets(held), [names], call=LAUNCHES)
+        if told[rank] != alone:
+            raise _wrong(
+                f"{given}, of which rank {rank} completes {', '.join(names)}",
+                f"it launches {alone}, call by call, and {told[rank]} beside another rank",
+                "what a rank still waits for belongs to its own object: keep it in self, not in "
+                "the class, a global or an argument's default",
+            )
 
 
 def _trains(student: Student, least: int) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from minidl import models, nn
 from minidl.analysis import Field, summary
 from minidl.course.checks import Check, entries, judge
+from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -31,12 +32,14 @@ def habits(module: ModuleType, size: int, windows: Windows) -> None:
     given = [module.Window(*window) for window in windows]
     kept = list(given)
     found = _views(module.receptive_fields(size, given), len(windows))
-    if given != kept:
-        raise ExerciseError("windows is changed by your function; it is the caller's: leave it")
-    again = _views(module.receptive_fields(size, given), len(windows))
+    refuse_change("windows", kept, given)
+    held = module.receptive_fields(size, given)
+    _views(module.receptive_fields(2 * size, given), len(windows))
+    again = _views(held, len(windows))
     if found != again:
         raise ExerciseError(
-            f"gives {found}, and {again} when it is asked again: keep nothing from call to call"
+            f"gives {found}, and {again} when it is asked again, and then for an input of twice "
+            f"the size: keep nothing from call to call"
         )
 
 

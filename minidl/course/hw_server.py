@@ -42,7 +42,13 @@ def answers(
     decisions = []
     first: Any = None
     for push in pushes:
+        kept = _state(state)
         after, found = _answer(rule.push(state, *push))
+        if _state(state) != kept:
+            raise ExerciseError(
+                f"push changes the state that it is given, which was\n  {kept}\nand is\n  "
+                f"{_state(state)}\n\nHint: make a new one, or use dataclasses.replace"
+            )
         if _answer(rule.push(state, *push))[1] != found:
             raise ExerciseError(
                 "push answers differently when asked again: it is to change nothing, neither "
@@ -66,17 +72,21 @@ def _answer(result: Any) -> tuple[State, list[Any]]:
         raise ExerciseError(f"should return a State and a Decision, not {result!r:.200}")
     gradients = [_told(decision.drop), _told(decision.apply)]
     who = [sorted(map(index, decision.cancel)), sorted(map(index, decision.release))]
-    kept = [state.version, _told(state.waiting), sorted(map(index, state.idle))]
-    return state, [*gradients, *who, index(decision.version), kept]
+    return state, [*gradients, *who, index(decision.version), _state(state)]
+
+
+def _state(state: State) -> list[Any]:
+    """A state as numbers."""
+    return [index(state.version), _told(state.waiting), sorted(map(index, state.idle))]
 
 
 def _told(gradients: Iterable[Any]) -> list[list[int]]:
     """Gradients as numbers."""
     told = []
     for each in gradients:
-        if not isinstance(each, Push):
+        if not isinstance(each, tuple) or len(each) not in (2, 3):
             raise ExerciseError(f"gradients are named as Push(learner, version), not as {each!r}")
-        told.append([*map(index, each)])
+        told.append([*map(index, Push(*each))])
     return told
 
 
@@ -303,6 +313,25 @@ def trained(module: ModuleType, name: str, k: int) -> list[Any]:
         return _train(getattr(module, name)(k))
 
 
+def beside(module: ModuleType, name: str, k: int) -> list[Any]:
+    """A probe: what a rule decides on each of K pushes, alone and then not.
+
+    Beside it a rule of another K is at work then, with other learners.
+    """
+    told = []
+    for others in (False, True):
+        rule = getattr(module, name)(k)
+        state, decisions = rule.start(k), []
+        for learner in range(k):
+            if others:
+                other = getattr(module, name)(k + 1)
+                other.push(other.start(k + 1), 0, 0, 0)
+            state, found = _answer(rule.push(state, learner, 0, 0))
+            decisions.append(found[:-1])
+        told.append(decisions)
+    return told
+
+
 def _train(rule: Rule) -> list[Any]:
     """The staleness of each gradient, and all weights, after a run with 4 learners."""
     generator = np.random.default_rng(0)
@@ -317,6 +346,19 @@ def _train(rule: Rule) -> list[Any]:
 
 
 def _trains(student: Student, rule: str, k: int) -> None:
+    alone, together = student.ask("beside", rule, k, call=f"{rule}.push")
+    for learner, (one, two) in enumerate(zip(alone, together, strict=True)):
+        if one != two:
+            decided = " and\n  ".join(
+                str(dict(zip(FIELDS, each, strict=True))) for each in (one, two)
+            )
+            raise ExerciseError(
+                f"of {k} learners, when learner {learner} pushes after those before it, "
+                f"{rule}({k}) decides\n  {decided}\nbeside another rule, of "
+                f"{k + 1} and as many learners\n\n"
+                f"Hint: what a rule is told belongs to its own object or to `state`, not to the "
+                f"class or a global"
+            )
     staleness, weights = student.ask("trained", rule, k, call=f"a run with {rule}({k})")
     right = _train(_minidls(rule, k))
     given = f"with 4 learners in virtual time, a run with {rule}({k})"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from minidl import data, kernels, nn, optim, plans, sim, strategy
 from minidl.course.checks import Check, agree, entries, expect, judge
+from minidl.course.habits import refuse_change
 from minidl.course.report import Result
 from minidl.course.student import Student
 from minidl.errors import ExerciseError
@@ -33,7 +34,7 @@ def weights(module: ModuleType, name: str, updates: Sequence[Sequence[int]]) -> 
 def _weights(rule: Any, staleness: Sequence[int]) -> np.ndarray:
     wanted = "should return a tuple of numbers"
     one, two = (
-        [float(weight) for weight in entries(rule(lr).weights(form(staleness), moved), wanted)]
+        _numbers(entries(rule(lr).weights(form(staleness), moved), wanted))
         for lr, form, moved in (
             (0.1, tuple, (0.0,) * len(staleness)),
             (0.7, list, [0.5 + n for n in range(len(staleness))]),
@@ -41,11 +42,34 @@ def _weights(rule: Any, staleness: Sequence[int]) -> np.ndarray:
     )
     if not np.array_equal(one, two, equal_nan=True):
         raise ExerciseError(
-            f"for a staleness of {list(staleness)} weights is {one}, and {two} with another "
-            f"learning rate and other distances: it depends on the staleness alone, not on these, "
-            f"nor on calls before"
+            f"for a staleness of {list(staleness)} weights is {one.tolist()}, and {two.tolist()} "
+            f"with another learning rate and other distances: it depends on the staleness alone, "
+            f"not on these, nor on calls before"
         )
-    return np.array(one)
+    return one
+
+
+def _numbers(weights: list[Any]) -> np.ndarray:
+    """Weights as an array; of float32 if one of them is."""
+    single = any(isinstance(weight, np.float32) for weight in weights)
+    return np.array([float(weight) for weight in weights], np.float32 if single else np.float64)
+
+
+def habits(module: ModuleType, name: str, staleness: Sequence[int]) -> None:
+    """A probe: that lists are left as they are, and what was returned as well."""
+    rule, given, distances = getattr(module, name)(0.1), [*staleness], [0.5 + n for n in staleness]
+    wanted = "should return a tuple of numbers"
+    now = [float(weight) for weight in entries(rule.weights(given, distances), wanted)]
+    refuse_change("staleness", [*staleness], given)
+    refuse_change("distances", [0.5 + n for n in staleness], distances)
+    held = rule.weights(given, distances)
+    rule.weights([1 + tau for tau in given], distances)
+    later = [float(weight) for weight in entries(held, wanted)]
+    if not np.array_equal(now, later, equal_nan=True):
+        raise ExerciseError(
+            f"for a staleness of {given} weights is {now}, and once another one has been asked for "
+            f"it is {later}: keep nothing from call to call"
+        )
 
 
 def trained(module: ModuleType, name: str, lr: float) -> list[float]:
@@ -81,13 +105,16 @@ def _compared(
     student: Student, name: str, staleness: list[int], wanted: Any, hint: str, slips: dict[str, Any]
 ) -> None:
     (found,) = _ask(student, name, [staleness])
-    if not agree(found, wanted, 1e-9) and agree(found, wanted, 1e-3):
-        raise ExerciseError(
-            f"what weights returns is\n  {found.tolist()}\nand should be\n  {wanted.tolist()}\n\n"
-            f"Hint: only the first digits are right: round nothing, and compute in Python's floats "
-            f"or float64"
-        )
-    expect("what weights returns", found, wanted, hint, 1e-9, slips)
+    single = found.dtype == np.float32 and found.shape == wanted.shape
+    if not (single and np.allclose(found, wanted, rtol=1e-6, atol=0)):
+        if not agree(found, wanted, 1e-9) and agree(found, wanted, 1e-3):
+            raise ExerciseError(
+                f"what weights returns is\n  {found.tolist()}\nand should be\n  "
+                f"{wanted.tolist()}\n\nHint: only the first digits are right: round nothing, and "
+                f"compute in Python's floats or float64"
+            )
+        expect("what weights returns", found, wanted, hint, 1e-9, slips)
+    student.ask("habits", name, staleness, call=f"{name}.weights")
 
 
 def _each(student: Student, staleness: list[int]) -> None:

@@ -379,6 +379,12 @@ class Layer:
             or any(isinstance(each, Parameter) for each in vars(layer).values())
         )
 
+    @frozen.setter
+    def frozen(self, frozen: bool) -> None:
+        raise InputError(
+            f"{self.describe()}: frozen is not set but asked for; call freeze() or unfreeze()"
+        )
+
     @property
     def learns(self) -> bool:
         """Whether a training step changes anything in this layer, which must have been built."""

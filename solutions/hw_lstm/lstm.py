@@ -183,14 +183,14 @@ class MyLSTM(nn.Layer):
 
     def forward(self, x: nn.Array, mode: nn.Mode) -> tuple[nn.Array, Any]:
         y, saved = scan(x, self.weight.value, self.recurrent.value, self.bias.value)
-        return y, saved if mode.training else None
+        return np.asarray(y, x.dtype), saved if mode.training else None
 
     def backward(self, dy: nn.Array, saved: Any) -> nn.Array:
         dx, dw, du, db = scan_back(dy, saved)
         self.weight.grad += dw
         self.recurrent.grad += du
         self.bias.grad += db
-        return dx
+        return np.asarray(dx, dy.dtype)
 
 
 def adding_problem(steps: int, count: int, name: str) -> data.Dataset:

@@ -508,7 +508,10 @@ MISTAKES = {
         "hw_lstm",
         {"c_next = f * c + i * g": "c *= f\n    c += i * g\n    c_next = c"},
         40,
-        ("which is not to be changed",),
+        (
+            "which is not to be changed",
+            "your code changes c, which it is not to: make that right first",
+        ),
     ),
     "lstm-changes-dc": Mistake(
         "hw_lstm",
@@ -570,7 +573,7 @@ MISTAKES = {
         "hw_overlap",
         {"in reversed(sizes.items()):": "in [sizes.popitem() for _ in range(len(sizes))]:"},
         90,
-        ("leave it as is",),
+        ("sizes, which is not to be changed, was",),
     ),
     "half-an-even-kernel": Mistake(
         "hw_receptive_field",
@@ -582,7 +585,7 @@ MISTAKES = {
         "hw_receptive_field",
         {"in windows:": "in [windows.pop(0) for _ in range(len(windows))]:"},
         85,
-        ("windows is changed by your function",),
+        ("windows, which is not to be changed, was",),
     ),
     "kernel-for-span": Mistake(
         "hw_receptive_field",
@@ -807,7 +810,7 @@ MISTAKES = {
             "names.discard(name)": "names[:] = [each for each in names if each != name]",
         },
         80,
-        ("buckets is changed by your class",),
+        ("buckets, which is not to be changed, was",),
     ),
     "number-forgotten": Mistake(
         "hw_server",
@@ -899,5 +902,109 @@ MISTAKES = {
         },
         30,
         ("both sends chunk 0 and receives into it",),
+    ),
+    "one-state-for-all-ranks": Mistake(
+        "hw_overlap",
+        {"self.missing = [set": "Launches.missing = [set"},
+        85,
+        ("beside another rank", "keep it in self"),
+    ),
+    "one-list-for-all-calls": Mistake(
+        "hw_overlap",
+        {
+            "    found: list[list[str]] = []": "    found = KEPT\n    KEPT.clear()",
+            "class Launches": "KEPT = []\n\n\nclass Launches",
+        },
+        90,
+        ("once other sizes have been asked for", "keep nothing from call to call"),
+    ),
+    "eps-in-a-global": Mistake(
+        "hw_batch_norm",
+        {
+            "    off = x - x.mean": "    globals()['EPS'] = eps\n    off = x - x.mean",
+            "(normal, inv_std, gamma)\n": "(off, gamma)\n",
+            "normal, inv_std, gamma = saved": "off, gamma = saved\n"
+            "    inv_std = 1 / np.sqrt((off * off).mean(axis=0) + EPS)\n"
+            "    normal = off * inv_std",
+        },
+        85,
+        ("under way at once", "not in a global"),
+    ),
+    "steps-in-a-global": Mistake(
+        "hw_lstm",
+        {
+            "    y, saved = [], []": "    globals()['T'] = x.shape[1]\n    y, saved = [], []",
+            "range(len(saved))": "range(T)",
+        },
+        90,
+        ("under way at once", "not in a global"),
+    ),
+    "a-rate-on-the-class": Mistake(
+        "hw_momentum",
+        {
+            "self.lr": "self.rate",
+            "    @property\n": "    def __post_init__(self):\n        Momentum.rate = self.lr\n\n"
+            "    @property\n",
+        },
+        90,
+        ("under way at once",),
+    ),
+    "one-k-for-all": Mistake(
+        "hw_server",
+        {
+            "self.k": "self.K",
+            "    k: int\n": "    k: int\n\n    def __post_init__(self):\n"
+            "        type(self).K = self.k\n",
+        },
+        95,
+        ("beside another rule", "belongs to its own object"),
+    ),
+    "learners-on-the-class": Mistake(
+        "hw_server",
+        {
+            "return plans.State(learners)": "type(self).P = learners\n"
+            "        return plans.State(learners)",
+            "range(state.learners)": "range(self.P)",
+        },
+        95,
+        ("beside another rule", "or to `state`"),
+    ),
+    "a-state-changed-in-place": Mistake(
+        "hw_server",
+        {
+            "idle = state.idle | {learner}": "idle = state.idle | {learner}\n"
+            "        object.__setattr__(state, 'idle', idle)"
+        },
+        50,
+        ("push changes the state that it is given",),
+    ),
+    "the-callers-list-sorted": Mistake(
+        "hw_staleness",
+        {
+            "mean = sum(staleness)": "if isinstance(staleness, list):\n"
+            "            staleness.sort()\n        mean = sum(staleness)",
+            "return tuple(1 / max": "getattr(distances, 'reverse', tuple)()\n"
+            "        return tuple(1 / max",
+        },
+        50,
+        (
+            "staleness, which is not to be changed, was",
+            "distances, which is not to be changed, was",
+        ),
+    ),
+    "one-list-of-views": Mistake(
+        "hw_receptive_field",
+        {
+            "    views = []": "    views = KEPT\n    KEPT.clear()",
+            "def last_field": "KEPT = []\n\n\ndef last_field",
+        },
+        85,
+        ("keep nothing from call to call",),
+    ),
+    "gan-losses-in-float32": Mistake(
+        "hw_gan",
+        {"return np.logaddexp(0, -z), sigmoid": "return np.logaddexp(0, -z).astype('f4'), sigmoid"},
+        90,
+        ("the loss is of float32, though",),
     ),
 }

@@ -14,7 +14,7 @@ from minidl.course.student import Student
 SEARCH = """
 import importlib, pkgutil, minidl
 seen, refused, names = set(), set(), {names!r}
-for part in ("nn", "optim", "plans", "tasks", "analysis", "kernels.reference"):
+for part in ("nn", "optim", "plans", "tasks", "analysis", "strategy", "kernels.reference"):
     package = importlib.import_module("minidl." + part)
     found = pkgutil.walk_packages(package.__path__, package.__name__ + ".")
     for module in [package, *(importlib.import_module(info.name) for info in found)]:
@@ -23,7 +23,7 @@ for part in ("nn", "optim", "plans", "tasks", "analysis", "kernels.reference"):
             try:
                 value = getattr(module, owner)
                 if method:
-                    getattr(value, method)(value(), 0)
+                    getattr(value, method)()
                 seen.add((module.__name__, name))
             except AttributeError:
                 pass

@@ -106,6 +106,27 @@ FORMS = {
         "else []\n"
         "    size, jump, centre, field = views[-1] if views else (size, 1, 0.0, 1)\n"
         "    for kernel, stride, padding, dilation in windows[-1:]:\n"}),
+    "momentum, slots from a generator": ("hw_momentum", {
+        'return ("velocity",) if self.momentum else ()':
+        'return (name for name in ["velocity"] if self.momentum)'}),
+    "momentum, slots as a set": ("hw_momentum", {
+        'return ("velocity",) if self.momentum else ()':
+        'return {"velocity"} if self.momentum else {}.keys()'}),
+    "gan, turns as keys of a dict": ("hw_gan", {
+        'return ["discriminator", "generator"] if (step + 1) % k == 0 else ["discriminator"]':
+        'return dict.fromkeys(["discriminator", "generator"][: 1 + (step % k == k - 1)]).keys()'}),
+    "staleness, numbers of float32": ("hw_staleness", {
+        "tuple(1 / max(1, missed) for": "tuple(np.float32(1) / max(1, missed) for",
+        "(1 / max(1.0, mean),)": "(np.float32(1 / max(1.0, mean)),)"}),
+    "server, gradients as tuples": ("hw_server", {
+        "push = plans.Push(learner, version, number)": "push = (learner, version, number)",
+        "plans.Push(learner, version, number))": "(learner, version, number))"}),
+    "batch norm, y and gradients as lists": ("hw_batch_norm", {
+        "return gamma * normal + beta, (": "return (gamma * normal + beta).tolist(), (",
+        "return dx, dgamma, dbeta": "return dx.tolist(), dgamma.tolist(), list(dbeta)"}),
+    "lstm, y and dx as lists of rows": ("hw_lstm", {
+        "return np.stack(y, axis=1), saved": "return list(np.stack(y, axis=1)), saved",
+        "return np.stack(dxs[::-1], axis=1), *(": "return list(np.stack(dxs[::-1], axis=1)), *("}),
 }  # fmt: skip
 
 

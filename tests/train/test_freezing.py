@@ -199,6 +199,8 @@ def test_one_side_of_a_game(side: str) -> None:
 def test_freeze_and_unfreeze_before_and_after_the_build() -> None:
     shared = nn.Linear(4)
     model = nn.Sequential(shared, nn.Sequential(nn.Linear(4), nn.ReLU()), shared, nn.Linear(2))
+    with pytest.raises(InputError, match=r"Linear: frozen .* call freeze\(\) or unfreeze\(\)"):
+        shared.frozen = True
     assert not model.frozen
     assert model.freeze() is model and model.frozen and model[1][0].frozen  # type: ignore[index]
     model[3].unfreeze()

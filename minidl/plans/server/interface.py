@@ -7,8 +7,8 @@ drive the same object.
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from minidl.errors import PlanError
@@ -167,6 +167,8 @@ def require_push(state: State, push: Push) -> None:
 def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
     """What a rule answers to a push, which must be a `State` and a `Decision`.
 
+    A plain tuple (learner, version, number) in a decision counts as a `Push`.
+
     Raises
     ------
     PlanError
@@ -174,11 +176,19 @@ def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
     """
     answer = rule.push(state, *push)
     match answer:
-        case [State(), Decision()]:
-            return answer
+        case [State() as state, Decision() as decision]:
+            if all(isinstance(each, Push) for each in (*decision.apply, *decision.drop)):
+                return state, decision
+            apply, drop = _pushes(decision.apply), _pushes(decision.drop)
+            return state, replace(decision, apply=apply, drop=drop)
     raise PlanError(
         f"{type(rule).__name__}: push must return a State and a Decision, not {answer!r}"
     )
+
+
+def _pushes(gradients: Iterable[Push]) -> tuple[Push, ...]:
+    """Gradients that a rule names, as pushes; what cannot be one is left for `require_unused`."""
+    return tuple(Push(*each) if len(each) in (2, 3) else each for each in gradients)
 
 
 def require_unused(decision: Decision, unused: Container[Push]) -> None:
