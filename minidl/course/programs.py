@@ -9,6 +9,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,7 +81,12 @@ def programs(module: ModuleType, *shape: int) -> list[Any]:
     name = _name(shape)
     if not hasattr(module, name):
         raise ExerciseError(f"the file defines no function named {RING} or {TORUS}")
-    found, again = (_told(getattr(module, name)(*shape), shape) for _ in range(2))
+    make = getattr(module, name)
+    kept = make(*shape)
+    if math.prod(shape) > 1:
+        with suppress(Exception):  # what fails for one rank is told when that is asked for
+            make(*(1 for _ in shape))  # a list that all calls share holds another plan after it
+    found, again = _told(kept, shape), _told(make(*shape), shape)
     if found != again:
         raise ExerciseError(
             "gives another plan when it is asked again: keep nothing from call to call, in a "

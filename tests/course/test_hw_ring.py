@@ -299,12 +299,16 @@ def test_a_ring_that_turns_the_other_way_round_loses_little(graded) -> None:
     assert "your ring turns the other way round" in message(report, "every rank sends")
 
 
-def test_a_plan_that_is_another_one_each_time(graded) -> None:
+@pytest.mark.parametrize("begin", ["KEPT", "KEPT\n    KEPT.clear()"])
+def test_a_plan_that_is_another_one_each_time(graded, begin: str) -> None:
+    """Since calls add to one list, or write the list anew that an earlier call has returned."""
     source = (ROOT / "solutions/hw_ring/ring.py").read_text()
-    kept = source.replace("    programs = []", "    programs = KEPT").replace(
+    kept = source.replace("    programs = []", f"    programs = {begin}").replace(
         "Program = list", "KEPT = []\nProgram = list"
     )
-    assert "gives another plan when it is asked again" in text(graded(kept))
+    report = graded(kept)
+    assert "gives another plan when it is asked again" in text(report)
+    assert report.score < 100
 
 
 def test_the_marked_place_is_within_80_columns(graded) -> None:
