@@ -30,7 +30,7 @@ def as_array(what: str, values: Any) -> np.ndarray:
         masked = _masked(values)
         plain = values.to_numpy() if hasattr(values, "to_numpy") else values
         array = np.asarray(None if masked else plain)
-    except (ValueError, RecursionError) as error:
+    except Exception as error:  # also one from within an object that says it is an array
         raise InputError(f"{what} cannot be one array: {error}") from error
     if masked:
         raise InputError(

@@ -44,7 +44,8 @@ class Groups(Optimizer):
     def __post_init__(self) -> None:
         try:
             groups = tuple((tuple(patterns), rule) for patterns, rule in self.groups)
-            texts = all(isinstance(p, str) for patterns, _ in groups for p in patterns)
+            texts = all(isinstance(rule, Optimizer) for _, rule in groups)
+            texts = texts and all(isinstance(p, str) for patterns, _ in groups for p in patterns)
             # A text is a tuple of texts too, each of one letter.
             texts = texts and not any(isinstance(patterns, str) for patterns, _ in self.groups)
         except (TypeError, ValueError):
