@@ -37,6 +37,17 @@ def is_whole(value: object, least: float = -inf) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
+def masked_in(values: Any) -> int:
+    """How many numbers are masked, in arrays at any depth of lists, too, where NumPy forgets it."""
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(values).sum())
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        values = values.ravel().tolist()
+    if isinstance(values, list | tuple):
+        return sum(masked_in(each) for each in values if not isinstance(each, int | float))
+    return 0
+
+
 def is_number(value: object) -> bool:
     """Whether it is a finite real number."""
     if not isinstance(value, Real) or isinstance(value, bool):
@@ -78,9 +89,11 @@ def pair(name: str, value: int | Pair, least: int = 1) -> Pair:
     Parameters as for `whole`.
     """
     both = value if isinstance(value, list | tuple) else (value, value)
-    if len(both) != 2 or not all(is_whole(size, least) and size <= LARGEST for size in both):
+    counts = all(is_whole(size, least) for size in both)
+    if len(both) != 2 or not counts or max(both) > LARGEST:
+        beyond = f" and at most {LARGEST}" if counts else ""
         raise InputError(
-            f"{name} must be a whole number from {least} to {LARGEST}, or a pair of such, "
+            f"{name} must be a whole number of at least {least}{beyond}, or a pair of such, "
             f"not {short(value)}"
         )
     down, across = both

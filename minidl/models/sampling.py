@@ -96,7 +96,7 @@ def sample(
         raise InputError(f"sample: start must have shape (T,), T at least 1, not {given.shape}")
     with naming("sample: start"):
         network.check_integers(given)
-    temperature = number("sample: temperature", temperature)
+    temperature = number("sample: temperature", temperature, least=0)
     noise = rng.stream(seed, "sample")
     made = np.empty(whole("sample: count", count, least=0), np.int64)
     x, states = given[np.newaxis], None

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
+from minidl.checks import naming
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
@@ -44,8 +45,7 @@ class Groups(Optimizer):
     def __post_init__(self) -> None:
         try:
             groups = tuple((tuple(patterns), rule) for patterns, rule in self.groups)
-            texts = all(isinstance(rule, Optimizer) for _, rule in groups)
-            texts = texts and all(isinstance(p, str) for patterns, _ in groups for p in patterns)
+            texts = all(isinstance(p, str) for patterns, _ in groups for p in patterns)
             # A text is a tuple of texts too, each of one letter.
             texts = texts and not any(isinstance(patterns, str) for patterns, _ in self.groups)
         except (TypeError, ValueError):
@@ -56,8 +56,10 @@ class Groups(Optimizer):
                 f"not {self.groups!r}"
             )
         object.__setattr__(self, "groups", groups)
-        for rule in self._rules():
-            self.require_inner(rule)
+        self.require_inner(self.optimizer)
+        with naming("groups"):
+            for _, rule in groups:
+                self.require_inner(rule)
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -127,6 +127,18 @@ def test_parameters_are_views_of_one_buffer_in_order_of_definition(widths, norma
         np.testing.assert_array_equal(parameter.grad, -parameter.value)
 
 
+@pytest.mark.parametrize("what", ["value", "grad"])
+def test_a_masked_array_is_no_value(what):
+    layer = nn.Linear(2, bias=False)
+    layer.initialise((1,))
+    before = getattr(layer.weight, what).copy()
+    with pytest.raises(InputError, match=f"the {what} of .* with 1 numbers masked"):
+        setattr(layer.weight, what, np.ma.masked_array([[1.0, 2.0]], [[True, False]]))
+    np.testing.assert_array_equal(getattr(layer.weight, what), before)
+    setattr(layer.weight, what, np.ma.masked_array([[1.0, 2.0]]))
+    np.testing.assert_array_equal(getattr(layer.weight, what), [[1, 2]])
+
+
 @given(seed=st.integers(0, 99), depth=st.integers(2, 5))
 def test_initial_values_come_from_seed_and_name(seed, depth):
     def drawn(**settings):
