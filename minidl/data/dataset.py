@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from minidl import rng
-from minidl.checks import fits, is_number, is_whole
+from minidl.checks import fits, is_number, is_whole, whole
 from minidl.data.augment import Augmentation
 from minidl.data.conversion import as_array
 from minidl.errors import InputError
@@ -214,6 +215,7 @@ class Dataset:
                 f"others; 1 to {len(self) - 1} can be"
             )
         chosen = np.zeros(len(self), bool)
+        seed = whole(f"{self.name}: split: seed", seed, least=0, most=inf)
         chosen[stratified(self.targets, count, seed)] = True
         return self.take(np.flatnonzero(~chosen)), self.take(np.flatnonzero(chosen))
 

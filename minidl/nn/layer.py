@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from reprlib import recursive_repr
 from reprlib import repr as short
 from typing import Any, Self
 
 import numpy as np
 
-from minidl.checks import LARGEST, fits, is_whole
+from minidl.checks import LARGEST, fits, is_whole, whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.kernels.contracts.types import DOUBLE, SINGLE, floats, no_array
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
@@ -325,6 +326,7 @@ class Layer:
             )
         if not fits(dtype, np.typing.DTypeLike):
             raise InputError(f"initialise: dtype must be a type of numbers, not {dtype!r}")
+        seed = whole("initialise: seed", seed, least=0, most=inf)
         shape = tuple(shape)
         places = Counter(map(id, self._passed()))
         for path, layer in list(self.walk()):

@@ -279,6 +279,7 @@ def test_a_batch_of_other_features_is_refused():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: nn.Linear(2).initialise((3,), seed="x"), "seed must be a whole number"),
         (lambda: nn.Linear(0), "out_features must be .* at least 1, not 0"),
         (lambda: nn.Linear(10.0), "out_features must be a whole number .* not 10.0"),
         (lambda: nn.Conv2d(0, 3), "out_channels must be .* at least 1, not 0"),

@@ -6,6 +6,7 @@ import numpy as np
 
 from minidl import kernels
 from minidl.checks import checked
+from minidl.data.conversion import as_array
 from minidl.errors import InputError, ShapeError
 from minidl.nn.parameters import Array
 
@@ -35,8 +36,9 @@ def with_mask(x: np.ndarray, lengths: Array) -> Array:
     InputError
         If a length is no whole number from 0 to T.
     """
-    lengths = np.asarray(
-        lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths
+    lengths = as_array(
+        "lengths",
+        lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths,
     )
     if x.ndim != 3 or lengths.shape != (len(x),):
         raise ShapeError(
