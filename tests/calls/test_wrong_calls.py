@@ -100,7 +100,7 @@ def test_a_wrong_argument_is_an_error_of_minidl(package: str, drawn: st.DataObje
 
 @pytest.mark.slow
 @pytest.mark.parametrize("package", PACKAGES)
-@settings(QUICK, derandomize=False, max_examples=300)
+@settings(QUICK, derandomize=False, max_examples=100)
 @given(drawn=st.data())
 def test_many_wrong_arguments_are_errors_of_minidl(package: str, drawn: st.DataObject) -> None:
     refuses(package, drawn)
