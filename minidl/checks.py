@@ -7,6 +7,7 @@ neither, and ``4.0`` is no whole number.
 from __future__ import annotations
 
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -23,6 +24,10 @@ import numpy as np
 
 from minidl.errors import InputError
 
+LARGEST = 2**31 - 1
+"""No count or size is greater: what is, is a mistake, and would never end or never fit."""
+MANY = 2**16
+"""Of what is made one by one (ranks, layers, chunks), nobody has more."""
 Pair = tuple[int, int]
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 
@@ -30,6 +35,17 @@ Checked = TypeVar("Checked", bound=Callable[..., Any])
 def is_whole(value: object, least: float = -inf) -> bool:
     """Whether it is a whole number of at least `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
+
+
+def masked_in(values: Any) -> int:
+    """How many numbers are masked, in arrays at any depth of lists, too, where NumPy forgets it."""
+    if isinstance(values, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(values).sum())
+    if isinstance(values, np.ndarray) and values.dtype == object:
+        values = values.ravel().tolist()
+    if isinstance(values, list | tuple):
+        return sum(masked_in(each) for each in values if not isinstance(each, int | float))
+    return 0
 
 
 def is_number(value: object) -> bool:
@@ -42,7 +58,7 @@ def is_number(value: object) -> bool:
         return False
 
 
-def whole(name: str, value: int, least: int = 1, most: float = inf) -> int:
+def whole(name: str, value: int, least: int = 1, most: float = LARGEST) -> int:
     """`value`, checked.
 
     Parameters
@@ -60,7 +76,9 @@ def whole(name: str, value: int, least: int = 1, most: float = inf) -> int:
         If it is anything else.
     """
     if not is_whole(value, least) or value > most:
-        span = f"of at least {least}" if most == inf else f"from {least} to {most}"
+        # A limit that nobody comes near is named only to those who do.
+        beyond = most not in (LARGEST, MANY) or (is_whole(value) and value > most)
+        span = f"from {least} to {most}" if beyond and most < inf else f"of at least {least}"
         raise InputError(f"{name} must be a whole number {span}, not {short(value)}")
     return int(value)
 
@@ -71,9 +89,11 @@ def pair(name: str, value: int | Pair, least: int = 1) -> Pair:
     Parameters as for `whole`.
     """
     both = value if isinstance(value, list | tuple) else (value, value)
-    if len(both) != 2 or not all(is_whole(size, least) for size in both):
+    counts = all(is_whole(size, least) for size in both)
+    if len(both) != 2 or not counts or max(both) > LARGEST:
+        beyond = f" and at most {LARGEST}" if counts else ""
         raise InputError(
-            f"{name} must be a whole number of at least {least}, or a pair of such, "
+            f"{name} must be a whole number of at least {least}{beyond}, or a pair of such, "
             f"not {short(value)}"
         )
     down, across = both
@@ -82,9 +102,10 @@ def pair(name: str, value: int | Pair, least: int = 1) -> Pair:
 
 def path(name: str, value: str | PathLike[str]) -> Path:
     """`value` as a path; an InputError if it is none, in which `name` says what it is."""
-    if not isinstance(value, str | PathLike) or value == "":
+    text = os.fspath(value) if isinstance(value, str | PathLike) else ""
+    if not isinstance(text, str) or not text or "\0" in text:
         raise InputError(f"{name} must be a path, not {short(value)}")
-    return Path(value)
+    return Path(text)
 
 
 def number(
@@ -204,7 +225,7 @@ def fits(value: object, hint: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(each) and value == each for each in inner)
     if origin is Callable:
-        return callable(value)
+        return callable(value) and _takes(value, inner[0])
     if isinstance(origin, type):
         return _holds(value, origin, inner)
     if hint in (int, float):
@@ -213,14 +234,28 @@ def fits(value: object, hint: Any) -> bool:
     if hint is bool:
         return isinstance(value, bool | np.bool_)
     if hint is np.ndarray:
-        array = hasattr(value, "dtype") and hasattr(value, "shape")
+        array = all(hasattr(value, name) for name in ("dtype", "shape", "ndim"))
         return array and not isinstance(value, np.generic) and not np.ma.isMA(value)
     if not isinstance(hint, type):
         return True
     if getattr(hint, "_is_protocol", False):  # one of your own may lack what is not asked for
-        names = [name for name in vars(hint) if not name.startswith("_")]
-        return not isinstance(value, type) and any(hasattr(value, name) for name in names)
+        names = [n for n in vars(hint) if not n.startswith("_") and hasattr(value, n)]
+        methods = (getattr(value, name) for name in names if callable(vars(hint)[name]))
+        return not isinstance(value, type) and names != [] and all(map(callable, methods))
     return isinstance(value, hint)
+
+
+def _takes(function: Callable[..., Any], arguments: Any) -> bool:
+    """Whether a function can be called with so many arguments, as far as can be seen."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return True
+    try:
+        signature.bind(*(() if arguments is Ellipsis else arguments))
+    except TypeError:
+        return arguments is Ellipsis
+    return True
 
 
 def _holds(value: Any, kind: type, inner: tuple[Any, ...]) -> bool:

@@ -73,6 +73,10 @@ class WorkerError(MinidlError, RuntimeError):
     """A worker process raised, died or stopped answering; the message names its rank."""
 
 
+class FileError(MinidlError, OSError):
+    """A file that cannot be written, or a folder that cannot be made."""
+
+
 class SharedMemoryError(MinidlError, OSError):
     """Shared memory could not be reserved."""
 

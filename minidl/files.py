@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from reprlib import Repr
 from typing import BinaryIO
 
-from minidl.errors import InputError
+from minidl.errors import FileError, InputError
+
+short = Repr()
+short.maxstring = 300
 
 
 def replace(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> None:
@@ -28,8 +33,14 @@ def replace(path: str | Path, content: bytes | Callable[[BinaryIO], object]) -> 
     ------
     InputError
         If the path is that of a folder.
+    FileError
+        If it cannot be written.
     """
-    path = resolved(path)
+    with writing(path):
+        _replace(resolved(path), content)
+
+
+def _replace(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     if path.is_dir():
         raise InputError(f"path must be that of a file, and {path} is a folder")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +72,17 @@ def append(path: str | Path, line: str) -> None:
         The file.
     line
         Without its end.
+
+    Raises
+    ------
+    FileError
+        If it cannot be written.
     """
-    path = Path(path)
+    with writing(path):
+        _append(Path(path), line)
+
+
+def _append(path: Path, line: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:
         if file.tell():
@@ -70,6 +90,20 @@ def append(path: str | Path, line: str) -> None:
             if file.read(1) != b"\n":
                 line = "\n" + line
         file.write(line.encode() + b"\n")
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Let an OSError within the block be a FileError that names the path, and why."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        failed = FileError(f"the path {short.repr(str(path))} cannot be written: {why}")
+        failed.errno = error.errno
+        raise failed from error
 
 
 def resolved(path: str | Path) -> Path:

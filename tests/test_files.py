@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minidl import files
+from minidl import files, nn, optim
+from minidl.errors import FileError
+from minidl.nn import export_pytorch
 from minidl.plans import ring_all_reduce
 from minidl.report.motion import animate_collective
 from minidl.report.style import new_figure, save
 from minidl.runtime.trace import SPAN, Trace
+from minidl.train import Trainer
 
 
 @given(old=st.binary(max_size=50), new=st.binary(max_size=50), given_as_function=st.booleans())
@@ -94,6 +97,38 @@ def test_what_is_drawn_and_exported_is_whole_or_not_there(
         write(link)
     assert target.read_bytes() == first
     assert [path.name for path in target.parent.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_figure(path.with_name(f"{path.name}.png")),
+        write_trace,
+        lambda path: files.append(path, "line"),
+        lambda path: trainer().save(path),
+        lambda path: export_pytorch(initialised(), path),
+    ],
+)
+def test_a_path_that_cannot_be_written_is_named(
+    write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for path, why in (("file/x", "Not a directory|File exists"), ("x" * 300, "name too long")):
+        with pytest.raises(FileError, match=f"{path[-99:]}.* cannot be written: .*({why})"):
+            write(tmp_path / path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def trainer() -> Trainer:
+    made = Trainer(nn.Sequential(nn.Linear(2)), nn.CrossEntropy(), optim.SGD(0.1))
+    made.evaluate((np.zeros((2, 2)), np.zeros(2)))
+    return made
+
+
+def initialised() -> nn.Layer:
+    made = nn.Linear(2)
+    made.initialise((3,))
+    return made
 
 
 def test_a_picture_without_an_ending_gets_one(tmp_path: Path) -> None:

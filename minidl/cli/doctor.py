@@ -20,6 +20,8 @@ PACKAGES = ("numpy", "numba", "multiprocess", "safetensors")
 SHM = Path("/dev/shm")
 SHM_NEEDED, SHM_COMFORTABLE = 32 * MIB, 256 * MIB
 """Room in bytes without which the demo fails, and with which larger models run too."""
+CACHE_NEEDED = 16 * MIB
+"""Room in bytes for compiled kernels of all kinds, with as much to spare."""
 CHILD_SECONDS = 120
 MARKS = {"ok": "[green]ok[/]", "warn": "[yellow]warn[/]", "bad": "[red]bad[/]"}
 
@@ -210,6 +212,10 @@ def _kernel_cache() -> Finding:
         return Finding("kernel cache", "warn", f"{found}; none can be read back", advice)
     if damaged:
         found += f", {damaged} damaged, which are compiled anew when next used"
+    taken = sum(path.stat().st_size for path in kept)
+    if room.f_bavail * room.f_frsize + taken < CACHE_NEEDED:
+        advice = f"All kernels together need {CACHE_NEEDED // MIB} MiB; make room, or {own}."
+        return Finding("kernel cache", "warn", found, advice)
     named = os.environ.get("NUMBA_CACHE_DIR")
     if (named and tried["failures"]) or folder.parent == cache.private_folder():
         found += "; not in " + "; not in ".join(tried["failures"])

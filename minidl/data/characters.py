@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minidl.checks import checked, whole
+from minidl.checks import checked, number, whole
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
 
@@ -117,9 +117,7 @@ def bigram_loss(train: Dataset, test: Dataset, smoothing: float = 1.0) -> float:
 
 def _surprise(counts: np.ndarray, smoothing: float) -> np.ndarray:
     """-log of each count's share in its row, what has no count being impossible."""
-    if not (smoothing >= 0 and np.isfinite(smoothing)):
-        raise InputError(f"smoothing must be at least 0 and finite, not {smoothing}")
-    smoothed = counts + smoothing
+    smoothed = counts + number("smoothing", smoothing, least=0)
     totals = np.broadcast_to(smoothed.sum(axis=-1, keepdims=True), smoothed.shape)
     surprise = np.full(smoothed.shape, np.inf)
     np.log(totals / np.maximum(smoothed, 1e-300), out=surprise, where=smoothed > 0)

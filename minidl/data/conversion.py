@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minidl.checks import masked_in
 from minidl.errors import InputError
 
 
@@ -27,10 +28,10 @@ def as_array(what: str, values: Any) -> np.ndarray:
         If they are ragged, or some are masked, missing or no numbers.
     """
     try:
-        masked = _masked(values)
+        masked = masked_in(values)
         plain = values.to_numpy() if hasattr(values, "to_numpy") else values
         array = np.asarray(None if masked else plain)
-    except (ValueError, RecursionError) as error:
+    except Exception as error:  # also one from within an object that says it is an array
         raise InputError(f"{what} cannot be one array: {error}") from error
     if masked:
         raise InputError(
@@ -44,17 +45,6 @@ def as_array(what: str, values: Any) -> np.ndarray:
         return np.asarray(array.tolist())
     except ValueError as error:
         raise InputError(f"{what} cannot be one array: {error}") from error
-
-
-def _masked(values: Any) -> int:
-    """How many numbers are masked, in arrays at any depth of lists, too, where NumPy forgets it."""
-    if isinstance(values, np.ma.MaskedArray):
-        return int(np.ma.getmaskarray(values).sum())
-    if isinstance(values, np.ndarray) and values.dtype == object:
-        values = values.ravel().tolist()
-    if isinstance(values, list | tuple):
-        return sum(_masked(each) for each in values if not isinstance(each, int | float))
-    return 0
 
 
 def _require_numbers(what: str, array: np.ndarray) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from minidl import rng
-from minidl.checks import fits, is_number, is_whole
+from minidl.checks import fits, is_number, is_whole, whole
 from minidl.data.augment import Augmentation
 from minidl.data.conversion import as_array
 from minidl.errors import InputError
@@ -190,7 +191,7 @@ class Dataset:
         InputError
             If they are no whole numbers of samples that there are.
         """
-        _require_indices(self.name, indices, len(self))
+        indices = _taken(self.name, indices, len(self))
         return replace(self, inputs=self.inputs[indices], targets=self.targets[indices])
 
     def split(self, count: int, *, seed: int = 0) -> tuple[Dataset, Dataset]:
@@ -214,6 +215,7 @@ class Dataset:
                 f"others; 1 to {len(self) - 1} can be"
             )
         chosen = np.zeros(len(self), bool)
+        seed = whole(f"{self.name}: split: seed", seed, least=0, most=inf)
         chosen[stratified(self.targets, count, seed)] = True
         return self.take(np.flatnonzero(~chosen)), self.take(np.flatnonzero(chosen))
 
@@ -232,18 +234,24 @@ def stratified(targets: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.sort(order[(np.arange(count) * 2 + 1) * len(order) // (2 * count)])
 
 
-def _require_indices(name: str, indices: Indices, count: int) -> None:
-    if isinstance(indices, slice):
-        return
+def _taken(name: str, indices: Indices, count: int) -> Indices:
+    """What chooses samples along the first axis, checked."""
+    if isinstance(indices, slice) and indices.step != 0 and _whole_bounds(indices):
+        return indices
     numbers = as_array(f"{name}: indices", indices)
     if numbers.dtype.kind == "b" and numbers.shape == (count,):
-        return
+        return numbers
     within = numbers.ndim == 1 and numbers.dtype.kind in "iu"
     if not within or not np.all((-count <= numbers) & (numbers < count)):
         raise InputError(
             f"{name}: indices: samples are chosen by a slice or an array of numbers "
             f"from 0 to {count - 1}, not {indices!r}"
         )
+    return numbers
+
+
+def _whole_bounds(rows: slice) -> bool:
+    return fits((rows.start, rows.stop, rows.step), tuple[int | None, ...])
 
 
 def _require_finite(name: str, what: str, array: np.ndarray) -> None:

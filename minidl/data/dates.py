@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from math import inf
 from string import ascii_letters, digits
 
 import numpy as np
@@ -162,10 +163,10 @@ def dates(train: int = 40_000, test: int = 2_000, seed: int = 0) -> tuple[Datase
     InputError
         If a number of samples is not one that can be made.
     """
-    whole("dates: train", train)
+    whole("dates: train", train, most=10_000_000)
     if whole("dates: test", test) > 30_000:
         raise InputError(f"dates: test must be at most 30,000, not {test}")
-    generator = rng.stream(whole("dates: seed", seed, least=0), "dates")
+    generator = rng.stream(whole("dates: seed", seed, least=0, most=inf), "dates")
     days = FIRST.toordinal() + generator.permutation(LAST.toordinal() - FIRST.toordinal() + 1)
     seen = generator.choice(days[test:], train)
     return (_encoded(seen, generator, "dates"), _encoded(days[:test], generator, "dates (test)"))

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from minidl.checks import checked
+from minidl.checks import path as path_of
 from minidl.data.dataset import Dataset
 from minidl.data.embedded import GARMENTS
 from minidl.errors import DatasetNotFoundError, InputError
@@ -75,7 +76,12 @@ def fashion_mnist(
     """
     if set(checksums) != set(CHECKSUMS):
         raise InputError(f"checksums must be of {', '.join(CHECKSUMS)}, not {list(checksums)}")
-    place = _find(None if folder is None else Path(folder), download, source, checksums)
+    place = _find(
+        None if folder is None else path_of("fashion_mnist: folder", folder),
+        download,
+        source,
+        checksums,
+    )
     contents = {name: _read(place / name, checksums[name]) for name in CHECKSUMS}
     train_images, train_labels, test_images, test_labels = (
         _parse_idx(place / name, contents[name]) for name in CHECKSUMS
@@ -114,10 +120,10 @@ def cache_folder() -> Path:
 def _find(folder: Path | None, download: bool, source: str, checksums: Mapping[str, str]) -> Path:
     cache = cache_folder() / "fashion-mnist"
     for place in (folder,) if folder is not None else (DEBIAN, cache):
-        if all((place / name).is_file() for name in checksums):
+        if all(os.path.isfile(place / name) for name in checksums):
             return place
     if folder is not None:
-        missing = [name for name in checksums if not (folder / name).is_file()]
+        missing = [name for name in checksums if not os.path.isfile(folder / name)]
         raise DatasetNotFoundError(
             f"{folder} does not hold {', '.join(missing)}. " + _three_ways(cache)
         )

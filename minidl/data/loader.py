@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minidl import rng
-from minidl.checks import checked, whole
+from minidl.checks import checked, naming, whole
 from minidl.data.augment import augment
 from minidl.data.dataset import Dataset
 from minidl.errors import InputError
@@ -149,7 +149,19 @@ def in_order(
         How many at a time.
     """
     whole("in_order: batch_size", batch_size)
-    rows = slice(0, len(dataset)) if rows is None else rows
-    for start in range(rows.start, rows.stop, batch_size):
-        x, y = dataset.batch(slice(start, min(start + batch_size, rows.stop)), dtype)
+    with naming("in_order: rows"):
+        first, stop = _span(slice(None) if rows is None else rows, len(dataset))
+    for start in range(first, stop, batch_size):
+        x, y = dataset.batch(slice(start, min(start + batch_size, stop)), dtype)
         yield Batch(x, y, start, len(dataset))
+
+
+def _span(rows: slice, count: int) -> tuple[int, int]:
+    """The first row and the one behind the last, of so many."""
+    try:
+        first, stop, step = rows.indices(count)
+    except TypeError:
+        first, stop, step = 0, 0, 0
+    if step != 1:
+        raise InputError(f"must be a slice of whole numbers without a step, not {rows}")
+    return first, stop

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minidl import kernels
-from minidl.checks import checked, whole
+from minidl.checks import MANY, checked, whole
 from minidl.errors import ShapeError
 from minidl.models.seq2seq import Seq2Seq
 from minidl.nn.layer import EVALUATE
@@ -51,7 +51,7 @@ def greedy(model: Seq2Seq, sources: np.ndarray, *, start: int, end: int, steps: 
     """
     if sources.ndim != 2:
         raise ShapeError(f"greedy: sources must be (N, S), not of shape {sources.shape}")
-    whole("greedy: steps", steps)
+    whole("greedy: steps", steps, most=MANY)
     whole("greedy: start", start, 0, most=model.target_embedding.vocabulary - 1)
     xp, n = kernels.array_module(sources), len(sources)
     state, _ = model.encode(sources, EVALUATE)
@@ -103,9 +103,9 @@ def beam(
     """
     if sources.ndim != 2:
         raise ShapeError(f"beam: sources must be (N, S), not of shape {sources.shape}")
-    whole("beam: steps", steps)
+    whole("beam: steps", steps, most=MANY)
     whole("beam: start", start, 0, most=model.target_embedding.vocabulary - 1)
-    whole("beam: width", width)
+    whole("beam: width", width, most=MANY)
     xp, n, words = kernels.array_module(sources), len(sources), model.output.out_features
     state, _ = model.encode(sources, EVALUATE)
     kind = state[0].dtype

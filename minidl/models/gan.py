@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def mlp_gan(shape: nn.Shape = (28, 28, 1), latent: int = 64, hidden: int = 256) 
     hidden
         The size of the hidden layers, two in either network.
     """
-    size = int(np.prod(shape, dtype=np.int64))
+    size = whole("mlp_gan: the product of shape", prod(shape))
     generator = nn.Sequential(
         nn.Linear(hidden), nn.ReLU(), nn.Linear(hidden), nn.ReLU(),
         nn.Linear(size, weight_init=nn.init.xavier_uniform), nn.Tanh(), nn.Reshape(*shape),

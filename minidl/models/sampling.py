@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minidl import rng
-from minidl.checks import checked, naming, whole
+from minidl.checks import checked, naming, number, whole
 from minidl.errors import InputError, ShapeError
 from minidl.nn.layer import EVALUATE, Layer
 from minidl.nn.parameters import Array
@@ -43,6 +43,8 @@ def forward_from(
         raise ShapeError(f"forward_from: x must be (N, T) or (N, T, D), not of shape {x.shape}")
     if len(before) != len(network):
         raise InputError(f"{len(network)} layers need as many states, not {len(before)}")
+    with naming("forward_from: x"):
+        network.check_integers(x)
     for layer, state in zip(network, before, strict=True):
         if isinstance(layer, Recurrent):
             x, state, _ = layer.forward_from(x, state, EVALUATE)
@@ -94,8 +96,7 @@ def sample(
         raise InputError(f"sample: start must have shape (T,), T at least 1, not {given.shape}")
     with naming("sample: start"):
         network.check_integers(given)
-    if not (temperature >= 0 and np.isfinite(temperature)):
-        raise InputError(f"sample: temperature must be at least 0 and finite, not {temperature}")
+    temperature = number("sample: temperature", temperature, least=0)
     noise = rng.stream(seed, "sample")
     made = np.empty(whole("sample: count", count, least=0), np.int64)
     x, states = given[np.newaxis], None

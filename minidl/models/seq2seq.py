@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from minidl import kernels, nn
-from minidl.checks import checked, whole
+from minidl.checks import MANY, checked, whole
 from minidl.errors import ShapeError, unknown_name
 from minidl.nn.layer import Mode
 from minidl.nn.parameters import Array, Shape
@@ -77,6 +77,7 @@ class Seq2Seq(nn.Layer):
         if cell not in _CELLS:
             raise unknown_name("cell", cell, _CELLS)
         self.source_steps = whole("Seq2Seq: source_steps", source_steps)
+        whole("Seq2Seq: layers", layers, most=MANY)
         whole("Seq2Seq: source_words", source_words)
         whole("Seq2Seq: target_words", target_words)
         self.padding = whole("Seq2Seq: padding", padding, least=0)

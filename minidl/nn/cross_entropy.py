@@ -146,7 +146,7 @@ class CrossEntropy(Loss):
 def _checked_weight(weight: Sequence[float]) -> tuple[float, ...]:
     try:
         checked = tuple(map(float, weight))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         checked = ()
     if not (any(checked) and all(is_number(w) and w >= 0 for w in checked)):
         raise InputError(

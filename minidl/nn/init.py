@@ -14,9 +14,14 @@ from math import prod, sqrt
 
 import numpy as np
 
-from minidl.checks import checked
+from minidl.checks import checked, whole
 from minidl.errors import ShapeError
 from minidl.nn.parameters import Initialiser, Shape
+
+
+def _sizes(shape: Shape) -> Shape:
+    """The shape, of an array that can be."""
+    return tuple(whole("each size of shape", size, least=0) for size in shape)
 
 
 @checked
@@ -40,7 +45,7 @@ def fans(shape: Shape) -> tuple[int, int]:
     ShapeError
         If the shape has fewer than two axes, as a bias has.
     """
-    if len(shape) < 2:
+    if len(_sizes(shape)) < 2:
         raise ShapeError(
             f"fan-in and fan-out need a weight of two axes or more, not one of shape {shape}"
         )
@@ -96,7 +101,7 @@ def blocks(*inits: Initialiser) -> Initialiser:
 def _blocks(
     inits: tuple[Initialiser, ...], generator: np.random.Generator, shape: Shape
 ) -> np.ndarray:
-    *outer, columns = shape
+    *outer, columns = _sizes(shape)
     if columns % len(inits):
         raise ShapeError(f"a last axis of {columns} cannot be drawn in {len(inits)} equal parts")
     part = (*outer, columns // len(inits))
@@ -111,13 +116,13 @@ def normal(deviation: float = 1.0) -> Initialiser:
 @checked
 def zeros(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All zero."""
-    return np.zeros(shape)
+    return np.zeros(_sizes(shape))
 
 
 @checked
 def ones(generator: np.random.Generator, shape: Shape) -> np.ndarray:
     """All one."""
-    return np.ones(shape)
+    return np.ones(_sizes(shape))
 
 
 def constant(value: float) -> Initialiser:
@@ -126,8 +131,8 @@ def constant(value: float) -> Initialiser:
 
 
 def _normal(deviation: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-    return generator.normal(0, deviation, shape)
+    return generator.normal(0, deviation, _sizes(shape))
 
 
 def _full(value: float, generator: np.random.Generator, shape: Shape) -> np.ndarray:
-    return np.full(shape, value, np.float64)
+    return np.full(_sizes(shape), value, np.float64)

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import inf
 from reprlib import recursive_repr
+from reprlib import repr as short
 from typing import Any, Self
 
 import numpy as np
 
-from minidl.checks import fits, is_whole
+from minidl.checks import LARGEST, fits, is_whole, whole
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.kernels.contracts.types import DOUBLE, SINGLE, floats, no_array
 from minidl.nn.parameters import Array, Initialiser, Parameter, ParameterBuffer, RunningMean, Shape
@@ -310,13 +312,14 @@ class Layer:
             If a layer cannot take such an input, or was built for another. Nothing
             that this call has built then remains.
         """
-        if not fits(shape, Shape) or not all(is_whole(size, least=0) for size in shape):
+        if not fits(shape, Shape) or not all(is_whole(n, least=0) and n <= LARGEST for n in shape):
             raise InputError(
                 "initialise: shape must be that of one input sample, such as (28, 28, 1), "
-                f"not {shape!r}"
+                f"not {short(shape)}"
             )
         if not fits(dtype, np.typing.DTypeLike):
             raise InputError(f"initialise: dtype must be a type of numbers, not {dtype!r}")
+        seed = whole("initialise: seed", seed, least=0, most=inf)
         shape = tuple(shape)
         places = Counter(map(id, self._passed()))
         for path, layer in list(self.walk()):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from minidl import rng
-from minidl.checks import checked
+from minidl.checks import checked, masked_in
 from minidl.errors import InputError, NotBuiltError, ShapeError
 from minidl.kernels.contracts.types import no_array
 from minidl.reprs import brief
@@ -88,6 +88,11 @@ class Parameter:
             raise ShapeError(
                 f"the {what} of a parameter of shape {self.shape} must be an array of real numbers "
                 f"of this shape, not {getattr(given, 'dtype', type(given).__name__)} of {shape}"
+            )
+        if masked := masked_in(given):
+            raise InputError(
+                f"the {what} of a parameter of shape {self.shape} cannot be a masked array with "
+                f"{masked} numbers masked: give filled(number)"
             )
         own[...] = given
 

@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
+from minidl.checks import naming
 from minidl.errors import InputError
 from minidl.nn.parameters import Array
 from minidl.optim.optimizer import Optimizer
@@ -55,8 +56,10 @@ class Groups(Optimizer):
                 f"not {self.groups!r}"
             )
         object.__setattr__(self, "groups", groups)
-        for rule in self._rules():
-            self.require_inner(rule)
+        self.require_inner(self.optimizer)
+        with naming("groups"):
+            for _, rule in groups:
+                self.require_inner(rule)
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ def balance(work: Sequence[int], parts: int) -> tuple[slice, ...]:
         If `parts` is out of range.
     """
     whole("balance: parts of work", parts, most=max(1, len(work)))
+    work = [int(weight) for weight in work]  # of NumPy's numbers the sums could overflow
     count = len(work)
     sums = [0, *accumulate(work)]
     best = [[float("inf")] * (count + 1) for _ in range(parts + 1)]

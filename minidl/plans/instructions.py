@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeGuard
 
-from minidl.checks import whole
+from minidl.checks import MANY, whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
 from minidl.reprs import html_table, printable
@@ -231,8 +231,8 @@ class Collective(Plan):
 
 def split(length: int, parts: int) -> tuple[slice, ...]:
     """Cut ``range(length)`` into consecutive slices whose sizes differ by at most one."""
-    whole("split: length", length, least=0)
-    whole("split: parts", parts)
+    whole("split: length", length, least=0, most=2**63 - 1)
+    whole("split: parts", parts, most=MANY)
     small, larger = divmod(length, parts)
     starts = [part * small + min(part, larger) for part in range(parts + 1)]
     return tuple(slice(a, b) for a, b in pairwise(starts))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from minidl.checks import whole
+from minidl.checks import MANY, whole
 from minidl.plans.instructions import (
     Activation,
     Backward,
@@ -108,4 +108,4 @@ def _program(stage: int, stages: int, work: list[Pass]) -> Program:
 
 def _require(stages: int, micro_batches: int) -> None:
     for name, value in (("stages", stages), ("micro_batches", micro_batches)):
-        whole(name, value)
+        whole(name, value, most=MANY)

@@ -7,6 +7,8 @@ The model of Hockney, Parallel Computing 20 (1994): a message of n bytes takes
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from reprlib import repr as short
 
 from minidl.checks import checked, is_number
 from minidl.errors import InputError
@@ -37,9 +39,11 @@ class Link:
 
     def __post_init__(self) -> None:
         if not (self.latency >= 0 and is_number(self.latency)):
-            raise InputError(f"latency must be at least 0 seconds, not {self.latency!r}")
-        if not self.bandwidth > 0:
-            raise InputError(f"bandwidth must be above 0 bytes a second, not {self.bandwidth!r}")
+            raise InputError(f"latency must be at least 0 seconds, not {short(self.latency)}")
+        if not (self.bandwidth > 0 and (self.bandwidth == inf or is_number(self.bandwidth))):
+            raise InputError(
+                f"bandwidth must be above 0 bytes a second, not {short(self.bandwidth)}"
+            )
 
 
 @checked
@@ -67,7 +71,7 @@ def link_clock(plan: Collective, size: float, latency: float, bandwidth: float) 
     """
     Link(latency, bandwidth)  # refuses what cannot be
     if not (size >= 0 and is_number(size)):
-        raise InputError(f"size must be at least 0 bytes, not {size!r}")
+        raise InputError(f"size must be at least 0 bytes, not {short(size)}")
     together: list[dict[Instruction, int]] = [{} for _ in plan.programs]
     for sends, program in zip(together, plan.programs, strict=True):
         for step in program:

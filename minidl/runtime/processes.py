@@ -85,7 +85,7 @@ class Processes:
         if threads is not None and not is_whole(threads, least=1):
             raise InputError(f"threads: a rank needs at least 1 thread, not {threads!r}")
         whole("slots", slots, least=0)
-        whole("slot_bytes", slot_bytes, least=0)
+        whole("slot_bytes", slot_bytes, least=0, most=2**63 - 1)
         if slots < 1 or slot_bytes < 64 or slot_bytes % 64:
             raise InputError(
                 "slots and slot_bytes: a channel needs at least 1 slot of a positive multiple of "

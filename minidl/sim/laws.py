@@ -235,7 +235,7 @@ class SlowWorkers(Law):
         if not isinstance(self.law, Law):
             raise InputError(f"SlowWorkers: law must be a Law, not {self.law!r}")
         for learner, factor in self.factors.items():
-            _require(self, f"the factor of learner {learner}", factor)
+            _require(self, f"factors: the factor of learner {learner}", factor)
 
     def check(self, seed: int, learners: int) -> None:
         if absent := self.factors.keys() - range(learners):
@@ -271,7 +271,7 @@ class Recorded(Law):
         if not self.times:
             raise InputError("Recorded: times must be at least one number, not none")
         for place, seconds in enumerate(self.times):
-            _require(self, f"time number {place}", seconds)
+            _require(self, f"times: time number {place}", seconds)
 
     @classmethod
     def load(cls, path: str | Path) -> Recorded:

@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from minidl.checks import checked, whole
+from minidl.checks import MANY, checked, whole
 from minidl.errors import PlanError
 from minidl.plans import Push, Rule
 from minidl.plans.server import answer_of, require_unused
@@ -103,7 +103,7 @@ def server_events(
         it makes no update for very long, or if it uses a gradient that has not been pushed, or
         a second time; if `push` returns no `State` and `Decision`.
     """
-    whole("server_events: learners", learners)
+    whole("server_events: learners", learners, most=MANY)
     whole("server_events: first", first, least=0)
     state = rule.start(learners)
     unused: set[Push] = set()

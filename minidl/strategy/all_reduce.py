@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl.checks import whole
 from minidl.errors import DeadlockError, InputError
 from minidl.nn import synchronised
 from minidl.plans import (
@@ -107,7 +108,7 @@ class AllReduce(Strategy):
         if not isinstance(self.options, Mapping):
             raise InputError(f"options must be a mapping of names to values, not {self.options!r}")
         if self.bucket_bytes is not None:
-            positive("bucket_bytes", self.bucket_bytes)
+            whole("bucket_bytes", self.bucket_bytes, most=2**63 - 1)
         if not isinstance(self.compression, Compression | None):
             raise InputError(
                 f"compression is Float16(), TopK(share) or None, not {self.compression!r}"

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minidl.checks import whole
+from minidl.checks import MANY, whole
 from minidl.errors import InputError
 from minidl.reprs import brief
 from minidl.runtime.base import MakeProgram, Outcome, Runtime
@@ -177,4 +177,4 @@ def require_runtime(runtime: Runtime) -> None:
 
 def positive(what: str, value: int) -> None:
     """Refuse anything but a whole number of at least 1."""
-    whole(what, value)
+    whole(what, value, most=MANY)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from minidl.checks import checked, is_number, whole
+from minidl.checks import checked, fits, is_number, whole
 from minidl.errors import InputError
 from minidl.reprs import brief
 from minidl.train.run import Run
@@ -316,7 +316,7 @@ def as_callback(given: Callback | Callable[[Run], Any]) -> Callback:
     """
     if isinstance(given, Callback):
         return given
-    if isinstance(given, type) or not callable(given):
+    if isinstance(given, type) or not fits(given, Callable[[Run], Any]):
         raise InputError(
             f"callbacks: a callback is a Callback or a function of the run, not {given!r}"
         )

@@ -133,7 +133,8 @@ def write(path: Path, checkpoint: Checkpoint) -> None:
     Raises
     ------
     NonFiniteError
-        If a weight is NaN or infinite: nobody could go on from there.
+        If a weight is NaN or infinite, or a number that the optimizer keeps is NaN: nobody could
+        go on from there.
     InputError
         If callbacks remember more than `read` would take.
     """
@@ -223,7 +224,8 @@ class Reader:
         Raises
         ------
         CheckpointError
-            If it cannot be read, or is a parameter that holds NaN or infinities.
+            If it cannot be read, or is a parameter that holds NaN or infinities, or an
+            optimizer's array that holds NaN.
         """
         array = self._file.read(name)
         if _diverged(name, array):
@@ -259,6 +261,8 @@ def reading(path: Path) -> Iterator[Reader]:
 
 
 def _diverged(name: str, array: np.ndarray) -> bool:
+    if name.startswith("optimizer."):  # a mean of squares may have become infinite
+        return bool(np.isnan(array).any())
     return name.startswith("model.") and not np.isfinite(array).all()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -40,6 +42,26 @@ from minidl.train.inputs import dataset as as_dataset
 from minidl.train.learnt import Learnt, declared, tensor_shapes
 from minidl.train.progress import showing, wanted
 from minidl.train.threads import one_at_a_time, require_free
+
+A = ParamSpec("A")
+R = TypeVar("R")
+
+
+def _interruptible(fit: Callable[Concatenate[Any, A], R]) -> Callable[Concatenate[Any, A], R]:
+    """Ctrl-C anywhere in a fit says what has been kept."""
+
+    @functools.wraps(fit)
+    def interruptible(self: Any, /, *args: A.args, **kwargs: A.kwargs) -> R:
+        before = self.epoch
+        try:
+            return fit(self, *args, **kwargs)
+        except KeyboardInterrupt:
+            raise FitInterrupted(
+                f"fit interrupted: {self.epoch - before} of {kwargs.get('epochs')} epochs are "
+                "done and kept; fit again to go on from there"
+            ) from None
+
+    return interruptible
 
 
 class Trainer:
@@ -111,7 +133,7 @@ class Trainer:
                 raise InputError(f"{what} must be a {wanted}, not {type(value).__name__}")
         self.model, self.optimizer = model, optimizer
         self.task = Supervised(loss) if isinstance(loss, Loss) else loss
-        self.seed = whole("seed", seed, least=0)
+        self.seed = whole("seed", seed, least=0, most=inf)
         if not fits(dtype, np.typing.DTypeLike) or np.dtype(dtype) not in (np.float32, np.float64):
             raise InputError(f"dtype must be float32 or float64, not {dtype}")
         self.dtype = np.dtype(dtype)
@@ -137,6 +159,7 @@ class Trainer:
                 f"mixed precision is for supervised tasks, not for {type(self.task).__name__}"
             )
 
+    @_interruptible
     @one_at_a_time
     def fit(
         self,
@@ -221,27 +244,20 @@ class Trainer:
             test = None if test is None else self._checked(test)
             job = strategy.paced(self._job(data, test, epochs, batch_size))
             strategy.check(job)
-        before = self.epoch
-        try:
-            with showing(job, strategy.name, shown=wanted(progress)) as shown:
-                self._carry_out(
-                    Fit(
-                        job,
-                        strategy,
-                        self._existing(),
-                        hooks,
-                        shown,
-                        self._save_under_way,
-                        self.callback_states,
-                        self._unseen,
-                        self._last_record(),
-                    )
+        with showing(job, strategy.name, shown=wanted(progress)) as shown:
+            self._carry_out(
+                Fit(
+                    job,
+                    strategy,
+                    self._existing(),
+                    hooks,
+                    shown,
+                    self._save_under_way,
+                    self.callback_states,
+                    self._unseen,
+                    self._last_record(),
                 )
-        except KeyboardInterrupt:
-            raise FitInterrupted(
-                f"fit interrupted: {self.epoch - before} of {epochs} epochs are done and kept; "
-                "fit again to go on from there"
-            ) from None
+            )
         return self.history
 
     def evaluate(
@@ -359,7 +375,8 @@ class Trainer:
     ) -> None:
         path = files.resolved(path)
         plain, arrays = split(states)
-        with self._history_file.written(path, self.history, since) as extent:
+        written = self._history_file.written
+        with files.writing(path), written(path, self.history, since) as extent:
             facts = checkpoints.Facts(
                 self.seed,
                 self.dtype.name,

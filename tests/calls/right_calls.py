@@ -218,6 +218,7 @@ RIGHT: dict[str, Any] = {
     "greedy model": translator(),
     "sample start": np.array([0]),
     "fashion_mnist download": False,
+    "fashion_mnist source": "file:///nowhere/",
     "Supervised loss": nn.MSE(),
     "Adversarial loss": nn.NonSaturating(),
     "WithAuxiliary loss": nn.CrossEntropy(),

@@ -113,22 +113,25 @@ def test_a_kernel_is_compiled_kept_and_read_back(
 
 
 @pytest.mark.parametrize(
-    ("tried", "status", "says"),
+    ("tried", "free", "status", "says"),
     [
-        ({"kept": None, "failures": ["/a: No space left on device"]}, "warn", "/a: No space left"),
-        ({"kept": "/tmp", "failures": [], "read": False}, "warn", "none can be read back"),
-        ({"kept": "/tmp", "failures": [], "read": True}, "ok", "/tmp, 0 kernels"),
-        ("its process was ended by signal 6", "bad", "ended by signal 6"),
+        ({"kept": None, "failures": ["/a: No space left"]}, 99, "warn", "/a: No space left"),
+        ({"kept": "/tmp", "failures": [], "read": False}, 99, "warn", "none can be read back"),
+        ({"kept": "/tmp", "failures": [], "read": True}, 16, "ok", "/tmp, 0 kernels"),
+        ({"kept": "/tmp", "failures": [], "read": True}, 15, "warn", "need 16 MiB; make room"),
+        ("its process was ended by signal 6", 99, "bad", "ended by signal 6"),
     ],
 )
 def test_what_the_trial_of_a_kernel_says(
-    tried: object, status: str, says: str, monkeypatch: pytest.MonkeyPatch
+    tried: object, free: int, status: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    room = SimpleNamespace(f_bavail=free, f_frsize=doctor.MIB)
+    monkeypatch.setattr(os, "statvfs", lambda _: room)
     monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     monkeypatch.setattr(doctor, "_in_a_child", lambda script: tried)
     finding = doctor._kernel_cache()
     assert finding.status == status
-    assert says in finding.found
+    assert says in f"{finding.found}; {finding.advice}"
     assert bool(finding.advice) == (status != "ok")
 
 

@@ -8,17 +8,34 @@ import os
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 
 import multiprocess
 import numpy as np
 import pytest
+from numba.core.errors import NumbaSystemWarning
+from numba.np.ufunc import parallel
 
 from minidl import kernels
 from minidl.kernels.cpu import calls
 
 pytestmark = pytest.mark.timeout(60)
 X = np.random.default_rng(0).normal(size=(300, 400)).astype(np.float32)
+
+
+def test_a_lock_that_numba_cannot_make_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unwritable() -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(parallel, "_backend_init_process_lock", None)
+    monkeypatch.setattr(multiprocessing, "get_start_method", unwritable)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        calls._ignore_missing_lock()
+        parallel._set_init_process_lock()
+        warnings.warn("another one", NumbaSystemWarning, stacklevel=2)
+    assert [str(each.message) for each in said] == ["another one"]
 
 
 def computed(seed: int = 0) -> list[bytes]:

@@ -127,6 +127,18 @@ def test_parameters_are_views_of_one_buffer_in_order_of_definition(widths, norma
         np.testing.assert_array_equal(parameter.grad, -parameter.value)
 
 
+@pytest.mark.parametrize("what", ["value", "grad"])
+def test_a_masked_array_is_no_value(what):
+    layer = nn.Linear(2, bias=False)
+    layer.initialise((1,))
+    before = getattr(layer.weight, what).copy()
+    with pytest.raises(InputError, match=f"the {what} of .* with 1 numbers masked"):
+        setattr(layer.weight, what, np.ma.masked_array([[1.0, 2.0]], [[True, False]]))
+    np.testing.assert_array_equal(getattr(layer.weight, what), before)
+    setattr(layer.weight, what, np.ma.masked_array([[1.0, 2.0]]))
+    np.testing.assert_array_equal(getattr(layer.weight, what), [[1, 2]])
+
+
 @given(seed=st.integers(0, 99), depth=st.integers(2, 5))
 def test_initial_values_come_from_seed_and_name(seed, depth):
     def drawn(**settings):
@@ -267,6 +279,7 @@ def test_a_batch_of_other_features_is_refused():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (lambda: nn.Linear(2).initialise((3,), seed="x"), "seed must be a whole number"),
         (lambda: nn.Linear(0), "out_features must be .* at least 1, not 0"),
         (lambda: nn.Linear(10.0), "out_features must be a whole number .* not 10.0"),
         (lambda: nn.Conv2d(0, 3), "out_channels must be .* at least 1, not 0"),

@@ -19,6 +19,7 @@ from minidl import data, models, nn, optim, plans, sim
 from minidl import strategy as strategies
 from minidl.errors import (
     DeadlockError,
+    FitInterrupted,
     InputError,
     NonFiniteError,
     PlanError,
@@ -517,6 +518,15 @@ def test_a_plan_is_a_function_that_makes_one(plan: Any) -> None:
         "plan is a function that makes a Collective for so many ranks, such as .*, not ",
         lambda t: t.fit(samples(), epochs=1, batch_size=8, strategy=AllReduce(2, plan=plan)),
     )
+
+
+def test_an_interrupt_before_the_first_step_says_so_too() -> None:
+    class Slow:
+        def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+            raise KeyboardInterrupt
+
+    with pytest.raises(FitInterrupted, match="0 of 3 epochs are done"):
+        trainer().fit(Slow(), np.zeros(3), epochs=3, batch_size=3)
 
 
 @pytest.mark.parametrize("rule", [plans.Async, plans.KSync, "async", 4, None])

@@ -279,13 +279,19 @@ def test_a_tensor_of_another_type(kind: str, path: Path) -> None:
     assert_refused(path, "model.1.bias (is|has)")
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-def test_weights_that_are_not_finite(number: float, path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *(("model.1.weight", number) for number in (np.nan, np.inf, -np.inf)),
+        ("optimizer.velocity.1.weight", np.nan),
+    ],
+)
+def test_numbers_that_are_not_finite(name: str, number: float, path: Path) -> None:
     header, data = parts(path)
-    start = header["model.1.weight"]["data_offsets"][0]
+    start = header[name]["data_offsets"][0]
     bad = np.float32(number).tobytes()
     write(path, header, data[:start] + bad + data[start + 4 :])
-    assert_refused(path, "model.1.weight holds NaN or infinities")
+    assert_refused(path, f"{name} holds NaN or infinities")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def keep(source: Path, name: str, data: bytes) -> tuple[Path | None, list[str]]:
             files.replace(folder / name, data)
             return folder / name, failures
         except OSError as error:
-            failures.append(f"{folder}: {error.strerror}")
+            failures.append(f"{folder}: {os.strerror(error.errno or 0)}")
     return None, failures
 
 

@@ -7,6 +7,7 @@ microseconds of work cost more than they save, above all where other processes w
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
@@ -14,6 +15,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.errors import NumbaSystemWarning
 
 from minidl.kernels.cpu.forks import threads
 
@@ -36,7 +38,17 @@ def _let_waiting_threads_sleep() -> None:
         del os.environ["GOMP_SPINCOUNT"]
 
 
+def _ignore_missing_lock() -> None:
+    """Ignore numba's warning that it cannot guard its start-up against other processes.
+
+    That is so where there is no shared memory. Workers, which need it, fail with a message that
+    says what to do; a process that trains alone has no other one to be guarded against.
+    """
+    warnings.filterwarnings("ignore", "Could not obtain multiprocessing lock", NumbaSystemWarning)
+
+
 _let_waiting_threads_sleep()
+_ignore_missing_lock()
 
 ENOUGH = 1 << 15
 """Numbers read from which on more than one thread pays."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
+from reprlib import repr as short
 
 import numpy as np
 
@@ -54,8 +55,9 @@ def export_pytorch(model: Layer, path: str | PathLike[str], rename: Renaming | N
     """
     from safetensors.numpy import save
 
+    path = path_of("export_pytorch: path", path)
     arrays = {name: _on_host(tensor.value) for name, tensor in _named(model, rename).items()}
-    files.replace(Path(path), save(arrays, {"format": "pt"}))
+    files.replace(path, save(arrays, {"format": "pt"}))
 
 
 @checked
@@ -123,11 +125,14 @@ def _renamed(name: str, rename: Renaming | None) -> str:
         return name
     if not isinstance(rename, Mapping):
         try:
-            return rename(name)
+            new = rename(name)
         except Exception as error:
             raise InputError(
                 f"rename of {name!r} ends in {type(error).__name__}: {error}"
             ) from error
+        if not isinstance(new, str):
+            raise InputError(f"rename of {name!r} must be a string, not {short(new)}")
+        return new
     parts = name.split(".")
     for end in range(len(parts), 0, -1):
         layer = ".".join(parts[:end])

@@ -35,9 +35,12 @@ def with_mask(x: np.ndarray, lengths: Array) -> Array:
     InputError
         If a length is no whole number from 0 to T.
     """
-    lengths = np.asarray(
-        lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths
-    )
+    try:
+        lengths = np.asarray(
+            lengths.get() if hasattr(lengths, "get") and hasattr(lengths, "dtype") else lengths
+        )
+    except Exception as error:  # also one from within an object that says it is an array
+        raise InputError(f"with_mask: lengths cannot be one array: {error}") from error
     if x.ndim != 3 or lengths.shape != (len(x),):
         raise ShapeError(
             "with_mask: x must be sequences (N, T, D), and lengths (N,) theirs, "

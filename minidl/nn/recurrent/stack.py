@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from minidl import kernels
-from minidl.checks import checked, whole
+from minidl.checks import MANY, checked, whole
 from minidl.errors import InputError, ShapeError
 from minidl.kernels.contracts.types import no_array
 from minidl.nn.dropout import Dropout
@@ -65,7 +65,7 @@ class Recurrent(Layer):
     ) -> None:
         name = type(self).__name__
         self.hidden_size = whole(f"{name}: hidden_size", hidden_size)
-        self.layers = whole(f"{name}: layers", layers)
+        self.layers = whole(f"{name}: layers", layers, most=MANY)
         self.bidirectional = bidirectional
         self.masked = masked
         if dropout and layers == 1:

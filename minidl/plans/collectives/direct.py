@@ -17,6 +17,7 @@ from minidl.plans.collectives.rounds import (
     chunk,
     from_rounds,
     require_rank,
+    require_root,
     require_size,
 )
 from minidl.plans.instructions import Collective
@@ -98,6 +99,7 @@ def scatter(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
+    size, root = require_root(size, root)
     rounds = _scatter(size, root)
     each = [[rank] for rank in range(size)]
     cost = costs.scatter(size, root)
@@ -119,6 +121,7 @@ def gather(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
+    size, root = require_root(size, root)
     rounds = backwards(_scatter(size, root), reduce=False)
     each = [[rank] for rank in range(size)]
     cost = costs.gather(size, root)
@@ -178,8 +181,8 @@ def send_receive(size: int, source: int = 0, target: int = 1) -> Collective:
         If there is no such rank, or it is the same one twice.
     """
     size = require_size(size)
-    require_rank("source", source, size)
-    require_rank("target", target, size)
+    source = require_rank("source", source, size)
+    target = require_rank("target", target, size)
     if source == target:
         raise InputError(f"a rank sends to another one, but source and target are both {source}")
     rounds = [[Transfer(source, target, chunk(0))]]
@@ -221,6 +224,4 @@ def barrier(size: int) -> Collective:
 
 
 def _scatter(size: int, root: int) -> Rounds:
-    size = require_size(size)
-    require_rank("root", root, size)
     return [[Transfer(root, rank, chunk(rank))] for rank in range(size) if rank != root]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 
-from minidl.checks import is_whole
+from minidl.checks import MANY, is_whole
 from minidl.errors import InputError
 from minidl.plans.costs import Cost
 from minidl.plans.instructions import Collective, Program, Receive, Send
@@ -94,11 +95,19 @@ def require_size(size: int) -> int:
 
 def require_count(what: str, count: int) -> None:
     """Refuse what is no whole number of at least 1; `what` begins the message."""
-    if not is_whole(count, least=1):
-        raise InputError(f"{what} at least 1, not {count!r}")
+    if not is_whole(count, least=1) or count > MANY:
+        beyond = f" and at most {MANY}" if is_whole(count, least=1) else ""
+        raise InputError(f"{what} at least 1{beyond}, not {short(count)}")
 
 
-def require_rank(name: str, rank: int, size: int) -> None:
-    """Refuse a rank that does not exist; `name` is what it is meant to be."""
+def require_rank(name: str, rank: int, size: int) -> int:
+    """The rank, as Python's number; refused if there is none. `name` is what it is meant to be."""
     if not is_whole(rank, least=0) or rank >= size:
-        raise InputError(f"{name} is one of the ranks 0 to {size - 1}, not {rank!r}")
+        raise InputError(f"{name} is one of the ranks 0 to {size - 1}, not {short(rank)}")
+    return int(rank)
+
+
+def require_root(size: int, root: int) -> tuple[int, int]:
+    """The number of ranks, and one of them; refused if there is none such."""
+    size = require_size(size)
+    return size, require_rank("root", root, size)

@@ -17,7 +17,7 @@ from minidl.plans.collectives.rounds import (
     chunk,
     from_rounds,
     require_count,
-    require_rank,
+    require_root,
     require_size,
     side_by_side,
 )
@@ -47,7 +47,7 @@ def broadcast(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
-    size = require_size(size)
+    size, root = require_root(size, root)
     rounds = _double(size, root)
     return from_rounds("broadcast", size, 1, rounds, costs.broadcast(size, root), [[root]])
 
@@ -67,7 +67,7 @@ def reduce(size: int, root: int = 0) -> Collective:
     InputError
         If `size` is not a whole number of at least 1, or there is no rank `root`.
     """
-    size = require_size(size)
+    size, root = require_root(size, root)
     rounds = backwards(_double(size, root), reduce=True)
     cost = costs.reduce(size, root)
     return from_rounds("reduce", size, 1, rounds, cost, targets=[[root]])
@@ -230,7 +230,6 @@ def _pass_down(parents: Parents, pieces: range, colours: Sequence[int | None]) -
 
 def _double(size: int, root: int) -> Rounds:
     """A binomial tree's rounds: who has the vector passes it on, all at the same time."""
-    require_rank("root", root, size)
     return [
         [
             Transfer((root + r) % size, (root + r + (1 << step)) % size, chunk(0))
