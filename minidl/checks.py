@@ -77,8 +77,8 @@ def whole(name: str, value: int, least: int = 1, most: float = LARGEST) -> int:
     """
     if not is_whole(value, least) or value > most:
         # A limit that nobody comes near is named only to those who do.
-        beyond = most not in (LARGEST, MANY) or (is_whole(value) and value > most)
-        span = f"from {least} to {most}" if beyond and most < inf else f"of at least {least}"
+        named = most < MANY or (is_whole(value) and value > most)
+        span = f"from {least} to {most}" if named else f"of at least {least}"
         raise InputError(f"{name} must be a whole number {span}, not {short(value)}")
     return int(value)
 
