@@ -47,12 +47,13 @@ def greedy(model: Seq2Seq, sources: np.ndarray, *, start: int, end: int, steps: 
     Raises
     ------
     InputError
-        If `steps` is not positive, or a source or `start` is no token of the model's.
+        If `steps` is not positive, or a source, `start` or `end` is no token of the model's.
     """
     if sources.ndim != 2:
         raise ShapeError(f"greedy: sources must be (N, S), not of shape {sources.shape}")
     whole("greedy: steps", steps, most=MANY)
     whole("greedy: start", start, 0, most=model.target_embedding.vocabulary - 1)
+    whole("greedy: end", end, 0, most=model.output.out_features - 1)
     xp, n = kernels.array_module(sources), len(sources)
     state, _ = model.encode(sources, EVALUATE)
     token, done = xp.full(n, start), xp.zeros(n, bool)
@@ -105,6 +106,7 @@ def beam(
         raise ShapeError(f"beam: sources must be (N, S), not of shape {sources.shape}")
     whole("beam: steps", steps, most=MANY)
     whole("beam: start", start, 0, most=model.target_embedding.vocabulary - 1)
+    whole("beam: end", end, 0, most=model.output.out_features - 1)
     whole("beam: width", width, most=MANY)
     xp, n, words = kernels.array_module(sources), len(sources), model.output.out_features
     state, _ = model.encode(sources, EVALUATE)

@@ -142,17 +142,20 @@ def test_a_wider_beam_can_find_worse():
 
 
 @pytest.mark.parametrize(
-    ("width", "steps", "start", "message"),
+    ("wrong", "message"),
     [
-        (0, 2, START, "beam: width must be a whole number of at least 1, not 0"),
-        (2, 0, START, "steps must be a whole number of at least 1, not 0"),
-        (2, 2, WORDS, "start must be a whole number from 0 to 3, not 4"),
+        ({"width": 0}, "beam: width must be a whole number of at least 1, not 0"),
+        ({"steps": 0}, "steps must be a whole number of at least 1, not 0"),
+        ({"start": WORDS}, "start must be a whole number from 0 to 3, not 4"),
+        ({"end": -1}, "end must be a whole number from 0 to 3, not -1"),
+        ({"end": 2**63}, "end must be a whole number from 0 to 3, not 9223372036854775808"),
     ],
 )
-def test_what_cannot_be_decoded_is_refused(width, steps, start, message):
+def test_what_cannot_be_decoded_is_refused(wrong, message):
     network, source = a_network(0), np.ones((1, READ), int)
+    given = {"start": START, "end": END, "steps": 2} | wrong
     with pytest.raises(InputError, match=message):
-        beam(network, source, width, start=start, end=END, steps=steps)
-    if width:
+        beam(network, source, **{"width": 2} | given)
+    if "width" not in wrong:
         with pytest.raises(InputError, match=message):
-            greedy(network, source, start=start, end=END, steps=steps)
+            greedy(network, source, **given)
