@@ -29,7 +29,7 @@ FILE, NAMES = "overlap.py", ("buckets", "Launches")
 CUT, LAUNCHES = NAMES
 NAMED = ("d", "b", "db", "f", "a", "e", "c", "h")
 """Names of parameters, in no order of the alphabet; some begin like others."""
-MANY = 40
+LARGER = 40
 """Parameters of a larger network, which is tried once."""
 Cut = list[list[str]]
 unseen = itertools.count(1)
@@ -298,13 +298,13 @@ def _one_order(student: Student, held: list[int], one: list[str], other: list[st
 
 def _trains(student: Student, least: int) -> None:
     generator = np.random.default_rng(0)
-    names = [f"p{number}" for number in range(MANY)]
-    found = student.ask("cut", names, [1] * MANY, inf, call=CUT)
+    names = [f"p{number}" for number in range(LARGER)]
+    found = student.ask("cut", names, [1] * LARGER, inf, call=CUT)
     # What is wrong with few names as well has cost its points before.
-    if len(NAMED) < max(map(len, found), default=0) < MANY:
+    if len(NAMED) < max(map(len, found), default=0) < LARGER:
         hint = "a bucket is full when it holds `least` numbers, however many names it has"
         raise _wrong(
-            f"{MANY} parameters of one number and least = inf, the buckets are {found}",
+            f"{LARGER} parameters of one number and least = inf, the buckets are {found}",
             "all should be in one",
             hint,
         )

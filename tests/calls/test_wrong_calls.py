@@ -223,9 +223,22 @@ def test_a_rule_that_never_updates_ends() -> None:
         sim.simulate_server(Lazy(), sim.Constant(1.0), 2, 1)
 
 
-@pytest.mark.parametrize("answer", [None, 3, (plans.State(2),), (None, None)])
+NAMED = [(3,), (None,), ((1, 2, 3, 4),), 3, None]
+"""What names no gradients."""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        3,
+        (plans.State(2),),
+        (None, None),
+        *((plans.State(2), plans.Decision(0, apply=named)) for named in NAMED),
+    ],
+)
 def test_a_rule_returns_a_state_and_a_decision(answer: Any) -> None:
-    with pytest.raises(PlanError, match="Lazy: push must return a State and a Decision, not"):
+    with pytest.raises(PlanError, match="Lazy: push must return a State and a Decision, .*, not"):
         sim.simulate_server(Lazy(answer), sim.Constant(1.0), 2, 1)
 
 

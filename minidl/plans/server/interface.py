@@ -7,7 +7,8 @@ drive the same object.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -177,18 +178,22 @@ def answer_of(rule: Rule, state: State, push: Push) -> tuple[State, Decision]:
     answer = rule.push(state, *push)
     match answer:
         case [State() as state, Decision() as decision]:
-            if all(isinstance(each, Push) for each in (*decision.apply, *decision.drop)):
-                return state, decision
-            apply, drop = _pushes(decision.apply), _pushes(decision.drop)
-            return state, replace(decision, apply=apply, drop=drop)
+            with suppress(TypeError):  # raised by what names no gradients
+                return state, _with_pushes(decision)
     raise PlanError(
-        f"{type(rule).__name__}: push must return a State and a Decision, not {answer!r}"
+        f"{type(rule).__name__}: push must return a State and a Decision, which names gradients "
+        f"as Push(learner, version, number), not {answer!r}"
     )
 
 
-def _pushes(gradients: Iterable[Push]) -> tuple[Push, ...]:
-    """Gradients that a rule names, as pushes; what cannot be one is left for `require_unused`."""
-    return tuple(Push(*each) if len(each) in (2, 3) else each for each in gradients)
+def _with_pushes(decision: Decision) -> Decision:
+    """The decision, with gradients as pushes where it has them as plain tuples."""
+    if all(isinstance(each, Push) for each in (*decision.apply, *decision.drop)):
+        return decision
+    apply, drop = (
+        tuple(Push(*each) for each in gradients) for gradients in (decision.apply, decision.drop)
+    )
+    return replace(decision, apply=apply, drop=drop)
 
 
 def require_unused(decision: Decision, unused: Container[Push]) -> None:
